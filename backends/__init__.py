@@ -1,0 +1,1 @@
+"""What turns a `df` graph into something that runs: StableHLO for XLA, a NumPy interpreter, kernel selection."""

@@ -1,0 +1,1 @@
+"""What users program with: traced functions, tensors, variables, operations, control flow, gradients and training."""

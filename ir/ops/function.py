@@ -1,0 +1,250 @@
+"""Functions, calls, gradient requests and islands: the ops that hold or name other ops."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.irdl import (
+    irdl_op_definition,
+    prop_def,
+    region_def,
+    traits_def,
+    var_operand_def,
+    var_result_def,
+)
+from xdsl.traits import IsolatedFromAbove, IsTerminator
+from xdsl.utils.exceptions import VerifyException
+
+from dfc.errors import InvalidArgument, InvalidType
+from dfc.ir import types
+from dfc.ir.attributes import Flag, Int, Ints, Specs, Text, Texts
+from dfc.ir.op import Attributes, Effect, Op, Types
+from dfc.ir.types import CONTROL, ControlType, RefType, Spec, spec_of, tensor_type
+
+
+def split_tokens(values: list[SSAValue] | tuple[SSAValue, ...]) -> tuple[list[SSAValue], list[SSAValue]]:
+    """Data values and, after them, control tokens."""
+    data = [v for v in values if not isinstance(v.type, ControlType)]
+    return data, [v for v in values if isinstance(v.type, ControlType)]
+
+
+@irdl_op_definition
+class Func(Op):
+    """A named graph. Its block's arguments are the inputs; `df.return` lists the outputs, then the tokens of effects
+    that a call implies.
+
+    C1: the body ends in df.return. C2: one name an input and one an output.
+    """
+
+    name = "df.func"
+    sym_name = prop_def(Text)
+    arg_names = prop_def(Texts)
+    result_names = prop_def(Texts)
+    body = region_def("single_block")
+    traits = traits_def(IsolatedFromAbove())
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        return ()
+
+    def verify_(self) -> None:
+        last = self.body.block.last_op
+        if not isinstance(last, Return):
+            raise VerifyException(f"df.func @{self.sym_name.data}: the body must end in df.return [C1]")
+        outputs, _ = split_tokens(list(last.operands))
+        counts = (len(self.arg_names.data), len(self.result_names.data))
+        if counts != (len(self.body.block.args), len(outputs)):
+            raise VerifyException(
+                f"df.func @{self.sym_name.data}: {counts[0]} input and {counts[1]} output names for "
+                f"{len(self.body.block.args)} inputs and {len(outputs)} outputs [C2]"
+            )
+
+    @property
+    def block(self) -> Block:
+        return self.body.block
+
+    @property
+    def terminator(self) -> Operation:
+        last = self.body.block.last_op
+        assert last is not None
+        return last
+
+    @property
+    def outputs(self) -> list[SSAValue]:
+        """The returned data values."""
+        return split_tokens(list(self.terminator.operands))[0]
+
+    @property
+    def tokens(self) -> list[SSAValue]:
+        """The returned tokens: the effects that belong to a call."""
+        return split_tokens(list(self.terminator.operands))[1]
+
+
+@irdl_op_definition
+class Return(Op):
+    """Ends a function: outputs, then tokens.
+
+    C1: no data value after a token.
+    """
+
+    name = "df.return"
+    values_ = var_operand_def()
+    traits = traits_def(IsTerminator())
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        kinds = [isinstance(t, ControlType) for t in operands]
+        if kinds != sorted(kinds):
+            raise InvalidArgument("control tokens must come after all outputs", label="C1")
+        return ()
+
+
+@irdl_op_definition
+class Call(Op):
+    """Calls a function of the same program: inputs, then tokens to wait for; outputs, then one token if `stateful`.
+
+    C1: operands are tensors, then tokens.
+    """
+
+    name = "df.call"
+    callee = prop_def(Text)
+    results_ = prop_def(Specs, prop_name="results")
+    stateful = prop_def(Flag)
+    arguments = var_operand_def()
+    outputs = var_result_def()
+    EFFECT: ClassVar = Effect.STATEFUL
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        kinds = [isinstance(t, ControlType) for t in operands]
+        if kinds != sorted(kinds):
+            raise InvalidArgument("control tokens must come after all inputs", label="C1")
+        outputs: list[Attribute] = [tensor_type(*s) for s in attributes["results"]]
+        return [*outputs, CONTROL] if attributes["stateful"] else outputs
+
+
+DENSE, NONE = "dense", "none"
+
+
+@irdl_op_definition
+class Gradients(Op):
+    """A request: the gradients of the sum of ys, weighted by grad_ys, by each of xs (tensors or references).
+
+    Operands are `n_ys` ys, `n_xs` xs, then none or `n_ys` grad_ys. `kinds`, fixed by `autodiff.plan`, has one entry
+    an x: `dense` (one result of the x's type) or `none` (no result).
+    C1: the operands fit the counts. C2: grad_ys have the types of ys. C3: one kind an x. C4: an x has a floating or
+    complex dtype where its kind is dense.
+    """
+
+    name = "df.gradients"
+    n_ys = prop_def(Int)
+    n_xs = prop_def(Int)
+    kinds = prop_def(Texts)
+    arguments = var_operand_def()
+    outputs = var_result_def()
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        n_ys, n_xs, kinds = attributes["n_ys"], attributes["n_xs"], attributes["kinds"]
+        if len(operands) not in (n_ys + n_xs, n_ys + n_xs + n_ys):
+            raise InvalidArgument(
+                f"{len(operands)} operands don't fit {n_ys} ys, {n_xs} xs and none or {n_ys} grad_ys", label="C1"
+            )
+        for y, seed in zip(operands, operands[n_ys + n_xs :], strict=False):
+            if spec_of(y) != spec_of(seed):
+                raise InvalidArgument(f"grad_ys must match ys, got {spec_of(seed)} for {spec_of(y)}", label="C2")
+        if len(kinds) != n_xs or any(k not in (DENSE, NONE) for k in kinds):
+            raise InvalidArgument(f"kinds must be dense or none, one for each of {n_xs} xs, got {kinds}", label="C3")
+        wanted = [spec_of(t) for t, k in zip(operands[n_ys : n_ys + n_xs], kinds, strict=True) if k == DENSE]
+        for spec in wanted:
+            if not spec.dtype.is_inexact:
+                raise InvalidType(f"a gradient needs a floating or complex x, got {spec}", label="C4")
+        return [tensor_type(*s) for s in wanted]
+
+    @property
+    def ys(self) -> list[SSAValue]:
+        return list(self.operands[: self.n_ys.data])
+
+    @property
+    def xs(self) -> list[SSAValue]:
+        return list(self.operands[self.n_ys.data : self.n_ys.data + self.n_xs.data])
+
+    @property
+    def grad_ys(self) -> list[SSAValue]:
+        return list(self.operands[self.n_ys.data + self.n_xs.data :])
+
+
+@irdl_op_definition
+class Island(Op):
+    """A run of ops that one device executes as one program.
+
+    Operands: `n_inputs` tensors, `n_refs` references, then tokens. The block has one argument an input and one a
+    reference (the variable's value before); it yields the results and then the new value of each reference in
+    `written`. Results: the tensors of `results`, then a token if there are references.
+    C1: operands are tensors, references, tokens in the stated numbers. C2: `written` indexes references.
+    """
+
+    name = "df.island"
+    n_inputs = prop_def(Int)
+    n_refs = prop_def(Int)
+    written = prop_def(Ints)
+    results_ = prop_def(Specs, prop_name="results")
+    arguments = var_operand_def()
+    outputs = var_result_def()
+    body = region_def("single_block")
+    EFFECT: ClassVar = Effect.STATEFUL
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        n_inputs, n_refs = attributes["n_inputs"], attributes["n_refs"]
+        kinds = [
+            *(types.is_tensor(t) for t in operands[:n_inputs]),
+            *(isinstance(t, RefType) for t in operands[n_inputs : n_inputs + n_refs]),
+            *(isinstance(t, ControlType) for t in operands[n_inputs + n_refs :]),
+        ]
+        if len(operands) < n_inputs + n_refs or not all(kinds):
+            raise InvalidArgument(
+                f"operands must be {n_inputs} tensors, {n_refs} references, then tokens, got "
+                f"({', '.join(map(str, operands))})",
+                label="C1",
+            )
+        if any(not 0 <= i < n_refs for i in attributes["written"]):
+            raise InvalidArgument(f"written={attributes['written']} must index {n_refs} references", label="C2")
+        outputs: list[Attribute] = [tensor_type(*s) for s in attributes["results"]]
+        return [*outputs, CONTROL] if n_refs else outputs
+
+    @property
+    def inputs(self) -> list[SSAValue]:
+        return list(self.operands[: self.n_inputs.data])
+
+    @property
+    def refs(self) -> list[SSAValue]:
+        return list(self.operands[self.n_inputs.data : self.n_inputs.data + self.n_refs.data])
+
+    @property
+    def block(self) -> Block:
+        return self.body.block
+
+
+@irdl_op_definition
+class Yield(Op):
+    """Ends the body of an op with a region: the values that the op gives."""
+
+    name = "df.yield"
+    values_ = var_operand_def()
+    traits = traits_def(IsTerminator())
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        return ()
+
+
+def single_block_region(arg_types: Types) -> tuple[Region, Block]:
+    """A region with one empty block that takes `arg_types`."""
+    block = Block(arg_types=list(arg_types))
+    return Region([block]), block
+
+
+def specs_of(values: list[SSAValue]) -> tuple[Spec, ...]:
+    return tuple(spec_of(v.type) for v in values)
