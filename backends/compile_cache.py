@@ -1,67 +1,183 @@
-"""Compiled programs on disk, and what a compiled program needs of the machine that runs it.
+"""Programs as bytes: StableHLO modules, their portable form, what compiled ones need to run, a cache on disk.
 
-An entry is a file named by its key: `MAGIC`, the SHA-256 of the blob, the blob. It is written to a temporary file and
-renamed, so processes side by side see whole entries only; anything else found under the name counts as absent.
+A cache entry is a file named by its key: `MAGIC`, the SHA-256 of the blob, the blob. It is written to a temporary file
+and renamed, so processes side by side see whole entries only; anything else found under the name counts as absent.
 Reading an executable runs its machine code, so a directory that other users can write to is not used.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
-import logging
+import io
 import os
-import platform
 import re
 import stat
-import tempfile
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-logger = logging.getLogger("dfc")
+import ml_dtypes
+import numpy as np
+
+from dfc.errors import Internal, InvalidArgument, NotFound, Unimplemented
+
+# As `import jax` does, and for the same reason: jaxlib reads it when it is first imported, which an emitter may do
+# before jax is, and would otherwise print INFO lines about its client to the user's terminal (jaxlib 0.10.2).
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+
+# --- StableHLO modules ------------------------------------------------------------------------------------------------
+
+
+Spec = tuple[tuple[int, ...], np.dtype[Any]]
+"""A static shape and a NumPy dtype."""
+
+# MLIR's element types that XLA takes at a program's border. Of others some abort the process, so they are refused here.
+ELEMENT_TYPES: dict[str, np.dtype[Any]] = {
+    "i1": np.dtype(np.bool_),
+    **{f"i{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"ui{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
+    **{f"f{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
+    "complex<f32>": np.dtype(np.complex64),
+    "complex<f64>": np.dtype(np.complex128),
+    "bf16": np.dtype(ml_dtypes.bfloat16),
+    "i4": np.dtype(ml_dtypes.int4),
+    "ui4": np.dtype(ml_dtypes.uint4),
+    "f8E4M3FN": np.dtype(ml_dtypes.float8_e4m3fn),
+    "f8E5M2": np.dtype(ml_dtypes.float8_e5m2),
+}
+DTYPES = frozenset(ELEMENT_TYPES.values())
+
+
+@lru_cache(maxsize=1)
+def _mlir() -> tuple[Any, Any, Any, type[Any]]:
+    """jaxlib's MLIR, its registry of dialects, one thread pool for all contexts, and a context class that starts empty.
+
+    jax 0.10.2 does the same in `jax._src.interpreters.mlir.make_ir_context`, but importing that imports jax.
+    """
+    from jaxlib.mlir import ir
+    from jaxlib.mlir._mlir_libs import _jax_mlir_ext
+
+    class EmptyContext(ir.Context):
+        """A context that loads no dialect by itself: `ir.Context.__init__` would load all that are linked in."""
+
+        def __init__(self) -> None:
+            super(ir.Context, self).__init__()
+
+    registry = ir.DialectRegistry()
+    _jax_mlir_ext.register_dialects(registry)
+    return ir, registry, ir.ThreadPool(), EmptyContext
+
+
+def mlir_context() -> Any:
+    """A new `jaxlib.mlir.ir.Context` with stablehlo, chlo, func, sdy and the upstream dialects; about 4 ms.
+
+    Give each program its own: a context keeps every constant and type it ever saw until it goes away. Contexts are
+    independent, so threads that emit side by side need no lock.
+    """
+    from jaxlib.mlir.dialects import chlo, sdy, stablehlo
+
+    _, registry, pool, empty_context = _mlir()
+    context = empty_context()
+    context.append_dialect_registry(registry)
+    context.load_all_available_dialects()
+    context.set_thread_pool(pool)
+    for dialect in (sdy, chlo, stablehlo):
+        dialect.register_dialect(context)
+    return context
+
+
+def main_of(module: Any) -> Any:
+    from jaxlib.mlir import ir
+
+    for op in module.body.operations:
+        if "sym_name" in op.attributes and ir.StringAttr(op.attributes["sym_name"]).value == "main":
+            return op
+    raise Internal("the StableHLO module has no function named main")
+
+
+def specs_of(module: Any) -> tuple[tuple[Spec, ...], tuple[Spec, ...]]:
+    """The specs of the arguments and of the results of a module's `main`. Unimplemented for a type XLA can't take."""
+    from jaxlib.mlir import ir
+
+    with module.context:
+        signature = ir.FunctionType(ir.TypeAttr(main_of(module).attributes["function_type"]).value)
+        return tuple(map(_spec_of, signature.inputs)), tuple(map(_spec_of, signature.results))
+
+
+def _spec_of(type_: Any) -> Spec:
+    from jaxlib.mlir import ir
+
+    tensor = ir.RankedTensorType(type_)
+    if not tensor.has_static_shape:  # a `?` that reaches XLA aborts the process
+        raise Internal(f"main must have static shapes only, got {tensor}")
+    element = str(tensor.element_type)
+    if element not in ELEMENT_TYPES:
+        raise Unimplemented(f"XLA can't take {tensor} as an argument or a result")
+    return tuple(tensor.shape), ELEMENT_TYPES[element]
+
+
+def bytecode(module: Any, passes: str = "strip-debuginfo") -> bytes:
+    """The module's bytecode after `passes` on a copy of it: without locations, so equal programs are equal bytes."""
+    from jaxlib.mlir import passmanager
+
+    with module.context:
+        clone = module.operation.clone()
+        passmanager.PassManager.parse(f"builtin.module({passes})").run(clone)
+        output = io.BytesIO()
+        clone.write_bytecode(output)
+        return output.getvalue()
+
+
+def portable_artifact(module: Any) -> bytes:
+    """The module as a StableHLO portable artifact that any reader of the last 12 weeks or later takes, for 5 years.
+
+    chlo operations become stablehlo ones first: only those are versioned. Raises Unimplemented for what has no
+    portable form. `module` is left as it is (jaxlib 0.10.2 leaves half-converted operations behind when it fails).
+    """
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import stablehlo
+
+    _register_passes()
+    week_12 = stablehlo.StablehloCompatibilityRequirement.WEEK_12
+    try:
+        code = bytecode(module, "func.func(chlo-legalize-to-stablehlo),strip-debuginfo")
+        version = stablehlo.get_version_from_compatibility_requirement(week_12)
+        copied = ir.Module.parse(code, module.context)
+        return bytes(stablehlo.serialize_portable_artifact(copied, version))
+    except (RuntimeError, ValueError, ir.MLIRError) as error:
+        raise Unimplemented(f"the program has no portable form: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _register_passes() -> None:
+    from jaxlib.mlir.dialects import stablehlo
+
+    stablehlo.register_stablehlo_passes()
+
+
+def module_from_portable(artifact: bytes, context: Any = None) -> Any:
+    """The module of a portable artifact, in a new context unless one is given; InvalidArgument where it is damaged."""
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import stablehlo
+
+    try:
+        return stablehlo.deserialize_portable_artifact(context or mlir_context(), artifact)
+    except (RuntimeError, ValueError, ir.MLIRError) as error:
+        raise InvalidArgument(f"not a StableHLO portable artifact, or a damaged or newer one: {error}") from error
+
+
+# --- the cache --------------------------------------------------------------------------------------------------------
 
 MAGIC = b"dfc-exe1"
 HEADER = len(MAGIC) + 32
 DEFAULT_MAX_BYTES = 2 << 30
 MAX_ENTRIES = 20_000  # a scan of the directory stays near 0.1 s
-
-# LLVM's name of a feature -> the name in /proc/cpuinfo, where they differ by more than "." and "_". Only features that
-# a compiler uses for ordinary code are here or in COMPILED_X86: a blob also lists `shstk`, `pku` or `wbnoinvd`, which
-# no generated loop ever needs and which virtual machines hide at will.
-CPUINFO_NAMES = {
-    "sse3": "pni",
-    "lzcnt": "abm",
-    "sha": "sha_ni",
-    "pclmul": "pclmulqdq",
-    "rdrnd": "rdrand",
-    "avxvnni": "avx_vnni",
-    "avx512vbmi2": "avx512_vbmi2",
-    "avx512vnni": "avx512_vnni",
-    "avx512bitalg": "avx512_bitalg",
-    "avx512vpopcntdq": "avx512_vpopcntdq",
-    "avx512bf16": "avx512_bf16",
-    "avx512fp16": "avx512_fp16",
-    "avx512vp2intersect": "avx512_vp2intersect",
-    "avxifma": "avx_ifma",
-    "avxvnniint8": "avx_vnni_int8",
-    "avxneconvert": "avx_ne_convert",
-    "neon": "asimd",
-    "dotprod": "asimddp",
-    "fullfp16": "asimdhp",
-    "lse": "atomics",
-    "rdm": "asimdrdm",
-    "aes": "aes",
-}
-COMPILED_X86 = (
-    "sse sse2 sse3 ssse3 sse4.1 sse4.2 sse4a avx avx2 fma fma4 f16c xop bmi bmi2 tbm popcnt lzcnt movbe adx aes sha gfni "
-    "pclmul vaes vpclmulqdq avx512f avx512bw avx512cd avx512dq avx512vl avx512ifma avx512vbmi avx512vbmi2 avx512vnni "
-    "avx512bitalg avx512vpopcntdq avx512bf16 avx512fp16 avx512vp2intersect avxvnni avxifma avxvnniint8 avxneconvert "
-    "amx-tile amx-int8 amx-bf16 amx-fp16"
-)
-COMPILED_ARM = "neon dotprod fullfp16 lse rdm sve sve2 bf16 i8mm"
-COMPILED = frozenset((COMPILED_X86 + " " + COMPILED_ARM).split())
 
 
 class CompileCache:
@@ -118,6 +234,8 @@ class CompileCache:
             return None
 
     def _write(self, key: str, blob: bytes) -> None:
+        import tempfile  # 9 ms, and only needed after compiling
+
         descriptor, temporary = tempfile.mkstemp(prefix="tmp-", dir=self.directory)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -141,7 +259,11 @@ class CompileCache:
     def _disable(self, why: str) -> None:
         if not self._disabled:
             self._disabled = True
-            logger.warning("%s; programs are compiled anew (DFC_CACHE_DIR names another directory)", why)
+            import logging
+
+            logging.getLogger("dfc").warning(
+                "%s; programs are compiled anew (DFC_CACHE_DIR names another directory)", why
+            )
 
     def _evict_sometimes(self, written: int) -> None:
         with self._lock:
@@ -168,7 +290,7 @@ _caches: dict[tuple[str, int], CompileCache] = {}
 
 
 def default_cache() -> CompileCache | None:
-    """The cache that DFC_CACHE_DIR (default `~/.cache/dfc`; empty: none) and DFC_CACHE_MAX_BYTES (2 GiB) ask for now."""
+    """The cache that DFC_CACHE_DIR (`~/.cache/dfc`; empty: none) and DFC_CACHE_MAX_BYTES (2 GiB) ask for now."""
     directory = os.environ.get("DFC_CACHE_DIR")
     if directory is None:
         directory = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dfc")
@@ -191,6 +313,62 @@ def key_of(*parts: bytes) -> str:
         state.update(len(part).to_bytes(8, "little"))
         state.update(part)
     return state.hexdigest()
+
+
+# --- what a compiled program needs ------------------------------------------------------------------------------------
+
+# LLVM's name of a feature -> the name in /proc/cpuinfo, where they differ by more than "." and "_". Only features that
+# a compiler uses for ordinary code are here or in COMPILED_X86: a blob also lists `shstk`, `pku` or `wbnoinvd`, which
+# no generated loop ever needs and which virtual machines hide at will.
+CPUINFO_NAMES = {
+    "sse3": "pni",
+    "bmi": "bmi1",
+    "lzcnt": "abm",
+    "sha": "sha_ni",
+    "pclmul": "pclmulqdq",
+    "rdrnd": "rdrand",
+    "avxvnni": "avx_vnni",
+    "avx512vbmi2": "avx512_vbmi2",
+    "avx512vnni": "avx512_vnni",
+    "avx512bitalg": "avx512_bitalg",
+    "avx512vpopcntdq": "avx512_vpopcntdq",
+    "avx512bf16": "avx512_bf16",
+    "avx512fp16": "avx512_fp16",
+    "avx512vp2intersect": "avx512_vp2intersect",
+    "avxifma": "avx_ifma",
+    "avxvnniint8": "avx_vnni_int8",
+    "avxneconvert": "avx_ne_convert",
+    "neon": "asimd",
+    "dotprod": "asimddp",
+    "fullfp16": "asimdhp",
+    "lse": "atomics",
+    "rdm": "asimdrdm",
+}
+COMPILED_X86 = (
+    "sse sse2 sse3 ssse3 sse4.1 sse4.2 sse4a avx avx2 fma fma4 f16c xop bmi bmi2 tbm popcnt lzcnt movbe adx aes sha "
+    "gfni pclmul vaes vpclmulqdq avx512f avx512bw avx512cd avx512dq avx512vl avx512ifma avx512vbmi avx512vbmi2 "
+    "avx512vnni avx512bitalg avx512vpopcntdq avx512bf16 avx512fp16 avx512vp2intersect avxvnni avxifma avxvnniint8 "
+    "avxneconvert amx-tile amx-int8 amx-bf16 amx-fp16"
+)
+COMPILED_ARM = "neon dotprod fullfp16 lse rdm sve sve2 bf16 i8mm"
+COMPILED = frozenset((COMPILED_X86 + " " + COMPILED_ARM).split())
+
+
+def environment(client: Any, device: Any) -> bytes:
+    """All that a compiled program depends on besides the program; devices of one kind share it."""
+    import jaxlib.version
+    from jaxlib import xla_client
+
+    facts = (
+        jaxlib.version.__version__,
+        xla_client._version,
+        client.platform,
+        client.platform_version,
+        device.device_kind,
+        os.environ.get("XLA_FLAGS", ""),
+        *cpu_features(),
+    )
+    return repr(facts).encode() + bytes(xla_client.CompileOptions().SerializeAsString())
 
 
 @lru_cache(maxsize=1)
@@ -221,10 +399,27 @@ def needed_features(blob: bytes) -> tuple[str, ...]:
     return tuple(sorted(names & COMPILED))
 
 
+def stamp(blob: bytes | None = None, device: Any = None) -> dict[str, object]:
+    """What a blob needs (with `blob`), or what is here (without), for `stamp_mismatch`; JSON-able. Without `device` it
+    speaks of the CPU, starts no client and imports no jax."""
+    import jaxlib.version
+    from jaxlib import xla_client
+
+    cpu = device is None or device.platform == "cpu"
+    return {
+        "platform": "cpu" if cpu else device.platform,
+        "device_kind": "cpu" if cpu else device.device_kind,
+        "machine": os.uname().machine,
+        "jaxlib": jaxlib.version.__version__,
+        "xla": str(xla_client._version) if cpu else f"{xla_client._version} {device.client.platform_version}",
+        "cpu_features": list(cpu_features() if blob is None else needed_features(blob)),
+    }
+
+
 def stamp_mismatch(stored: Mapping[str, object], here: Mapping[str, object]) -> str | None:
     """Why an executable stamped `stored` can't run under the stamp `here`, as one sentence, or None where it fits.
 
-    Both come from `dfc.backends.xla.stamp`. Versions, platform, machine and device kind must be equal (XLA promises
+    Both come from `stamp`. Versions, platform, machine and device kind must be equal (XLA promises
     nothing across versions); the CPU features needed must be a subset of those here, because XLA loads a blob that
     needs more with only a log line, and its first call then dies of SIGILL.
     """
@@ -236,5 +431,58 @@ def stamp_mismatch(stored: Mapping[str, object], here: Mapping[str, object]) -> 
         return "the executable's stamp does not list the CPU features that it needs"
     missing = sorted(set(map(str, needs)) - set(map(str, has)))
     if missing:
-        return f"the executable needs the CPU features {', '.join(missing)}, which this machine ({', '.join(has)}) lacks"
+        return (
+            f"the executable needs the CPU features {', '.join(missing)}, which this machine ({', '.join(has)}) lacks"
+        )
     return None
+
+
+# --- native functions that a program calls ----------------------------------------------------------------------------
+
+_libraries: dict[str, ctypes.CDLL] = {}
+_initialised: set[str] = set()
+_kernel_lock = threading.Lock()
+
+
+def register_kernel(name: str, library: str | Path, symbol: str, platform: str = "cpu") -> None:
+    """Make the XLA FFI handler `symbol` of a shared library the target of `stablehlo.custom_call @name`.
+
+    Works in both modes, before the program is compiled or loaded; again with the same arguments does nothing.
+    jaxlib 0.10.2 refuses a library built against another FFI version: Internal. NotFound for a missing file or symbol.
+    """
+    from jaxlib import xla_client
+
+    mark = f"{name}@{library}:{symbol}:{platform}"
+    with _kernel_lock:
+        if mark in _initialised:
+            return
+        try:
+            loaded = _libraries.setdefault(str(library), ctypes.CDLL(str(library)))
+            address = ctypes.cast(getattr(loaded, symbol), ctypes.c_void_p)
+        except (OSError, AttributeError) as error:
+            raise NotFound(f"kernel {name}: {error}") from error
+        new_capsule = ctypes.pythonapi.PyCapsule_New
+        new_capsule.restype, new_capsule.argtypes = (
+            ctypes.py_object,
+            (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p),
+        )
+        try:
+            xla_client.register_custom_call_target(name, new_capsule(address, None, None), platform, api_version=1)
+        except RuntimeError as error:
+            raise Internal(f"XLA does not take the kernel {name}: {error}") from error
+        _initialised.add(mark)
+
+
+def initialise_lapack(program: bytes) -> None:
+    """jaxlib 0.10.2: LAPACK's entry points are taken from SciPy on request, and registered by importing jax, if that
+    is imported. Importing SciPy costs 0.1 s, so only for programs that name such a target."""
+    if b"lapack_" not in program or "lapack" in _initialised:
+        return
+    from jaxlib import lapack, xla_client
+    from jaxlib.cpu import _lapack
+
+    _lapack.initialize()
+    if sys.modules.get("jax") is None:
+        for name, target, api_version in lapack.registrations()["cpu"]:
+            xla_client.register_custom_call_target(name, target, "cpu", api_version=api_version)
+    _initialised.add("lapack")

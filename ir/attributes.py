@@ -1,7 +1,7 @@
 """Attributes of df ops: Python values behind xDSL's `Data`, each with a short text form.
 
-`op.axes.data` is a plain Python value. Inside an op's own `{...}` an attribute prints as its bare value, `axes = [0, 1]`,
-since the op's declaration says which class it is; elsewhere it prints in full, `#df.ints<[0, 1]>`.
+`op.axes.data` is a plain Python value. Inside an op's own `{...}` an attribute prints as its bare value,
+`axes = [0, 1]`, since the op's declaration says which class it is; elsewhere it prints in full, `#df.ints<[0, 1]>`.
 """
 
 from __future__ import annotations
@@ -237,7 +237,6 @@ class Constant(Value[Array]):
             printer.print_string(literals.elements_text(array.value, array.dtype))
         else:
             printer.print_string(f'elided "{array.digest}"')
-
 
 
 @lru_cache(maxsize=65536, typed=True)

@@ -76,9 +76,7 @@ class Builder:
         return cls(block, before=op, location=op.location)
 
     def op(self, cls: type[OpT], *operands: SSAValue, regions: Sequence[Region] = (), **attributes: Any) -> OpT:
-        made = create(
-            cls, operands, attributes, location=self.location, regions=regions, annotations=self.annotations
-        )
+        made = create(cls, operands, attributes, location=self.location, regions=regions, annotations=self.annotations)
         if self.before is None:
             self.block.add_op(made)
         else:
@@ -128,7 +126,7 @@ def clone_into(op: OpT, builder: Builder, mapping: dict[SSAValue, SSAValue]) -> 
         result_types=op.result_types,
         properties=op.properties,
         attributes=op.attributes,
-        regions=[r.clone(dict(mapping)) for r in op.regions],
+        regions=[_clone_region(r, mapping) for r in op.regions],
         location=op.location,
     )
     if builder.before is None:
@@ -136,4 +134,10 @@ def clone_into(op: OpT, builder: Builder, mapping: dict[SSAValue, SSAValue]) -> 
     else:
         builder.block.insert_op_before(copy, builder.before)
     mapping.update(zip(op.results, copy.results, strict=True))
+    return copy
+
+
+def _clone_region(region: Region, mapping: dict[SSAValue, SSAValue]) -> Region:
+    copy = Region()
+    region.clone_into(copy, value_mapper=dict(mapping))
     return copy

@@ -7,7 +7,6 @@ behaves as a symbol until `b` is known. Two dimensions are equal when their cano
 from __future__ import annotations
 
 import ast
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -67,6 +66,10 @@ class SymbolicDim:
         if exact is not None:
             return exact
         return _from_terms([((f"floordiv({self}, {other})",), 1)])
+
+    def __rfloordiv__(self, other: int) -> Dim:
+        exact = _divide(other, self)
+        return exact if exact is not None else _from_terms([((f"floordiv({other}, {self})",), 1)])
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -229,7 +232,7 @@ def _substitute_atom(atom: str, bindings: Bindings) -> Dim:
         return bindings[atom]
     if atom.isidentifier():
         return symbol(atom)
-    return _evaluate(_parsed_atom(atom), lambda n: bindings.get(n) if n in bindings else symbol(n))  # type: ignore[return-value,arg-type]
+    return _evaluate(_parsed_atom(atom), lambda name: bindings[name] if name in bindings else symbol(name))
 
 
 def _atom_symbols(atom: str) -> frozenset[str]:
@@ -239,5 +242,3 @@ def _atom_symbols(atom: str) -> frozenset[str]:
 def ceildiv(a: Dim, b: int) -> Dim:
     """The quotient rounded up."""
     return _floordiv(a + (b - 1), b)
-
-

@@ -60,7 +60,7 @@ def elements_text(array: np.ndarray[Any, Any], dtype: DType) -> str:
 
 def _canonical_nans(flat: np.ndarray[Any, Any]) -> bool:
     nans = flat[np.isnan(flat)]
-    return nans.tobytes() == np.full(nans.shape, np.nan, flat.dtype).tobytes()
+    return bool(nans.tobytes() == np.full(nans.shape, np.nan, flat.dtype).tobytes())
 
 
 def parse_elements(parser: AttrParser, dtype: DType, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

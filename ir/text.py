@@ -30,7 +30,7 @@ def parse_program(text: str, *, name: str = "<input>") -> ModuleOp:
             for region in op.regions:
                 for block in region.blocks:
                     for argument in block.args:
-                        argument._type = types.interned(argument.type)  # pyright: ignore
+                        argument._type = types.interned(argument.type)
         program.verify()
     except ParseError as error:
         raise InvalidArgument(f"the text is not a df program: {error}") from error

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from xdsl.dialects.builtin import (
-    ArrayAttr,
     DYNAMIC_INDEX,
+    ArrayAttr,
     BFloat16Type,
     ComplexType,
     Float16Type,
@@ -122,7 +122,7 @@ def _decode(type: Attribute) -> Spec:
             if dims[i] == DYNAMIC_INDEX and isinstance(entry, StringAttr):
                 dims[i] = parse_dim(entry.data)
     if DYNAMIC_INDEX in dims:
-        raise InvalidType(f"{type}: every ? needs its dimension in the encoding, as in tensor<?x4xf32, [\"b\", 4]>")
+        raise InvalidType(f'{type}: every ? needs its dimension in the encoding, as in tensor<?x4xf32, ["b", 4]>')
     return Spec(tuple(dims), dtype)
 
 

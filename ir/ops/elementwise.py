@@ -492,7 +492,8 @@ class Compare(Op):
 
     @staticmethod
     def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
-        return [np.asarray(COMPARISONS[attributes["direction"]](*operands), np.bool_)]
+        with np.errstate(all="ignore"):
+            return [np.asarray(COMPARISONS[attributes["direction"]](*operands), np.bool_)]
 
 
 @irdl_op_definition

@@ -71,10 +71,10 @@ class DotGeneral(Op):
         rows, columns = [lhs.shape[a] for a in lf], [rhs.shape[a] for a in rf]
         left = lhs.transpose(*lb, *lf, *lc).reshape(*batch, int(np.prod(rows, dtype=np.int64)), depth)
         right = rhs.transpose(*rb, *rc, *rf).reshape(*batch, depth, int(np.prod(columns, dtype=np.int64)))
-        if lhs.dtype.kind not in "fciu" or lhs.dtype.itemsize == 2:
+        if lhs.dtype.itemsize == 2 and lhs.dtype.kind not in "iu":  # 16-bit floats accumulate in float32
             left, right = left.astype(np.float32), right.astype(np.float32)
         with np.errstate(all="ignore"):
-            return [np.matmul(left, right).reshape(*batch, *rows, *columns).astype(lhs.dtype)]
+            return [np.matmul(left, right).reshape((*batch, *rows, *columns)).astype(lhs.dtype)]
 
 
 def _require_equal_sizes(

@@ -10,8 +10,8 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.attributes import Dims, Element, Text
 from dfc.ir.dims import is_static
-from dfc.ir.ops.elementwise import NUMERIC, require_kind
 from dfc.ir.op import Attributes, Effect, Op, Types
+from dfc.ir.ops.elementwise import NUMERIC, require_kind
 from dfc.ir.types import CONTROL, ControlType, RefType, Spec, ref_type, spec_of, tensor_type
 
 

@@ -1,0 +1,54 @@
+"""The whole compiler, top to bottom: one list a phase. Read it to know what happens to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp
+
+from dfc.errors import InvalidArgument
+from dfc.passes import manager
+from dfc.passes.manager import Report
+from dfc.passes.phases import Phase
+
+PIPELINE: dict[Phase, str] = {
+    # Calls must be gone before autodiff, which differentiates one block; what nobody asked for needn't be inlined or
+    # differentiated at all. Autodiff comes before anything merges or folds values, since xs name them.
+    Phase.GRAPH: "prune, inline, autodiff, prune, canonicalize, cse, canonicalize",
+    # One device: every op is on it, so placing has nothing to decide.
+    Phase.PLACED: "",
+    # One device: there is no edge to cut.
+    Phase.PARTITIONED: "",
+    # What one device runs in one go becomes one program; references become its inputs and outputs.
+    Phase.CLUSTERED: "cluster",
+}
+"""The passes that lead to each phase, in the grammar of `dfc opt -p`."""
+
+
+def phases_until(to: Phase) -> list[Phase]:
+    """The phases that passes lead to, in order, up to and including `to`."""
+    order = list(PIPELINE)
+    if to not in order:
+        raise InvalidArgument(f"phase {to.value} is not reached by df passes alone")
+    return order[: order.index(to) + 1]
+
+
+_parsed: dict[str, Sequence[Any]] = {}
+
+
+def lower(program: ModuleOp, *, to: Phase = Phase.CLUSTERED, start: Phase = Phase.TRACE, **options: Any) -> Report:
+    """Run the default passes on `program`, in place, from phase `start` until phase `to`.
+
+    `options` go to `manager.run` (observers, timing). Raises the passes' errors, each naming the user's line.
+    """
+    report = Report()
+    if to is Phase.TRACE:
+        return report
+    order = [Phase.TRACE, *PIPELINE]
+    for phase in phases_until(to)[order.index(start) :]:
+        text = PIPELINE[phase]
+        if text not in _parsed:
+            _parsed[text] = manager.parse_pipeline(text) if text else []
+        manager.run(program, _parsed[text], reaches=phase, report=report, **options)
+    return report

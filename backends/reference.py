@@ -1,0 +1,171 @@
+"""The reference interpreter: runs a program on NumPy arrays by the meaning (`evaluate`) of its ops, one by one.
+
+Slow and simple on purpose: it says what a program means. Works on programs of any phase up to clustered, symbolic
+dimensions included; calls need not be inlined, requests for gradients must be expanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, SSAValue
+
+from dfc.errors import DfcError, FailedPrecondition, Internal, InvalidArgument, NotFound
+from dfc.ir import locations
+from dfc.ir.dims import SymbolicDim, match, substitute
+from dfc.ir.op import Op, short_name
+from dfc.ir.ops import state as st
+from dfc.ir.ops.function import Call, Func, Gradients, Island, Return, Yield
+from dfc.ir.types import Spec, is_tensor, spec_of
+
+Array = np.ndarray[Any, Any]
+Variables = dict[str, Array]
+
+
+def run(
+    program: ModuleOp | Func, arguments: Sequence[Array], variables: Mapping[str, Array] = {}
+) -> tuple[list[Array], Variables]:
+    """The outputs of the function, and the variables' values after it; what is passed in stays as it is.
+
+    `program` is a function or a program whose last function is the one to run (the others are called by it).
+    `arguments` fit the function's inputs in dtype and shape, where a symbol takes the size that it meets first;
+    `variables` maps names to values. Raises InvalidArgument, NotFound for a variable without a value, and what
+    `evaluate` raises, with the user's line.
+    """
+    func = _entry(program)
+    interpreter = _Interpreter(func, {name: np.array(value) for name, value in variables.items()})
+    outputs = interpreter.call(func, list(arguments))
+    return outputs, interpreter.variables
+
+
+def _entry(program: ModuleOp | Func) -> Func:
+    if isinstance(program, Func):
+        return program
+    functions = [op for op in program.ops if isinstance(op, Func)]
+    if not functions:
+        raise InvalidArgument("the program has no function to run")
+    return functions[-1]
+
+
+class _Interpreter:
+    """One run: the variables' values and the functions of the program."""
+
+    def __init__(self, func: Func, variables: Variables) -> None:
+        self.variables = variables
+        parent = func.parent_op()
+        siblings = parent.ops if isinstance(parent, ModuleOp) else [func]
+        self.functions = {f.sym_name.data: f for f in siblings if isinstance(f, Func)}
+
+    def call(self, func: Func, arguments: list[Array]) -> list[Array]:
+        bindings = _bind(func, arguments)
+        env: dict[SSAValue, Any] = dict(zip(func.block.args, arguments, strict=True))
+        outputs = self.block(func.block.first_op, env, bindings)
+        return outputs[: len(func.outputs)]
+
+    def block(self, first: Operation | None, env: dict[SSAValue, Any], bindings: dict[str, int]) -> list[Any]:
+        """Runs ops from `first` to the terminator, whose operands' values it returns. Tokens have the value None,
+        handles the variable's name."""
+        op = first
+        while op is not None:
+            operands = [env[o] for o in op.operands]
+            if isinstance(op, Return | Yield):
+                return operands
+            assert isinstance(op, Op), f"{op.name} is not an op of df"
+            try:
+                results = self.step(op, operands, bindings)
+            except DfcError as error:
+                raise error.at(op=short_name(op), location=locations.describe(op.location)) from None
+            env.update(zip(op.results, results, strict=True))
+            op = op.next_op
+        return []
+
+    def step(self, op: Op, operands: list[Any], bindings: dict[str, int]) -> list[Any]:
+        """The values of the op's results."""
+        match op:
+            case st.Variable():
+                return [op.variable.data]
+            case st.Read():
+                return [self.value_of(operands[0]), None]
+            case st.Assign() | st.AssignAdd() | st.AssignSub():
+                self.write(op, *operands[:2])
+                return [None]
+            case st.Group():
+                return [None]
+            case Call():
+                return self.call_op(op, operands)
+            case Island():
+                return self.island(op, operands, bindings)
+            case Gradients():
+                raise FailedPrecondition("gradients must be expanded before they can be computed: run pass autodiff")
+        results = op.evaluate(operands, _attributes(op, bindings))
+        _check(op, results, bindings)
+        return list(results)
+
+    def value_of(self, variable: str) -> Array:
+        if variable not in self.variables:
+            raise NotFound(f"the variable '{variable}' has no value", hint=f"values given: {sorted(self.variables)}")
+        return self.variables[variable]
+
+    def write(self, op: st.Update, variable: str, value: Array) -> None:
+        # Arithmetic in the variable's dtype; a copy, so that no later write shows through an earlier read.
+        with np.errstate(all="ignore"):
+            if isinstance(op, st.AssignAdd):
+                value = self.value_of(variable) + value
+            elif isinstance(op, st.AssignSub):
+                value = self.value_of(variable) - value
+        self.variables[variable] = np.array(value)
+
+    def call_op(self, op: Call, operands: list[Any]) -> list[Any]:
+        func = self.functions.get(op.callee.data)
+        if func is None:
+            raise NotFound(f"the program has no function @{op.callee.data}")
+        outputs: list[Any] = self.call(func, operands[: len(func.block.args)])
+        return outputs + [None] * (len(op.results) - len(outputs))
+
+    def island(self, op: Island, operands: list[Any], bindings: dict[str, int]) -> list[Any]:
+        n_inputs, n_refs = op.n_inputs.data, op.n_refs.data
+        names = operands[n_inputs : n_inputs + n_refs]
+        values = [*operands[:n_inputs], *(self.value_of(name) for name in names)]
+        yielded = self.block(op.block.first_op, dict(zip(op.block.args, values, strict=True)), bindings)
+        n_results = len(op.results_.data)
+        for index, value in zip(op.written.data, yielded[n_results:], strict=True):
+            self.variables[names[index]] = np.array(value)
+        return yielded[:n_results] + [None] * (len(op.results) - n_results)
+
+
+def _bind(func: Func, arguments: list[Array]) -> dict[str, int]:
+    """Check the arguments against the function's inputs and give each symbol its size."""
+    block, names = func.block, func.arg_names.data
+    if len(arguments) != len(block.args):
+        raise InvalidArgument(
+            f"@{func.sym_name.data} takes {len(block.args)} inputs ({', '.join(names)}), got {len(arguments)}"
+        )
+    bindings: dict[str, int] = {}
+    for name, argument, value in zip(names, block.args, arguments, strict=True):
+        want = spec_of(argument.type)
+        fits = want.dtype.numpy == value.dtype and len(want.shape) == value.ndim
+        if not fits or not all(match(d, n, bindings) for d, n in zip(want.shape, value.shape, strict=True)):
+            raise InvalidArgument(f"input '{name}' must be {want}, got {value.dtype}{list(value.shape)}")
+    return bindings
+
+
+def _attributes(op: Op, bindings: dict[str, int]) -> dict[str, Any]:
+    """The op's attributes with sizes in the place of symbols."""
+    values = op.values()
+    for name, value in values.items():
+        if type(value) is tuple and any(isinstance(d, SymbolicDim) for d in value):
+            values[name] = substitute(value, bindings)
+    return values
+
+
+def _check(op: Op, results: Sequence[Array], bindings: dict[str, int]) -> None:
+    """The results must have the types that `infer` promised."""
+    for result, value in zip(op.results, results, strict=True):
+        if is_tensor(result.type):
+            promised = spec_of(result.type)
+            want = Spec(substitute(promised.shape, bindings), promised.dtype)
+            if (value.shape, value.dtype) != (want.shape, want.dtype.numpy):
+                raise Internal(f"the result must be {want}, got {value.dtype}{list(value.shape)}")

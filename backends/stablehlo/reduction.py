@@ -1,0 +1,98 @@
+"""Emission of reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dfc.backends.stablehlo.elementwise import comparison
+from dfc.backends.stablehlo.emit import Emitter, integer
+from dfc.backends.stablehlo.rules import Rule, Value, rule
+from dfc.ir.dtypes import DType, bool_, float32, int32, int64
+from dfc.ir.ops.reduction import (
+    ArgMax,
+    ArgMin,
+    ArgReduction,
+    ReduceAnd,
+    ReduceMax,
+    ReduceMin,
+    ReduceOr,
+    ReduceProd,
+    ReduceSum,
+    Reduction,
+    highest,
+    lowest,
+)
+from dfc.ir.types import spec_of
+
+
+def _reduction(combine: str, identity: Callable[[DType], Any], *, wide: bool = False) -> Rule:
+    """A rule that combines by `stablehlo.<combine>`; `wide` accumulates 16-bit floats in float32."""
+
+    def emit(emitter: Emitter, op: Reduction, operands: list[Value]) -> list[Value]:
+        axes, result = op.axes.data, spec_of(op.result.type)
+        if not axes:
+            return operands
+        (x,), (shape, dtype) = operands, spec_of(op.x.type)
+        inner = float32 if wide and dtype.is_floating and dtype.bits == 16 else dtype
+        if inner is not dtype:
+            x = emitter.create("stablehlo.convert", emitter.tensor(shape, inner), [x])
+        scalar = emitter.tensor((), inner)
+
+        def body(values: Sequence[Value]) -> Sequence[Value]:
+            return [emitter.create(f"stablehlo.{combine}", scalar, values)]
+
+        initial = emitter.scalar(identity(inner), inner)
+        reduced = emitter.reduce([x], [initial], axes, [emitter.tensor(result.shape, inner)], body)
+        if inner is not dtype:
+            return [emitter.create("stablehlo.convert", emitter.type(op.result.type), reduced)]
+        return reduced
+
+    return emit
+
+
+rule(ReduceSum)(_reduction("add", lambda dtype: 0, wide=True))
+rule(ReduceProd)(_reduction("multiply", lambda dtype: 1, wide=True))
+rule(ReduceMax)(_reduction("maximum", lambda dtype: lowest(dtype.numpy)))
+rule(ReduceMin)(_reduction("minimum", lambda dtype: highest(dtype.numpy)))
+rule(ReduceAnd)(_reduction("and", lambda dtype: True))
+rule(ReduceOr)(_reduction("or", lambda dtype: False))
+
+
+@rule(ArgMax, ArgMin)
+def argument(emitter: Emitter, op: ArgReduction, operands: list[Value]) -> list[Value]:
+    """Value and index are reduced together. What wins is better or NaN; between equals the lower index: so any order of
+    combination gives the first, and NaN before all."""
+    (shape, dtype), axis, result = spec_of(op.x.type), op.axis.data, spec_of(op.result.type)
+    extent = shape[axis]
+    assert isinstance(extent, int)
+    index = int32 if extent < 2**31 else int64
+    better, worst = ("GT", lowest) if isinstance(op, ArgMax) else ("LT", highest)
+    scalar, scalar_index, flag = (emitter.tensor((), d) for d in (dtype, index, bool_))
+
+    def wins(x: Value, y: Value) -> Value:
+        is_better = comparison(emitter, better, dtype, x, y, flag)
+        if not dtype.is_floating:
+            return is_better
+        is_nan = comparison(emitter, "NE", dtype, x, x, flag)
+        return emitter.create("stablehlo.or", flag, [is_better, is_nan])
+
+    def body(values: Sequence[Value]) -> Sequence[Value]:
+        x, i, y, j = values
+        x_wins, y_wins = wins(x, y), wins(y, x)
+        tie = comparison(emitter, "EQ", bool_, x_wins, y_wins, flag)
+        earlier = comparison(emitter, "LT", index, i, j, flag)
+        take = emitter.create("stablehlo.select", flag, [tie, earlier, x_wins])
+        return [
+            emitter.create("stablehlo.select", scalar, [take, x, y]),
+            emitter.create("stablehlo.select", scalar_index, [take, i, j]),
+        ]
+
+    along = {"iota_dimension": integer(axis)}
+    positions = emitter.create("stablehlo.iota", emitter.tensor(shape, index), [], along)
+    initial = [emitter.scalar(worst(dtype.numpy), dtype), emitter.scalar(0, index)]
+    types = [emitter.tensor(result.shape, d) for d in (dtype, index)]
+    found = emitter.reduce([*operands, positions], initial, [axis], types, body)[1]
+    if result.dtype is index:
+        return [found]
+    return [emitter.create("stablehlo.convert", emitter.type(op.result.type), [found])]

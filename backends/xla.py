@@ -1,0 +1,586 @@
+"""Compile StableHLO and run it through PJRT: with compile_cache.py, all that touches the internals of JAX and jaxlib.
+
+Two modes. In the user's process (`compile_program`, `load_program`) values are `jax.Array`s on JAX's own client, so
+they mix with the user's JAX code. In the process of `dfc run` and `dfc serve` (`lean_client`) jax is never imported:
+jaxlib alone loads and runs, 0.6 s sooner. Nothing is imported from jax or jaxlib before it is needed.
+
+Everything here was checked with jax and jaxlib 0.10.2. What depends on the version says so where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import attrgetter, is_not, methodcaller
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfc.backends.compile_cache import (
+    DTYPES,
+    Spec,
+    bytecode,
+    default_cache,
+    environment,
+    initialise_lapack,
+    key_of,
+    main_of,
+    mlir_context,
+    module_from_portable,
+    portable_artifact,
+    register_kernel,
+    specs_of,
+    stamp,
+    stamp_mismatch,
+)
+from dfc.errors import (
+    DfcError,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    InvalidType,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+    Unimplemented,
+)
+
+if TYPE_CHECKING:
+    import jax
+
+# fmt: off
+__all__ = [
+    "Executable", "Signature", "Spec", "block_until_ready", "compile_program", "copy", "default_device", "devices",
+    "is_ready", "load_program", "mlir_context", "module_from_portable", "portable_artifact", "register_kernel",
+    "serialize_executable", "specs_of", "stamp", "stamp_mismatch", "to_device", "to_numpy", "transfer",
+]
+# fmt: on
+
+Array = NDArray[Any]
+DLPACK_KINDS = "biufc"  # NumPy's own kinds; DLPack in NumPy has no bfloat16, float8 or int4 ("V" there)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+STATUS_ERRORS: dict[str, type[DfcError]] = {
+    "RESOURCE_EXHAUSTED": ResourceExhausted,
+    "INVALID_ARGUMENT": InvalidArgument,
+    "FAILED_PRECONDITION": FailedPrecondition,
+    "NOT_FOUND": NotFound,
+    "UNAVAILABLE": Unavailable,
+    "UNIMPLEMENTED": Unimplemented,
+}
+
+
+def translate(error: BaseException, name: str) -> DfcError:
+    """dfc's error for one of XLA's; raise it `from` the original. `name` is the program's or the call's."""
+    if isinstance(error, DfcError):
+        return error
+    text = str(error)
+    if any(words in text for words in ("has been deleted", "deleted or donated", "previously donated")):
+        return FailedPrecondition(
+            "the buffer was donated to an earlier call, or is given twice to one that donates it, so its value is gone",
+            op=name,
+            hint="keep the arrays that the call returned, not those that it was given",
+        )
+    if isinstance(error, TypeError):
+        return InvalidType(f"every argument must be a jax.Array on the program's device: {text}", op=name)
+    kind = STATUS_ERRORS.get(text.partition(":")[0], Internal)
+    return kind(f"XLA: {text}", op=name)
+
+
+# --- devices and transfers --------------------------------------------------------------------------------------------
+
+_backend_lock = threading.Lock()
+_backend_ready = False
+
+
+def _cpu_devices_wanted() -> int:
+    text = os.environ.get("DFC_CPU_DEVICES", "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise InvalidArgument(f"DFC_CPU_DEVICES must be a positive integer, got {text!r}")
+    return int(text or 0)
+
+
+def _prepare_backend() -> None:
+    """Give JAX's CPU client as many devices as DFC_CPU_DEVICES says, once, before JAX starts it.
+
+    The only setting of JAX that dfc ever changes, and only on that request (jax 0.10.2: `jax_num_cpu_devices`).
+    """
+    global _backend_ready
+    with _backend_lock:
+        if _backend_ready:
+            return
+        import jax
+        from jax._src import xla_bridge
+
+        wanted = _cpu_devices_wanted()
+        forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+        if wanted and not forced and not xla_bridge.backends_are_initialized():
+            configured: int = xla_bridge.num_cpu_devices.value
+            jax.config.update("jax_num_cpu_devices", max(wanted, configured))  # type: ignore[no-untyped-call]
+        if wanted and len(jax.devices("cpu")) < wanted:
+            raise FailedPrecondition(
+                f"DFC_CPU_DEVICES asks for {wanted} CPU devices, and JAX already runs with {len(jax.devices('cpu'))}",
+                hint="set it, and not XLA_FLAGS=--xla_force_host_platform_device_count, before the first use of JAX",
+            )
+        _backend_ready = True
+
+
+def devices(platform: str | None = None) -> list[jax.Device]:
+    """This process's devices of `platform` ("cpu", "gpu", "tpu"), or of JAX's default one.
+
+    Starts JAX's client; raises NotFound for a platform with no device here, FailedPrecondition if DFC_CPU_DEVICES
+    comes too late.
+    """
+    _prepare_backend()
+    import jax
+
+    try:
+        return list(jax.local_devices(backend=platform))
+    except RuntimeError as error:
+        raise NotFound(f"no device of platform {platform!r} here: {error}") from error
+
+
+def default_device() -> jax.Device:
+    """The first device of JAX's default platform."""
+    return devices()[0]
+
+
+@lru_cache(maxsize=256)
+def _sharding(device: Any) -> Any:
+    from jax.sharding import SingleDeviceSharding
+
+    return SingleDeviceSharding(device)
+
+
+@lru_cache(maxsize=4096)
+def _aval(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    from jax._src import core
+
+    return core.ShapedArray(shape, dtype)  # keeps 64-bit dtypes whatever jax_enable_x64 says
+
+
+def uploadable(value: Any) -> Array:
+    array = np.asarray(value)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype not in DTYPES:
+        raise InvalidType(f"a device can't hold values of dtype {array.dtype}")
+    return array
+
+
+def upload(array: Array, aval: Any, sharding: Any, device: Any, *, alias: bool = False) -> Any:
+    """jaxlib 0.10.2's `batched_device_put` straight: `jax.device_put` would turn float64 into float32 unless the user
+    set jax_enable_x64, and entering `jax.enable_x64` costs ten times as much."""
+    from jaxlib import _jax
+
+    semantics = _jax.HostBufferSemantics
+    use = semantics.ZERO_COPY if alias else semantics.IMMUTABLE_ONLY_DURING_CALL
+    return _jax.batched_device_put(aval, sharding, [array], [device], True, not alias, use, True)
+
+
+def to_device(value: Array, device: Any = None) -> jax.Array:
+    """A `jax.Array` on `device` with the shape and dtype of `value`, 64-bit ones included, whatever jax_enable_x64
+    says. The value is copied before the call returns, so its memory may be written or freed. InvalidType for dtypes
+    that no device holds (strings, objects, dates)."""
+    array = uploadable(value)
+    device = device or default_device()
+    result: jax.Array = upload(array, _aval(array.shape, array.dtype), _sharding(device), device)
+    return result
+
+
+class _Capsule:
+    """What `np.from_dlpack` reads: 2 us, where `ArrayImpl.__array__` takes 45 (it re-enters Python to import NumPy)."""
+
+    __slots__ = ("buffer",)
+
+    def __init__(self, buffer: Any) -> None:
+        self.buffer = buffer
+
+    def __dlpack__(self, **_: object) -> Any:
+        from jaxlib import _jax
+
+        return _jax.buffer_to_dlpack_managed_tensor(self.buffer, None)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the host
+
+
+def _host_view(array: Any, *, on_host: bool) -> Array:
+    """A NumPy array of the value, which may alias the buffer; the buffer can't be donated while it lives."""
+    array.block_until_ready()
+    if on_host and array.aval.dtype.kind in DLPACK_KINDS:
+        return np.from_dlpack(_Capsule(array))
+    view: Array = array._single_device_array_to_np_array_did_copy()[0]
+    return view
+
+
+def to_numpy(array: jax.Array, copy: bool = True) -> Array:
+    """The value as a NumPy array, once it is computed.
+
+    The result owns its memory, so it stays valid, and donating `array` later stays a donation. `copy=False` is for
+    arrays that nothing donates: it returns a read-only view where it can. Raises what the computation raised, and
+    FailedPrecondition for a donated array.
+    """
+    try:
+        if not array.is_fully_addressable:
+            raise InvalidArgument("part of the array lives in another process")
+        device: Any = next(iter(array.sharding.device_set))
+        view = _host_view(array, on_host=device.platform == "cpu")
+    except RuntimeError as error:
+        raise translate(error, "to_numpy") from error
+    if copy:
+        return np.array(view, order="C")
+    view.flags.writeable = False
+    return view
+
+
+def copy(array: jax.Array) -> jax.Array:
+    """A copy in another buffer of the same device, not awaited: donating one leaves the other alone."""
+    return transfer(array, next(iter(array.sharding.device_set)))
+
+
+def transfer(array: jax.Array, device: Any) -> jax.Array:
+    """A copy of `array` on `device`, not awaited; always another buffer.
+
+    jaxlib 0.10.2: 15 us on one device and 41 between two CPU devices, `jax.device_put` 156.
+    """
+    from jaxlib import _jax
+
+    target, semantics = _jax.DeviceList((device,)), _jax.ArrayCopySemantics.ALWAYS_COPY
+    try:
+        result: jax.Array = _jax.batched_copy_array_to_devices_with_sharding(
+            [array], [target], [_sharding(device)], [semantics]
+        )[0]
+        return result
+    except RuntimeError as error:
+        raise translate(error, "copy") from error
+
+
+def is_ready(array: Any) -> bool:
+    """Whether the value is computed (or has failed); never waits."""
+    try:
+        return bool(array.is_ready())
+    except RuntimeError as error:
+        raise translate(error, "is_ready") from error
+
+
+def block_until_ready(arrays: Sequence[jax.Array]) -> None:
+    """Wait until all values are computed; raises what the first failed computation raised."""
+    from jaxlib import _jax
+
+    try:
+        _jax.batched_block_until_ready(list(arrays))
+    except RuntimeError as error:
+        raise translate(error, "block_until_ready") from error
+
+
+# --- compile, load, run -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How a program is called. Its arguments are `n_state` state values, then feeds; its results are `n_new_state`
+    new state values, then outputs. `donated` maps a state argument to the result that takes over its buffer."""
+
+    inputs: tuple[Spec, ...]
+    results: tuple[Spec, ...]
+    n_state: int = 0
+    n_new_state: int = 0
+    donated: Mapping[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n_state <= len(self.inputs) or not 0 <= self.n_new_state <= len(self.results):
+            raise Internal(
+                f"{self.n_state} of {len(self.inputs)} arguments can't be state with {self.n_new_state} of "
+                f"{len(self.results)} results"
+            )
+        if len(set(self.donated.values())) != len(self.donated):
+            raise Internal(f"two donated arguments can't share a result: {dict(self.donated)}")
+        for argument, result in self.donated.items():
+            if not (0 <= argument < self.n_state and 0 <= result < self.n_new_state):
+                raise Internal(f"only state can be donated, and only to new state, got {argument} -> {result}")
+            if self.inputs[argument] != self.results[result]:
+                raise Internal(
+                    f"a donated argument must be like its result, got {show(self.inputs[argument])} and "
+                    f"{show(self.results[result])}"
+                )
+
+
+def show(spec: Spec) -> str:
+    """A spec as text: `float32[2,3]`."""
+    return f"{spec[1]}[{','.join(map(str, spec[0]))}]"
+
+
+Call = Callable[[list["jax.Array"], list["jax.Array"]], tuple[list["jax.Array"], list["jax.Array"]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Executable:
+    """A compiled program on one device; may be called from any thread.
+
+    `call(state, feeds)` takes two lists of `jax.Array`s and returns the new state and the outputs, not awaited. It
+    checks nothing but byte sizes, which XLA does (jaxlib 0.10.2 reads an int32[4] given for a float32[4] as if it were
+    one): callers know what they pass. Calling the object itself checks first.
+    """
+
+    name: str
+    signature: Signature
+    device: Any
+    call: Call = field(repr=False)
+    loaded: Any = field(repr=False)
+    avals: tuple[Any, ...] = field(repr=False)
+    blob: bytes | None = field(repr=False, default=None)  # what it was loaded from, if it was not compiled here
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether it was loaded, from the disk cache or by `load_program`, and not compiled."""
+        return self.blob is not None
+
+    def __call__(self, state: list[jax.Array], feeds: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+        """`call` after `check`."""
+        self.check(state, feeds)
+        return self.call(state, feeds)
+
+    def check(self, state: Sequence[jax.Array], feeds: Sequence[jax.Array]) -> None:
+        """Raise InvalidArgument unless count, shapes and dtypes are those the program was compiled for."""
+        expected, n_state = self.signature.inputs, self.signature.n_state
+        if len(state) != n_state or len(state) + len(feeds) != len(expected):
+            raise InvalidArgument(
+                f"expects {n_state} state values and {len(expected) - n_state} feeds, "
+                f"got {len(state)} and {len(feeds)}",
+                op=self.name,
+            )
+        values = [*state, *feeds]
+        if any(map(is_not, map(attrgetter("aval"), values), self.avals)):  # arrays that dfc made share their aval
+            check_specs(values, expected, self.name)
+
+    def hlo_text(self) -> str:
+        """The optimised HLO, for people."""
+        return "\n".join(module.to_string() for module in self.loaded.hlo_modules())
+
+
+def check_specs(values: Sequence[Any], expected: Sequence[Spec], name: str) -> None:
+    for index, (argument, (shape, dtype)) in enumerate(zip(values, expected, strict=True)):
+        value = getattr(argument, "aval", argument)  # without jax, arrays have no shape of their own
+        if value.shape != shape or value.dtype != dtype:
+            raise InvalidArgument(
+                f"argument {index} must be {show((shape, dtype))}, got {show((value.shape, value.dtype))}", op=name
+            )
+
+
+def _dispatcher(loaded: Any, handlers: list[Any], n_new_state: int, donates: bool, name: str) -> Call:
+    """The function that runs `loaded`: two calls into C++, execute and wrap the results, 0.8 to 0.95 of jax.jit's time.
+
+    jaxlib 0.10.2: `execute_sharded` is what JAX's own C++ path calls, and result handlers make the arrays in C++. What
+    is left out is jit's: flattening, a cache look-up over every argument's type and sharding, Python on a miss. There
+    is no slow first call. Results are futures, as jit's are.
+
+    With donation, `map` inside `map` runs both calls within one bytecode: CPython 3.11 (the version this was measured
+    on; a test repeats it) looks for signals after each CALL and at each function's start, but neither in UNPACK_SEQUENCE nor on return from a Python function.
+    So no KeyboardInterrupt falls between giving up the old buffers and holding the new ones, up to and including the
+    caller's `holder.buffers, outputs = executable.call(holder.buffers, feeds)`. That holds for this function, not for
+    `Executable.__call__`, which is entered through a C slot.
+    """
+    execute, wrap = loaded.execute_sharded, methodcaller("consume_with_handlers", handlers)
+
+    def pure(state: list[Any], feeds: list[Any]) -> tuple[list[Any], list[Any]]:
+        try:
+            results = execute(state + feeds).consume_with_handlers(handlers)
+        except Exception as error:
+            raise translate(error, name) from error
+        return results[:n_new_state], results[n_new_state:]
+
+    def donating(state: list[Any], feeds: list[Any]) -> tuple[list[Any], list[Any]]:
+        try:
+            (results,) = map(wrap, map(execute, (state + feeds,)))
+        except Exception as error:
+            raise translate(error, name) from error
+        return results[:n_new_state], results[n_new_state:]
+
+    return donating if donates else pure
+
+
+def _assemble(loaded: Any, signature: Signature, device: Any, name: str, blob: bytes | None) -> Executable:
+    handlers = result_handlers([_aval(*spec) for spec in signature.results], _sharding(device))
+    call = _dispatcher(loaded, handlers, signature.n_new_state, bool(signature.donated), name)
+    avals = tuple(_aval(*spec) for spec in signature.inputs)
+    return Executable(name, signature, device, call, loaded, avals, blob)
+
+
+def compile_program(
+    module: Any,
+    *,
+    input_specs: Sequence[Spec],
+    n_state: int = 0,
+    donated: Mapping[int, int] | None = None,
+    n_new_state: int = 0,
+    device: Any = None,
+    name: str = "main",
+) -> Executable:
+    """Compile a StableHLO module (entry `main`, static shapes) for one device, or take it from the disk cache.
+
+    `main`'s arguments have `input_specs`: first `n_state` state values, then feeds. Its first `n_new_state` results
+    are new state, the rest outputs. `donated` maps state arguments to the new state that replaces them (same spec);
+    it is written into `module` as `tf.aliasing_output`. Raises Internal for a module that breaks this or does not
+    verify, Unimplemented for types XLA can't take, and XLA's own errors as dfc's.
+    """
+    device = device or default_device()
+    inputs, results = specs_of(module)
+    if inputs != tuple((tuple(shape), np.dtype(dtype)) for shape, dtype in input_specs):
+        raise Internal(f"main takes {', '.join(map(show, inputs))}, not {', '.join(map(show, input_specs))}", op=name)
+    signature = Signature(inputs, results, n_state, n_new_state, dict(donated or {}))
+    _mark_donated(module, signature)
+    _verify(module, name)
+    program = bytecode(module)
+    loaded, blob = compile_cached(device.client, device, program, module, name)
+    return _assemble(loaded, signature, device, name, blob)
+
+
+def load_program(blob: bytes, signature: Signature, *, device: Any = None, name: str = "main") -> Executable:
+    """The executable that `serialize_executable` wrote, on `device`; donation is kept. About 1 ms.
+
+    The caller has compared stamps (`stamp_mismatch`) and trusts the blob: loading it runs its machine code. Raises
+    InvalidArgument for a damaged one where XLA sees it.
+    """
+    device = device or default_device()
+    return _assemble(load_blob(device.client, device, blob, name), signature, device, name, blob)
+
+
+def _mark_donated(module: Any, signature: Signature) -> None:
+    if not signature.donated:
+        return
+    from jaxlib.mlir import ir
+
+    main = main_of(module)
+    with module.context:
+        given = list(ir.ArrayAttr(main.attributes["arg_attrs"])) if "arg_attrs" in main.attributes else []
+        given = given or [ir.DictAttr.get({})] * len(signature.inputs)
+        attributes = [{entry.name: entry.attr for entry in _entries(each)} for each in given]
+        i32 = ir.IntegerType.get_signless(32)
+        for argument, result in signature.donated.items():
+            attributes[argument]["tf.aliasing_output"] = ir.IntegerAttr.get(i32, result)
+        main.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(each) for each in attributes])
+
+
+def _entries(attribute: Any) -> Any:
+    from jaxlib.mlir import ir
+
+    return ir.DictAttr(attribute)
+
+
+def _verify(module: Any, name: str) -> None:
+    """MLIR's verifier: what it would find kills the process inside XLA."""
+    from jaxlib.mlir import ir
+
+    try:
+        module.operation.verify()
+    except ir.MLIRError as error:
+        raise Internal(f"the emitted StableHLO is wrong: {error}", op=name) from error
+
+
+def _compile_options(device: Any) -> Any:
+    from jaxlib import xla_client
+
+    options = xla_client.CompileOptions()  # XLA_FLAGS are in it
+    options.num_replicas = options.num_partitions = 1
+    options.device_assignment = xla_client.DeviceAssignment.create(np.array([[device.id]]))
+    return options
+
+
+def compile_cached(client: Any, device: Any, program: bytes, module: Any, name: str) -> tuple[Any, bytes | None]:
+    """The loaded executable of `module` (or portable bytes), whose location-free form is `program`; and the blob from
+    the disk cache where it came from there. JAX's persistent cache and its settings are neither used nor changed."""
+    from jaxlib import _jax
+
+    initialise_lapack(program)
+    cache = default_cache()
+    key = key_of(program, environment(client, device)) if cache else ""
+    if cache and (blob := cache.get(key)) is not None:
+        try:
+            return load_blob(client, device, blob, name), blob
+        except DfcError:
+            cache.discard(key)
+    try:
+        loaded = client.compile_and_load(module, _jax.DeviceList((device,)), _compile_options(device))
+    except RuntimeError as error:
+        raise translate(error, name) from error
+    if cache:
+        with suppress(RuntimeError):  # some plugins can't serialise; the program still runs
+            cache.put(key, client.serialize_executable(loaded))
+    return loaded, None
+
+
+def load_blob(client: Any, device: Any, blob: bytes, name: str) -> Any:
+    from jaxlib import _jax
+
+    initialise_lapack(blob)
+    try:
+        return client.deserialize_executable(blob, _jax.DeviceList((device,)), _compile_options(device))
+    except RuntimeError as error:
+        raise translate(error, name) from error
+
+
+def serialize_executable(executable: Executable) -> bytes:
+    """The compiled program for `load_program` or `LeanClient.load_serialized`, on a machine with a fitting `stamp`."""
+    if executable.blob is not None:  # jaxlib 0.10.2: a loaded one serialises without its code, and fails when run
+        return executable.blob
+    try:
+        return bytes(executable.device.client.serialize_executable(executable.loaded))
+    except RuntimeError as error:
+        raise translate(error, executable.name) from error
+
+
+# --- for dfc.backends.lean: a client without jax ----------------------------------------------------------------------
+
+
+def make_lean_backend(num_devices: int) -> tuple[Any, type[Any]]:
+    """A CPU client made by jaxlib alone, and the type of sharding its arrays take. 20 ms.
+
+    jaxlib 0.10.2: `batched_device_put` reads `_to_xla_hlo_sharding` and `memory_kind`, which jax's Python subclass of
+    the sharding adds; there is no other way in that keeps bfloat16, float8 and int4 (DLPack of NumPy has none).
+    """
+    from jaxlib import _jax, xla_client
+
+    class LeanSharding(_jax.SingleDeviceSharding):  # type: ignore[misc]  # jaxlib has no stubs
+        """All of an array on one device."""
+
+        memory_kind = None
+        _replicated = xla_client.HloSharding.replicate()
+
+        def _to_xla_hlo_sharding(self, _: int) -> Any:
+            return self._replicated
+
+    return xla_client.make_cpu_client(num_devices=num_devices), LeanSharding
+
+
+def result_handlers(avals: Sequence[Any], sharding: Any) -> list[Any]:
+    """What makes results into arrays in C++, one for each of `avals`, which the arrays then carry."""
+    from jaxlib import _jax
+
+    return [_jax.array_result_handler(aval, sharding, committed=True, _skip_checks=True) for aval in avals]
+
+
+def execute(loaded: Any, handlers: list[Any], buffers: list[Any], name: str) -> list[Any]:
+    """Run on buffers of one device; the results, not awaited."""
+    try:
+        results: list[Any] = loaded.execute_sharded(buffers).consume_with_handlers(handlers)
+        return results
+    except Exception as error:
+        raise translate(error, name) from error
+
+
+def to_host_view(array: Any, name: str) -> Array:
+    """The value of a CPU array as a read-only NumPy array that may alias it."""
+    try:
+        view = _host_view(array, on_host=True)
+    except RuntimeError as error:
+        raise translate(error, name) from error
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,98 @@
+"""Arrays of other libraries, and Python numbers and lists, as NumPy arrays and as device arrays."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from dfc.errors import InvalidArgument, InvalidType
+from dfc.frontend.defaults import default_complex, default_float, default_int
+from dfc.frontend.tensor import Tensor
+from dfc.ir.dtypes import DType, as_dtype
+from dfc.ir.types import tensor_type
+
+ArrayLike = Any
+
+
+def is_array(value: Any) -> bool:
+    """Whether `value` is an array of some library: NumPy's (scalars included), or one with DLPack."""
+    return isinstance(value, np.ndarray | np.generic) or (hasattr(value, "__dlpack__") and not isinstance(value, type))
+
+
+def is_jax_array(value: Any) -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.Array)
+
+
+def to_numpy(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
+    """A NumPy array of the elements that nobody else writes to: Python numbers and lists get the default dtypes, arrays
+    keep theirs; with `dtype`, that one. Raises InvalidType for what is neither numbers nor an array."""
+    if isinstance(value, Tensor):
+        array = value.numpy()
+    elif isinstance(value, np.ndarray | np.generic):
+        array = np.array(value)
+    elif is_array(value):
+        array = np.array(value) if hasattr(value, "__array__") else np.from_dlpack(value).copy()
+    else:
+        return _from_python(value, dtype)
+    as_dtype(array.dtype)
+    return array if dtype is None else array.astype(dtype.numpy)
+
+
+def _from_python(value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
+    if hasattr(value, "__dfc_tensor__"):
+        return to_numpy(value.__dfc_tensor__(), dtype)
+    if not isinstance(value, bool | int | float | complex | list | tuple | range):
+        raise InvalidType(
+            f"expected a tensor, an array, a number or a nested list of numbers, got a {type(value).__name__}"
+        )
+    weak = not _holds_arrays(value)
+    try:
+        array = np.array(value, None if dtype is None else dtype.numpy)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidArgument(f"the nested list is not an array: {error}") from None
+    if array.dtype == object:
+        raise InvalidArgument("the nested list is not an array of numbers")
+    if dtype is not None or not weak:
+        return array
+    return _weakened(array)
+
+
+def _weakened(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array of Python numbers in the default dtype of its kind."""
+    if array.dtype.kind in "iu":
+        target = default_int()
+        limits = np.iinfo(target.numpy)
+        if array.size and (array.min() < limits.min or array.max() > limits.max):
+            raise InvalidArgument(f"an integer is outside the range of {target}", hint="give a dtype, such as int64")
+        return array.astype(target.numpy)
+    if array.dtype.kind == "f":
+        return array.astype(default_float().numpy)
+    return array.astype(default_complex().numpy) if array.dtype.kind == "c" else array
+
+
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_holds_arrays(item) for item in value)
+    return isinstance(value, np.ndarray | np.generic | Tensor)
+
+
+def put(array: np.ndarray[Any, Any]) -> Tensor:
+    """A concrete tensor with the elements of `array`, on the default device."""
+    from dfc.backends.xla import to_device
+
+    return Tensor(tensor_type(array.shape, as_dtype(array.dtype)), array=to_device(array))
+
+
+def to_tensor(value: ArrayLike, dtype: DType | None = None) -> Tensor:
+    """A concrete tensor; a jax.Array on the default device is taken as it is, without a copy."""
+    if type(value) is Tensor and (dtype is None or value.dtype is dtype):
+        return value
+    if dtype is None and is_jax_array(value):
+        from dfc.backends.xla import default_device
+
+        if value.is_fully_addressable and value.devices() == {default_device()}:
+            return Tensor(tensor_type(tuple(value.shape), as_dtype(value.dtype)), array=value)
+    return put(to_numpy(value, dtype))

@@ -1,0 +1,123 @@
+"""Names of operations and variables: scopes, explicit names, and default names by program order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from xdsl.dialects.builtin import StringAttr
+from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
+
+from dfc.errors import InvalidArgument
+from dfc.ir.op import short_name
+
+_scope: ContextVar[str] = ContextVar("dfc_name_scope", default="")
+_annotations: dict[str, Mapping[str, Attribute]] = {"": {}}
+
+
+def check_name(name: str) -> str:
+    """`name` itself. Raises InvalidArgument unless it is printable, without blanks and colons, and not empty."""
+    if not isinstance(name, str) or not name or any(c.isspace() or c == ":" or not c.isprintable() for c in name):
+        raise InvalidArgument(f"a name must be a text without blanks and colons, got {name!r}")
+    if name.startswith("/") or name.endswith("/"):
+        raise InvalidArgument(f"a name must not begin or end with a slash, got {name!r}")
+    return name
+
+
+@contextmanager
+def name_scope(name: str) -> Iterator[str]:
+    """Operations traced and variables made inside are named `name/...`; scopes nest. Gives the whole scope.
+
+    Raises InvalidArgument for a name with blanks or colons.
+    """
+    check_name(name)
+    outer = _scope.get()
+    whole = f"{outer}/{name}" if outer else name
+    token = _scope.set(whole)
+    try:
+        yield whole
+    finally:
+        _scope.reset(token)
+
+
+@contextmanager
+def fresh_scope() -> Iterator[None]:
+    """No scope inside: what a traced function's body begins with."""
+    token = _scope.set("")
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def scoped(name: str) -> str:
+    """`name` inside the present scope."""
+    scope = _scope.get()
+    return f"{scope}/{name}" if scope else name
+
+
+def scope_annotations() -> Mapping[str, Attribute]:
+    """The attributes that put an op into the present scope."""
+    scope = _scope.get()
+    found = _annotations.get(scope)
+    if found is None:
+        found = _annotations[scope] = {"scope": StringAttr(scope)}
+    return found
+
+
+def named_annotations(name: str) -> Mapping[str, Attribute]:
+    """The attributes that give an op in the present scope the name `name`."""
+    return {**scope_annotations(), "name": StringAttr(check_name(name))}
+
+
+class Names:
+    """The names of a block's ops, given out in program order: those given already never change as the block grows."""
+
+    def __init__(self, block: Block, argument_names: list[str]) -> None:
+        self._block = block
+        self._arguments = argument_names
+        self._taken: dict[str, int] = dict.fromkeys(argument_names, 0)
+        self._names: dict[Operation, str] = {}
+        self._last: Operation | None = None
+
+    def of(self, value: SSAValue) -> str:
+        """`scope/op` for result 0, else `scope/op:k`; an argument's own name."""
+        if not isinstance(value, OpResult):
+            index = next(i for i, argument in enumerate(self._block.args) if argument is value)
+            return self._arguments[index] if index < len(self._arguments) else f"capture_{index}"
+        name = self.of_op(value.op)
+        return name if value.index == 0 else f"{name}:{value.index}"
+
+    def of_op(self, op: Operation) -> str:
+        if op not in self._names:
+            following = self._block.first_op if self._last is None else self._last.next_op
+            while following is not None:
+                self._names[following] = self._unique(base_name(following))
+                self._last, following = following, following.next_op
+        return self._names[op]
+
+    def _unique(self, base: str) -> str:
+        if base not in self._taken:
+            self._taken[base] = 0
+            return base
+        while True:
+            self._taken[base] += 1
+            candidate = f"{base}_{self._taken[base]}"
+            if candidate not in self._taken:
+                self._taken[candidate] = 0
+                return candidate
+
+
+def base_name(op: Operation) -> str:
+    """The name that the user gave to the op, or its kind, in its scope."""
+    name = op.attributes.get("name")
+    variable = op.properties.get("variable")
+    if isinstance(name, StringAttr):
+        base = name.data
+    elif variable is not None:
+        return str(variable.data)  # type: ignore[attr-defined]
+    else:
+        base = short_name(op)
+    scope = op.attributes.get("scope")
+    return f"{scope.data}/{base}" if isinstance(scope, StringAttr) else base

@@ -1,0 +1,226 @@
+"""`dfc.Tensor`: an array that is being computed, or a value in a graph that is being traced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from xdsl.ir import Attribute, SSAValue
+
+from dfc.errors import InvalidArgument, InvalidType
+from dfc.ir import locations
+from dfc.ir.dims import Dim, Shape, SymbolicDim, size
+from dfc.ir.dtypes import DType
+from dfc.ir.types import spec_of
+
+if TYPE_CHECKING:
+    from dfc.frontend.tracing import Trace
+
+Operand = Any
+"""What an operation takes for a tensor: a Tensor, a Variable, an array of any library that speaks DLPack or NumPy,
+a Python number (which takes the dtype of what it meets), or a nested list of numbers."""
+
+
+class Tensor:
+    """An n-dimensional array of one dtype.
+
+    A *concrete* tensor holds a value; computing it may still be under way, and reading it waits. A *symbolic* one stands
+    for a value of the function that is being traced: it has a shape and a dtype but no elements, and it is of use
+    only until that trace ends. Made by functions of `dfc`, not by calling this class.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_trace", "_type", "_value")
+    __array_priority__ = 100
+    __array_ufunc__ = None  # NumPy's operators leave `array + tensor` to the tensor
+    _array: Any
+    _value: SSAValue
+    _trace: Trace | None
+    _type: Attribute
+
+    def __init__(self, type: Attribute, *, array: Any = None, value: SSAValue | None = None, trace: Trace | None = None):
+        self._type = type
+        self._trace = trace
+        if value is None:
+            self._array = array
+        else:
+            self._value = value
+
+    # ---- what it is
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the axes: ints, or symbolic dimensions in a trace that holds for any size."""
+        return spec_of(self._type).shape
+
+    @property
+    def dtype(self) -> DType:
+        return spec_of(self._type).dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(spec_of(self._type).shape)
+
+    @property
+    def size(self) -> Dim:
+        """The number of elements."""
+        return size(spec_of(self._type).shape)
+
+    @property
+    def device(self) -> str | None:
+        """Where the value lives, such as `cpu:0`; None while tracing."""
+        if self._trace is not None:
+            return None
+        device = next(iter(self._array.devices()))
+        return f"{device.platform}:{device.id}"
+
+    @property
+    def name(self) -> str | None:
+        """`scope/op` for the first result of an op, else `scope/op:k`; None for a concrete tensor."""
+        return None if self._trace is None else self._trace.names.of(self._value)
+
+    @property
+    def mT(self) -> Tensor:
+        """The transpose of the last two axes."""
+        from dfc.frontend.ops.shape import matrix_transpose
+
+        return matrix_transpose(self)
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose of a matrix. Raises InvalidArgument for another rank."""
+        if self.ndim != 2:
+            raise InvalidArgument(f"T needs a matrix, got {spec_of(self._type)}", hint="use mT or dfc.permute_dims")
+        return self.mT
+
+    # ---- the value
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The value as a new NumPy array, once it is computed."""
+        from dfc.backends.xla import to_numpy
+
+        return to_numpy(self._concrete("numpy()"))
+
+    def item(self) -> bool | int | float | complex:
+        """The only element as a Python number."""
+        result: bool | int | float | complex = self._view("item()").item()
+        return result
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise InvalidType("a tensor's value can't be shared with NumPy without a copy")
+        value = self.numpy() if self._trace is None else self._view("np.asarray")
+        return value if dtype is None else value.astype(dtype)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._concrete("__dlpack__").__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._concrete("__dlpack_device__").__dlpack_device__()
+
+    def __bool__(self) -> bool:
+        return bool(self._view("bool"))
+
+    def __int__(self) -> int:
+        return int(self._view("int"))
+
+    def __float__(self) -> float:
+        return float(self._view("float"))
+
+    def __complex__(self) -> complex:
+        return complex(self._view("complex"))
+
+    def __index__(self) -> int:
+        if not self.dtype.is_integer:
+            raise InvalidType(f"an index needs an integer, got {spec_of(self._type)}")
+        return int(self._view("index"))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise InvalidType("a scalar has no len()")
+        length = self.shape[0]
+        if isinstance(length, SymbolicDim):
+            raise InvalidType(
+                f"len() is {length}, which isn't known while tracing", hint="use t.shape[0] or dfc.dim_size(t, 0)"
+            )
+        return length
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise InvalidType("a scalar can't be iterated over")
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        spec = spec_of(self._type)
+        if self._trace is not None:
+            return f"<dfc.Tensor {self.name} {spec} in the trace of {self._trace.name}>"
+        return f"<dfc.Tensor {spec} {np.array2string(self._view('repr'), threshold=20, separator=', ')}>"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def _view(self, what: str) -> np.ndarray[Any, Any]:
+        from dfc.backends.xla import to_numpy
+
+        return to_numpy(self._concrete(what), copy=False)
+
+    def _concrete(self, what: str) -> Any:
+        """The device array. Raises InvalidType for a symbolic tensor, which has none."""
+        if self._trace is None:
+            return self._array
+        location = locations.describe(locations.capture())
+        if not self._trace.open:
+            raise self._trace.leaked(self, location)
+        raise InvalidType(
+            f"the value of {self.name!r} ({spec_of(self._type)}) isn't known while {self._trace.name!r} is traced",
+            op=what,
+            location=location,
+            hint=WHILE_TRACING.get(what, "compute it outside the function, or return it and read it after the call"),
+        )
+
+    # ---- operators: `dfc.frontend.operators` puts the operations here
+
+    if TYPE_CHECKING:
+
+        def __add__(self, other: Operand) -> Tensor: ...
+        def __radd__(self, other: Operand) -> Tensor: ...
+        def __sub__(self, other: Operand) -> Tensor: ...
+        def __rsub__(self, other: Operand) -> Tensor: ...
+        def __mul__(self, other: Operand) -> Tensor: ...
+        def __rmul__(self, other: Operand) -> Tensor: ...
+        def __truediv__(self, other: Operand) -> Tensor: ...
+        def __rtruediv__(self, other: Operand) -> Tensor: ...
+        def __floordiv__(self, other: Operand) -> Tensor: ...
+        def __rfloordiv__(self, other: Operand) -> Tensor: ...
+        def __mod__(self, other: Operand) -> Tensor: ...
+        def __rmod__(self, other: Operand) -> Tensor: ...
+        def __pow__(self, other: Operand) -> Tensor: ...
+        def __rpow__(self, other: Operand) -> Tensor: ...
+        def __matmul__(self, other: Operand) -> Tensor: ...
+        def __rmatmul__(self, other: Operand) -> Tensor: ...
+        def __and__(self, other: Operand) -> Tensor: ...
+        def __rand__(self, other: Operand) -> Tensor: ...
+        def __or__(self, other: Operand) -> Tensor: ...
+        def __ror__(self, other: Operand) -> Tensor: ...
+        def __xor__(self, other: Operand) -> Tensor: ...
+        def __rxor__(self, other: Operand) -> Tensor: ...
+        def __lt__(self, other: Operand) -> Tensor: ...
+        def __le__(self, other: Operand) -> Tensor: ...
+        def __gt__(self, other: Operand) -> Tensor: ...
+        def __ge__(self, other: Operand) -> Tensor: ...
+        def __eq__(self, other: Operand) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Operand) -> Tensor: ...  # type: ignore[override]
+        def __neg__(self) -> Tensor: ...
+        def __pos__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+
+
+WHILE_TRACING = {
+    "bool": "Python's `if`, `while`, `and`, `or` and `not` need the value: use dfc.where and dfc.logical_*",
+    "int": "use dfc.astype, or pass the number as a Python argument, which is part of the signature",
+    "float": "use dfc.astype, or pass the number as a Python argument, which is part of the signature",
+    "index": "an index or a size that Python needs must be a Python number, which is part of the signature",
+}
+

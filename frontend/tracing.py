@@ -1,0 +1,332 @@
+"""Tracing: a Python function runs once, and the operations it calls become the ops of a `df.func`."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from xdsl.dialects.builtin import FileLineColLoc, ModuleOp
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from dfc.errors import DfcError, FailedPrecondition, Internal
+from dfc.frontend import names
+from dfc.frontend.tensor import Tensor
+from dfc.ir import attributes as attribute_values
+from dfc.ir import locations
+from dfc.ir.attributes import Array, Texts
+from dfc.ir.builder import create
+from dfc.ir.dims import Shape
+from dfc.ir.dtypes import DType
+from dfc.ir.op import Op
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.elementwise import Convert
+from dfc.ir.ops.function import Func, Return, single_block_region
+from dfc.ir.ops.shape import BroadcastInDim
+from dfc.ir.ops.state import Read, Update
+from dfc.ir.ops.state import Variable as VariableOp
+from dfc.ir.types import spec_of
+
+if TYPE_CHECKING:
+    from dfc.frontend.variable import Variable
+
+OpT = TypeVar("OpT", bound=Op)
+NO_ATTRIBUTES: Mapping[str, Any] = {}
+MANY_OPS = 10_000
+
+_current: ContextVar[Trace | None] = ContextVar("dfc_trace", default=None)
+current = _current.get
+"""The trace that this thread is in, or None."""
+
+
+class Program:
+    """A module under construction: functions with unique names, and the variables they use by name."""
+
+    def __init__(self) -> None:
+        self.module = ModuleOp([])
+        self.variables: dict[str, Variable] = {}
+        self.callees: dict[Any, Any] = {}
+        """Functions traced into this program, by function and signature."""
+        self._functions: set[str] = set()
+        self._names: dict[Variable, str] = {}
+
+    def function_name(self, wanted: str) -> str:
+        base = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "function"
+        name, number = base, 0
+        while name in self._functions:
+            number += 1
+            name = f"{base}_{number}"
+        self._functions.add(name)
+        return name
+
+    def variable_name(self, variable: Variable) -> str:
+        """The variable's name in this program: its own, or with `_1` where another variable has that name."""
+        name = self._names.get(variable)
+        if name is None:
+            name, number = variable.name, 0
+            while name in self.variables:
+                number += 1
+                name = f"{variable.name}_{number}"
+            self.variables[name] = variable
+            self._names[variable] = name
+        return name
+
+
+class Resource:
+    """What a trace knows of a variable: its handle, the token of the last write, those of the reads since, and the
+    value of these reads."""
+
+    __slots__ = ("read_tokens", "ref", "value", "write_token")
+
+    def __init__(self, ref: SSAValue) -> None:
+        self.ref = ref
+        self.write_token: SSAValue | None = None
+        self.read_tokens: list[SSAValue] = []
+        self.value: Tensor | None = None
+
+    @property
+    def tokens(self) -> list[SSAValue]:
+        """What the next write waits for."""
+        return self.read_tokens if self.write_token is None else [self.write_token, *self.read_tokens]
+
+
+class Trace:
+    """One function being traced. Use as a context manager around the Python code, then `finish`."""
+
+    def __init__(
+        self,
+        program: Program,
+        name: str,
+        inputs: Sequence[Attribute],
+        input_names: Sequence[str],
+        *,
+        parent: Trace | None = None,
+        function: object = None,
+    ) -> None:
+        self.program, self.name, self.parent, self.function = program, name, parent, function
+        self.open = True
+        region, self.block = single_block_region(inputs)
+        empty = {"sym_name": program.function_name(name), "arg_names": (), "result_names": ()}
+        self.func = create(Func, (), empty, location=locations.capture(), regions=[region])
+        program.module.body.block.add_op(self.func)
+        self.input_names = list(input_names)
+        self.inputs = [Tensor(value.type, value=value, trace=self) for value in self.block.args]
+        self.names = names.Names(self.block, self.input_names)
+        self.resources: dict[Variable, Resource] = {}
+        self.captures: list[SSAValue] = []
+        """Values of the enclosing trace that this one uses, in the order of its last arguments."""
+        self._captured: dict[SSAValue, Tensor] = {}
+        self._constants: dict[Any, SSAValue] = {}
+        self._kept: list[Any] = []
+        self._n_ops = 0
+        self._next_check = MANY_OPS
+        self._tokens: list[tuple[Token[Trace | None], Any]] = []
+
+    def __enter__(self) -> Trace:
+        scope = names.fresh_scope()
+        scope.__enter__()
+        self._tokens.append((_current.set(self), scope))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        token, scope = self._tokens.pop()
+        _current.reset(token)
+        scope.__exit__(None, None, None)
+        self.open = False
+
+    # ---- ops
+
+    def emit(self, cls: type[Op], operands: Sequence[SSAValue], attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Tensor:
+        """The one result of a new op at the user's position."""
+        result = self.emit_op(cls, operands, attributes).results[0]
+        return Tensor(result.type, value=result, trace=self)
+
+    def emit_op(
+        self,
+        cls: type[OpT],
+        operands: Sequence[SSAValue],
+        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+        annotations: Mapping[str, Attribute] | None = None,
+    ) -> OpT:
+        if annotations is None:
+            annotations = names.scope_annotations()
+        op = create(cls, operands, attributes, location=locations.capture(), annotations=annotations)
+        self.block.add_op(op)
+        self._n_ops += 1
+        if self._n_ops == self._next_check:
+            self._warn_of_long_lines()
+        return op
+
+    def _warn_of_long_lines(self) -> None:
+        self._next_check += MANY_OPS
+        counts: dict[tuple[str, int], int] = {}
+        for op in self.block.ops:
+            if isinstance(op.location, FileLineColLoc):
+                key = (op.location.filename.data, op.location.line.data)
+                counts[key] = counts.get(key, 0) + 1
+        for (file, line), count in counts.items():
+            if MANY_OPS <= count < 2 * MANY_OPS:
+                warnings.warn_explicit(
+                    f"this line has made {count:,} operations of {self.name!r} so far: a Python loop in a traced "
+                    "function is unrolled",
+                    RuntimeWarning,
+                    file,
+                    line,
+                )
+
+    # ---- values
+
+    def value_of(self, tensor: Tensor) -> SSAValue:
+        """The value in this trace for a tensor: its own, a constant for a concrete one, a captured one of an enclosing
+        trace. Raises FailedPrecondition for a tensor of any other trace."""
+        origin = tensor._trace
+        if origin is self:
+            return tensor._value
+        if origin is None:
+            return self._constant_of(tensor)
+        if origin.open and self._is_inside(origin):
+            return self._capture(tensor)._value
+        raise origin.leaked(tensor, locations.describe(locations.capture()))
+
+    def _is_inside(self, other: Trace) -> bool:
+        trace = self.parent
+        while trace is not None and trace is not other:
+            trace = trace.parent
+        return trace is not None
+
+    def _capture(self, tensor: Tensor) -> Tensor:
+        found = self._captured.get(tensor._value)
+        if found is None:
+            assert self.parent is not None
+            self.captures.append(self.parent.value_of(tensor))
+            argument = self.block.insert_arg(tensor._type, len(self.block.args))
+            self.input_names.append(f"capture_{len(self.captures) - 1}")
+            found = self._captured[tensor._value] = Tensor(tensor._type, value=argument, trace=self)
+        return found
+
+    def leaked(self, tensor: Tensor, location: str) -> DfcError:
+        """The error for a tensor of this trace that is used outside it."""
+        what = f"{tensor.name!r} ({spec_of(tensor._type)})"
+        if self.open:
+            return FailedPrecondition(
+                f"the tensor {what} belongs to another trace, that of {self.name!r}, which is still going on",
+                location=location,
+                hint="pass it to the function as an argument",
+            )
+        return FailedPrecondition(
+            f"the tensor {what} stands for a value inside {self.name!r}, whose trace has ended",
+            location=location,
+            hint="return it from the function instead of keeping it in a list, an attribute or a global",
+        )
+
+    def constant(self, array: np.ndarray[Any, Any]) -> Tensor:
+        """A constant with the elements of `array`, which must not change afterwards."""
+        return self.emit(ConstantOp, (), {"value": Array.of(array)})
+
+    def _constant_of(self, tensor: Tensor) -> SSAValue:
+        found = self._constants.get(id(tensor))
+        if found is None:
+            self._kept.append(tensor)  # so that its id stays its own
+            found = self._constants[id(tensor)] = self.constant(tensor._view("constant"))._value
+        return found
+
+    def fill(self, value: Any, dtype: DType, shape: Shape) -> SSAValue:
+        """A tensor whose elements are all the Python number `value`; made once a value, dtype and shape."""
+        if value == 0 or value != value:  # 0.0 and -0.0 are equal, and NaN isn't
+            key: Any = (str(value), dtype, shape)
+        else:
+            key = (value, dtype, shape)
+        found = self._constants.get(key)
+        if found is None:
+            if shape:
+                found = self.broadcast(self.fill(value, dtype, ()), shape)
+            else:
+                with np.errstate(all="ignore"):
+                    found = self.constant(np.asarray(value, dtype.numpy))._value
+            self._constants[key] = found
+        return found
+
+    def convert(self, value: SSAValue, dtype: DType) -> SSAValue:
+        if spec_of(value.type).dtype is dtype:
+            return value
+        return self.emit_op(Convert, (value,), {"dtype": dtype}).results[0]
+
+    def broadcast(self, value: SSAValue, shape: Shape) -> SSAValue:
+        """`value` repeated to `shape`, its axes being the last ones."""
+        given = spec_of(value.type).shape
+        if given == shape:
+            return value
+        dims = tuple(range(len(shape) - len(given), len(shape)))
+        return self.emit_op(BroadcastInDim, (value,), {"shape": shape, "dims": dims}).results[0]
+
+    # ---- state
+
+    def resource(self, variable: Variable) -> Resource:
+        found = self.resources.get(variable)
+        if found is None:
+            name = self.program.variable_name(variable)
+            spec = variable.spec
+            attributes = {"variable": name, "shape": spec.shape, "dtype": spec.dtype}
+            found = self.resources[variable] = Resource(self.emit_op(VariableOp, (), attributes, {}).results[0])
+        return found
+
+    def read(self, variable: Variable) -> Tensor:
+        """The variable's value after the last write; one read between two writes."""
+        resource = self.resource(variable)
+        if resource.value is None:
+            waits = () if resource.write_token is None else (resource.write_token,)
+            op = self.emit_op(Read, (resource.ref, *waits))
+            resource.value = Tensor(op.value.type, value=op.value, trace=self)
+            resource.read_tokens.append(op.token)
+        return resource.value
+
+    def write(self, cls: type[Update], variable: Variable, value: SSAValue) -> SSAValue:
+        """A write after all earlier reads and writes of the variable; returns its token."""
+        resource = self.resource(variable)
+        op = self.emit_op(cls, (resource.ref, value, *resource.tokens))
+        self.wrote(resource, op.token)
+        return op.token
+
+    @staticmethod
+    def wrote(resource: Resource, token: SSAValue) -> None:
+        resource.write_token, resource.read_tokens, resource.value = token, [], None
+
+    # ---- the end
+
+    def finish(self, outputs: Sequence[SSAValue], output_names: Sequence[str]) -> Func:
+        """End the function: its outputs, then the tokens of what it did to variables.
+
+        A nested function returns the tokens of its last reads too: a write after the call has to wait for them.
+        """
+        tokens: list[SSAValue] = []
+        for resource in self.resources.values():
+            if self.parent is not None:
+                tokens += resource.tokens
+            elif resource.write_token is not None:
+                tokens.append(resource.write_token)
+        self.block.add_op(create(Return, (*outputs, *tokens), location=self.func.location))
+        self.func.properties["arg_names"] = attribute_values.make(Texts, tuple(self.input_names))
+        self.func.properties["result_names"] = attribute_values.make(Texts, tuple(output_names))
+        return self.func
+
+
+def require_trace(what: str, hint: str = "") -> Trace:
+    """The present trace. Raises FailedPrecondition outside of one."""
+    trace = current()
+    if trace is None:
+        raise FailedPrecondition(
+            f"{what} works only inside a function that is being traced",
+            location=locations.describe(locations.capture()),
+            hint=hint or "put it into a function decorated with @dfc.function",
+        )
+    return trace
+
+
+def owner_of(value: SSAValue) -> Operation:
+    owner = value.owner
+    if not isinstance(owner, Operation):
+        raise Internal("the value is an argument")
+    return owner

@@ -1,0 +1,19 @@
+"""Reverse-mode differentiation on the graph.
+
+`plan` decides at the call which gradients there are; the pass `autodiff` expands exactly those. `rule` gives an op its
+gradient, `non_differentiable` says why it has none.
+"""
+
+from __future__ import annotations
+
+from dfc.passes.autodiff import constant, elementwise, function, linalg, reduction, shape, state
+from dfc.passes.autodiff.expand import Autodiff, autodiff, expand
+from dfc.passes.autodiff.plan import plan
+from dfc.passes.autodiff.rules import NON_DIFFERENTIABLE, RULES, RuleBuilder, non_differentiable, rule
+
+FAMILIES = (elementwise, linalg, reduction, shape, constant, state, function)
+
+__all__ = [
+    *("NON_DIFFERENTIABLE", "RULES", "Autodiff", "RuleBuilder", "autodiff"),
+    *("expand", "non_differentiable", "plan", "rule"),
+]

@@ -1,0 +1,172 @@
+"""Which ops lie on a differentiable path from xs to ys: what `plan` decides by and `expand` visits.
+
+Two sweeps over a block. Backward from the ys: which values reach one. Forward from the xs: which of those are reached
+by which xs, as a bit mask. Gradients flow through values with a floating or complex dtype only, through every op
+that isn't declared non-differentiable, from references through reads, and never along control tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from dfc.errors import NoGradient, NotFound
+from dfc.ir import locations
+from dfc.ir.op import short_name
+from dfc.ir.ops.function import Call, Func, Gradients
+from dfc.ir.ops.state import Read, Variable
+from dfc.ir.types import ControlType, spec_of
+from dfc.passes.autodiff.rules import NON_DIFFERENTIABLE, RULES
+
+Masks = dict[SSAValue, int]
+"""For each value that an x reaches: bit i is set where xs[i] does."""
+
+
+def carries(type: Attribute) -> bool:
+    """Whether gradients flow through values of this type: floating and complex tensors, references to such."""
+    return not isinstance(type, ControlType) and spec_of(type).dtype.is_inexact
+
+
+class Paths:
+    """Paths from `xs`. A reference stands for its variable: every handle of the same name is the same x."""
+
+    def __init__(self, xs: Sequence[SSAValue]) -> None:
+        self.seeds: Masks = {}
+        self._handles: dict[str, SSAValue] = {}
+        for i, x in enumerate(xs):
+            if isinstance(owner := x.owner, Variable):
+                self._handles.setdefault(owner.variable.data, x)
+            if carries(x.type):
+                source = self.source(x)
+                self.seeds[source] = self.seeds.get(source, 0) | 1 << i
+        self._functions: dict[str, Func] | None = None
+        self._call_inputs: dict[tuple[str, tuple[int, ...]], tuple[int, ...]] = {}
+        self._call_outputs: dict[tuple[str, tuple[int, ...], tuple[int, ...]], tuple[int, ...]] = {}
+
+    def source(self, value: SSAValue) -> SSAValue:
+        """The value itself; for a handle the one among xs to the same variable, if there is one."""
+        if isinstance(owner := value.owner, Variable):
+            return self._handles.get(owner.variable.data, value)
+        return value
+
+    def operands(self, op: Operation) -> Sequence[SSAValue]:
+        """Where gradients may go to from the op: its operands, with handles replaced by their `source`."""
+        if isinstance(op, Read):
+            return (self.source(op.operands[0]), *op.operands[1:])
+        if isinstance(op, Gradients):
+            return (*op.ys, *op.grad_ys)
+        return tuple(op.operands)
+
+    def reaching(self, last: Operation | None, ys: Iterable[SSAValue]) -> tuple[list[Operation], set[SSAValue]]:
+        """The ops up to `last`, latest first, and the values, from which a gradient path leads to one of `ys`."""
+        wanted = {y for y in ys if carries(y.type)}
+        found: list[Operation] = []
+        op = last
+        while op is not None:
+            for result in op.results:
+                if result in wanted:
+                    inputs = self._passing(op, wanted)
+                    if inputs or isinstance(op, Call):  # a call without inputs may still read one of the variables
+                        found.append(op)
+                        wanted.update(inputs)
+                    break
+            op = op.prev_op
+        return found, wanted
+
+    def masks(self, ops: Sequence[Operation], seeds: Masks) -> Masks:
+        """Which xs reach the results of `ops` (as `reaching` gives them), `seeds` included.
+
+        Raises NoGradient for an op on a path that has no rule.
+        """
+        masks = dict(seeds)
+        get = masks.get
+        for op in reversed(ops):
+            if isinstance(op, Call):
+                self._mask_call(op, masks)
+                continue
+            mask = 0
+            for operand in self.operands(op):
+                mask |= get(operand, 0)
+            if mask:
+                if type(op) not in RULES:
+                    raise no_gradient(op)
+                for result in op.results:
+                    if carries(result.type):
+                        masks[result] = get(result, 0) | mask
+        return masks
+
+    def _passing(self, op: Operation, wanted: set[SSAValue]) -> list[SSAValue]:
+        """The operands through which gradients of the op's wanted results pass."""
+        if type(op) in NON_DIFFERENTIABLE:
+            return []
+        if isinstance(op, Call):
+            outputs = tuple(i for i, r in enumerate(op.results) if r in wanted)
+            return [op.operands[i] for i in self._inputs_of_call(op, outputs)]
+        return [o for o in self.operands(op) if carries(o.type)]
+
+    # ---- calls: the function of the same program is looked through; answers are kept, since functions are called often
+
+    def _inputs_of_call(self, op: Call, outputs: tuple[int, ...]) -> tuple[int, ...]:
+        key = (op.callee.data, outputs)
+        found = self._call_inputs.get(key)
+        if found is None:
+            func = self._function(op)
+            _, wanted = self.reaching(func.terminator, [func.outputs[i] for i in outputs])
+            found = tuple(i for i, argument in enumerate(func.block.args) if argument in wanted)
+            self._call_inputs[key] = found
+        return found
+
+    def _mask_call(self, op: Call, masks: Masks) -> None:
+        outputs = tuple(i for i, r in enumerate(op.results) if carries(r.type))
+        func = self._function(op)
+        arguments = tuple(masks.get(o, 0) for o in op.operands[: len(func.block.args)])
+        key = (op.callee.data, outputs, arguments)
+        found = self._call_outputs.get(key)
+        if found is None:
+            returned = [func.outputs[i] for i in outputs]
+            ops, _ = self.reaching(func.terminator, returned)
+            # Handles among the seeds stay: they stand for variables, which the function shares.
+            handles = {v: m for v, m in self.seeds.items() if isinstance(v.owner, Variable)}
+            inner = self.masks(ops, {**handles, **dict(zip(func.block.args, arguments, strict=True))})
+            found = self._call_outputs[key] = tuple(inner.get(v, 0) for v in returned)
+        for i, mask in zip(outputs, found, strict=True):
+            if mask:
+                result = op.results[i]
+                masks[result] = masks.get(result, 0) | mask
+
+    def _function(self, op: Call) -> Func:
+        if self._functions is None:
+            self._functions = _functions(op)
+        if op.callee.data not in self._functions:
+            raise NotFound(
+                f"the program has no function @{op.callee.data}",
+                op=short_name(op),
+                location=locations.describe(op.location),
+            )
+        return self._functions[op.callee.data]
+
+
+def no_gradient(op: Operation) -> NoGradient:
+    return NoGradient(
+        f"No gradient defined for operation '{short_name(op)}'",
+        location=locations.describe(op.location),
+        hint="register a rule for it, or keep gradients out with dfc.stop_gradient",
+    )
+
+
+def _functions(op: Operation) -> dict[str, Func]:
+    """The functions of the program that the op is in, by name."""
+    parent: Operation | None = op
+    while parent is not None and not isinstance(parent, ModuleOp):
+        parent = parent.parent_op()
+    if parent is None:
+        return {}
+    return {f.sym_name.data: f for f in parent.ops if isinstance(f, Func)}
+
+
+def block_of(value: SSAValue) -> Block | None:
+    """The block that defines the value."""
+    owner = value.owner
+    return owner if isinstance(owner, Block) else owner.parent

@@ -1,0 +1,144 @@
+"""The table of gradients: op class -> rule, or the reason why the op has none.
+
+A rule turns the gradients of an op's results into those of its operands:
+
+    @rule(Multiply)
+    def multiply(op, grads, b):
+        (g,), (x, y) = grads, op.operands
+        return [lambda: b(Multiply, g, b.conj(y)), lambda: b(Multiply, g, b.conj(x))]
+
+`grads` has one entry a result, None where nothing flows into it (never for an op with one result). The rule returns one
+entry an operand: a value of the operand's type, None where no gradient passes, or a function that makes the value and
+is called only where that gradient is needed. `b` builds in the right place; everything it builds must itself have a
+rule, so that gradients of gradients work.
+
+Complex numbers: the gradient of a real y by z is dy/dRe(z) + i dy/dIm(z), the direction of steepest ascent, as in
+TensorFlow and PyTorch (JAX gives its conjugate). Rules therefore multiply by conjugates of derivatives: `b.conj`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from xdsl.ir import Attribute, Operation, Region, SSAValue
+
+from dfc.errors import AlreadyExists, Unimplemented
+from dfc.ir.attributes import Array
+from dfc.ir.builder import Builder, OpT
+from dfc.ir.op import Op, short_name
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.elementwise import Compare
+from dfc.ir.ops.shape import BroadcastInDim
+from dfc.ir.types import Spec, spec_of, tensor_type
+
+Gradient = SSAValue | Callable[[], SSAValue | None] | None
+Grads = Sequence[Any]  # SSAValue, or None for a result that nothing flows into
+Rule = Callable[[Any, Grads, "RuleBuilder"], Sequence[Gradient]]
+RuleT = TypeVar("RuleT", bound=Rule)
+
+RULES: dict[type[Operation], Rule] = {}
+NON_DIFFERENTIABLE: dict[type[Operation], str] = {}
+
+
+def rule(op_class: type[Op], *, override: bool = False) -> Callable[[RuleT], RuleT]:
+    """Register the decorated function as the gradient of `op_class`.
+
+    `override=True` takes the place of what is registered; without it a second rule is AlreadyExists.
+    """
+
+    def register(function: RuleT) -> RuleT:
+        _claim(op_class, override)
+        RULES[op_class] = function
+        return function
+
+    return register
+
+
+def non_differentiable(op_class: type[Op], why: str, *, override: bool = False) -> None:
+    """Register that no gradient passes through `op_class`, and the reason."""
+    _claim(op_class, override)
+    NON_DIFFERENTIABLE[op_class] = why
+
+
+def _claim(op_class: type[Op], override: bool) -> None:
+    if not override and (op_class in RULES or op_class in NON_DIFFERENTIABLE):
+        raise AlreadyExists(
+            f"operation '{short_name(op_class)}' already has a gradient",
+            hint="write rule(..., override=True) to take its place",
+        )
+    RULES.pop(op_class, None)
+    NON_DIFFERENTIABLE.pop(op_class, None)
+
+
+class RuleBuilder(Builder):
+    """A builder in front of one request for gradients, with what rules need often. Constants are made once."""
+
+    def __init__(self, request: Operation) -> None:
+        block = request.parent
+        assert block is not None, "the request must be in a block"
+        super().__init__(block, before=request, location=request.location)
+        self.made = 0
+        self._constants: dict[tuple[float, int], SSAValue] = {}
+
+    def op(self, cls: type[OpT], *operands: SSAValue, regions: Sequence[Region] = (), **attributes: Any) -> OpT:
+        self.made += 1
+        return super().op(cls, *operands, regions=regions, **attributes)
+
+    def scalar(self, value: float, like: SSAValue) -> SSAValue:
+        """A scalar constant of like's dtype."""
+        return self._scalar(value, tensor_type((), spec_of(like.type).dtype))
+
+    def full(self, value: float, like: SSAValue) -> SSAValue:
+        """A tensor of like's type with every element equal to `value`."""
+        return self.full_of(value, like.type)
+
+    def full_of(self, value: float, type: Attribute) -> SSAValue:
+        """A tensor of this type (or of the variable's type, for a reference) full of `value`."""
+        spec = spec_of(type)
+        scalar = self._scalar(value, tensor_type((), spec.dtype))
+        if spec.shape == ():
+            return scalar
+        key = (value, id(type))
+        found = self._constants.get(key)
+        if found is None:
+            found = self._constants[key] = self(BroadcastInDim, scalar, shape=spec.shape, dims=())
+        return found
+
+    def compare(self, direction: str, x: SSAValue, y: SSAValue) -> SSAValue:
+        return self(Compare, x, y, direction=direction)
+
+    def conj(self, x: SSAValue) -> SSAValue:
+        """The complex conjugate; real tensors as they are."""
+        if spec_of(x.type).dtype.kind == "complex":
+            raise Unimplemented(
+                "the gradient of a complex operand needs the conjugate, which no df operation computes yet",
+                hint="split the computation into real and imaginary parts",
+            )
+        return x
+
+    def _scalar(self, value: float, type: Attribute) -> SSAValue:
+        key = (value, id(type))
+        found = self._constants.get(key)
+        if found is None:
+            array = np.asarray(value, spec_of(type).dtype.numpy)
+            found = self._constants[key] = self(ConstantOp, value=Array.of(array))
+        return found
+
+
+def known_scalar(value: SSAValue) -> Any:
+    """The one number that every element of `value` is, where the program says so; else None."""
+    owner = value.owner
+    if isinstance(owner, BroadcastInDim):
+        owner = owner.operands[0].owner
+    if isinstance(owner, ConstantOp):
+        array = owner.value.data
+        if array.known and array.value.size == 1:
+            return array.value.item()
+    return None
+
+
+def spec(value: SSAValue) -> Spec:
+    """Shape and dtype of a value."""
+    return spec_of(value.type)

@@ -1,0 +1,20 @@
+"""Gradients by variables arrive through their reads; a write passes none."""
+
+from __future__ import annotations
+
+from dfc.ir.ops import state as st
+from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule
+
+non_differentiable(st.Variable, "is a handle: the gradient by a variable is the sum over its reads")
+
+
+@rule(st.Read)
+def read(op: st.Read, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    return [grads[0], *[None] * (len(op.operands) - 1)]
+
+
+WRITE = "a write gives a token only; the value that it stores doesn't get the gradients of later reads"
+non_differentiable(st.Assign, WRITE)
+non_differentiable(st.AssignAdd, WRITE)
+non_differentiable(st.AssignSub, WRITE)
+non_differentiable(st.Group, "gives a token only")

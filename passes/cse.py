@@ -1,0 +1,73 @@
+"""Common subexpressions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation
+
+from dfc.ir.builder import replace
+from dfc.ir.op import Effect, Op
+from dfc.ir.ops.function import Func, Gradients
+from dfc.passes.manager import Pass
+
+
+@dataclass(frozen=True)
+class Cse(Pass):
+    """Merge pure ops that compute the same.
+
+    Requires: nothing; a function that still asks for gradients is left alone, since merging would change what its xs
+    are.
+    Ensures: no block has two pure ops of one class with the same operands and attributes. Handles of one variable
+    merge; reads, writes and stateful ops never do. A merged op's position and name go to the one that stays.
+    """
+
+    name: ClassVar[str] = "cse"
+
+    def apply(self, program: ModuleOp) -> dict[str, int]:
+        return cse(program)
+
+
+def cse(program: ModuleOp) -> dict[str, int]:
+    """Merge equal pure ops, block by block."""
+    return {"merged": sum(_merge(f.block) for f in program.ops if isinstance(f, Func) and not asks_gradients(f.block))}
+
+
+def asks_gradients(block: Block) -> bool:
+    """True while a df.gradients is in the block: its xs name values, so none may be merged or folded."""
+    return any(type(op) is Gradients for op in block.ops)
+
+
+def _merge(block: Block) -> int:
+    # Keys hold ids of operands, which live as long as the op that the key leads to.
+    merged, known = 0, {}
+    op = block.first_op
+    while op is not None:
+        following = op.next_op
+        if op.regions:
+            merged += sum(_merge(inner) for region in op.regions for inner in region.blocks)
+        elif op.results and isinstance(op, Op) and op.EFFECT is Effect.PURE:
+            operands = tuple(map(id, op.operands))
+            key = (type(op), operands, _attributes(op)) if op.properties else (type(op), operands)
+            first = known.setdefault(key, op)
+            if first is not op:
+                _keep_name(first, op)
+                replace(op, first.results)
+                merged += 1
+        op = following
+    return merged
+
+
+def _attributes(op: Operation) -> Any:
+    """The op's attributes as a key. Zeros of either sign are different floats, though equal in Python."""
+    values = [(k, v.data) for k, v in op.properties.items()]  # type: ignore[attr-defined]
+    if len(values) > 1:
+        values.sort()
+    return tuple((k, v.hex()) if type(v) is float else (k, v) for k, v in values)
+
+
+def _keep_name(first: Operation, merged: Operation) -> None:
+    if merged.attributes and "name" not in first.attributes:
+        first.attributes.update(merged.attributes)

@@ -1,0 +1,131 @@
+"""Symbolic dimensions get sizes: the program again, with every type inferred anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+
+from dfc.errors import InvalidArgument, NotFound
+from dfc.ir import locations
+from dfc.ir.builder import create
+from dfc.ir.dims import Bindings, SymbolicDim, substitute
+from dfc.ir.op import Op, short_name
+from dfc.ir.types import Spec, is_tensor, spec_of, tensor_type
+from dfc.passes.manager import Pass, did_you_mean
+
+
+@dataclass(frozen=True)
+class Specialize(Pass):
+    """Give symbolic dimensions sizes: `specialize{bindings=b:8,h:4}`.
+
+    Requires: every symbol in `bindings` is a dimension of the program.
+    Ensures: none of these symbols is in a type or an attribute any more; every type is inferred anew from the sizes, and
+    every op keeps its position.
+    """
+
+    name: ClassVar[str] = "specialize"
+    bindings: tuple[str, ...]
+
+    def apply(self, program: ModuleOp) -> dict[str, int]:
+        sizes = {}
+        for entry in self.bindings:
+            symbol, _, size = entry.partition(":")
+            if not size.isdecimal():
+                raise InvalidArgument(f"a binding is symbol:size, as in b:8, got {entry!r}")
+            sizes[symbol] = int(size)
+        known = symbols_of(program)
+        for symbol in sizes:
+            if symbol not in known:
+                raise NotFound(f"no dimension is called {symbol!r}", hint=did_you_mean(symbol, sorted(known), "symbols"))
+        made = specialize(program, sizes)
+        program.detach_region(0)
+        program.add_region(made.detach_region(0))
+        return {"symbols bound": len(sizes)}
+
+
+def specialize(program: ModuleOp, bindings: Mapping[str, int]) -> ModuleOp:
+    """A copy of the program with sizes in the place of symbols; the program itself stays as it is.
+
+    Raises InvalidArgument, with the user's line, where a size becomes negative or an op doesn't accept the sizes.
+    """
+    for symbol, size in bindings.items():
+        if size < 0:
+            raise InvalidArgument(f"a dimension is not negative, got {symbol} = {size}")
+    copy = program.clone_without_regions()
+    _fill(program.regions[0], copy.regions[0], bindings, {})
+    return copy
+
+
+def symbols_of(program: ModuleOp) -> set[str]:
+    """The symbols in the types of all values."""
+    values = [v for op in program.walk() for v in (*op.results, *(a for r in op.regions for b in r.blocks for a in b.args))]
+    dims = [d for v in values if is_tensor(v.type) for d in spec_of(v.type).shape]
+    return {s for d in dims if isinstance(d, SymbolicDim) for s in d.symbols}
+
+
+def respecialized(op: Operation, bindings: Bindings, mapping: dict[SSAValue, SSAValue]) -> Op:
+    """A detached copy of the op with symbols replaced, operands mapped and types inferred; its results enter
+    `mapping`."""
+    assert isinstance(op, Op)
+    regions = []
+    for region in op.regions:
+        regions.append(Region())
+        _fill(region, regions[-1], bindings, mapping)
+    values = {k: bound(v, bindings) for k, v in op.values().items()}
+    copy = create(
+        type(op), [mapping[o] for o in op.operands], values, location=op.location, regions=regions,
+        annotations=op.attributes,
+    )
+    for old, new in zip(op.results, copy.results, strict=True):
+        if is_tensor(new.type):
+            _require_sizes(spec_of(new.type), op, spec_of(old.type))
+        mapping[old] = new
+    return copy
+
+
+def _fill(source: Region, target: Region, bindings: Bindings, mapping: dict[SSAValue, SSAValue]) -> None:
+    for block in source.blocks:
+        copy = Block()
+        for argument in block.args:
+            made = copy.insert_arg(_bound_type(argument.type, bindings), len(copy.args), argument.location)
+            mapping[argument] = made
+            if is_tensor(made.type):
+                owner = source.parent
+                assert owner is not None
+                _require_sizes(spec_of(made.type), owner, spec_of(argument.type))
+        for op in block.ops:
+            copy.add_op(respecialized(op, bindings, mapping))
+        target.add_block(copy)
+
+
+def _bound_type(type: Attribute, bindings: Bindings) -> Attribute:
+    if not is_tensor(type):
+        return type
+    spec = spec_of(type)
+    return tensor_type(substitute(spec.shape, bindings), spec.dtype)
+
+
+def bound(value: Any, bindings: Bindings) -> Any:
+    """An attribute's value with the symbols in its dimensions replaced: of shapes and of lists of specs."""
+    if isinstance(value, SymbolicDim):
+        return value.substitute(bindings)
+    if isinstance(value, Spec):
+        return Spec(substitute(value.shape, bindings), value.dtype)
+    if isinstance(value, tuple):
+        return tuple(bound(v, bindings) for v in value)
+    return value
+
+
+def _require_sizes(spec: Spec, op: Operation, before: Spec) -> None:
+    for size, dim in zip(spec.shape, before.shape, strict=True):
+        if isinstance(size, int) and size < 0:
+            raise InvalidArgument(
+                f"the dimension {dim} becomes {size}, and a size is not negative",
+                op=short_name(op),
+                location=locations.describe(op.location),
+            )
+

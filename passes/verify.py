@@ -1,0 +1,62 @@
+"""The whole check of a program: each op's own, and that values are made before they are used."""
+
+from __future__ import annotations
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.utils.exceptions import VerifyException
+
+from dfc.errors import InvalidArgument
+from dfc.ir import locations
+from dfc.ir.op import short_name
+from dfc.ir.ops.function import Func
+
+
+def verify(program: ModuleOp) -> None:
+    """Raise InvalidArgument, with the op and the user's line, for the first op that isn't valid.
+
+    Beyond xDSL's verifier: every operand must be a result of an earlier op of the block or of one around it, or an
+    argument of such a block; types must be what `infer` gives; a function's name must be unique.
+    """
+    names: set[str] = set()
+    for func in program.ops:
+        if isinstance(func, Func):
+            name = func.sym_name.data
+            if name in names:
+                raise _error(func, f"the name @{name} is taken by another function")
+            names.add(name)
+        _verify_op(func)
+        _verify_regions(func, set())
+
+
+def op_without_location(program: ModuleOp) -> Operation | None:
+    """The first op, the module aside, that lost the user's position, if there is one."""
+    return next((op for op in program.walk() if op is not program and not locations.is_known(op.location)), None)
+
+
+def _verify_regions(op: Operation, visible: set[SSAValue]) -> None:
+    for region in op.regions:
+        for block in region.blocks:
+            _verify_block(block, visible if not isinstance(op, Func) else set())
+
+
+def _verify_block(block: Block, outer: set[SSAValue]) -> None:
+    visible = {*outer, *block.args}
+    for op in block.ops:
+        for i, operand in enumerate(op.operands):
+            if operand not in visible:
+                raise _error(op, f"operand {i} is used before it is made")
+        _verify_op(op)
+        _verify_regions(op, visible)
+        visible.update(op.results)
+
+
+def _verify_op(op: Operation) -> None:
+    try:
+        op.verify_()
+    except VerifyException as error:
+        raise _error(op, str(error)) from error
+
+
+def _error(op: Operation, message: str) -> InvalidArgument:
+    return InvalidArgument(message, op=short_name(op), location=locations.describe(op.location))

@@ -1,0 +1,203 @@
+"""Checkpoints: named arrays in a directory, published by one rename (spec rows I2 to I4).
+
+    DIR/checkpoint                                    {"latest": "ckpt-20", "all": ["ckpt-10", "ckpt-20"]}, relative
+    DIR/ckpt-20/index.json                            step, files with their SHA-256, each array's dtype, shape and file
+    DIR/ckpt-20/00000-of-00001.safetensors            the arrays
+
+A save writes under a temporary name beginning with `.tmp-`; one that a killed process left is never read and may be
+deleted. Everything is flushed to the disk before the rename, so a crash leaves the previous checkpoint whole.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dfc.errors import DataLoss, InvalidArgument, NotFound
+from dfc.ir.dtypes import as_dtype
+from dfc.runtime import tensor_file
+from dfc.runtime.tensor_file import Array, TensorFile
+
+FORMAT = 1
+STATE_FILE = "checkpoint"
+INDEX_FILE = "index.json"
+PREFIX = "ckpt-"
+
+
+def save(directory: str | Path, step: int, arrays: Mapping[str, Array], max_to_keep: int | None = 5) -> str:
+    """Write `arrays` as checkpoint `step` of `directory` and return its path.
+
+    Of more than `max_to_keep` checkpoints (0 or None: no limit) the oldest is deleted, at most one a save; saving a
+    step again makes it the newest. Raises InvalidArgument where there is nothing to save.
+    """
+    if not arrays:
+        raise InvalidArgument("no variables to save")
+    root = Path(directory)
+    root.mkdir(parents=True, exist_ok=True)
+    name = f"{PREFIX}{int(step)}"
+    temporary = root / f".tmp-{name}-{os.getpid()}-{os.urandom(4).hex()}"
+    temporary.mkdir()
+    try:
+        _write(temporary, int(step), arrays)
+        _publish(temporary, root / name)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    kept = [other for other in _state(root)["all"] if other != name] + [name]
+    oldest = kept.pop(0) if max_to_keep and len(kept) > max_to_keep else None
+    _write_file(root / STATE_FILE, json.dumps({"latest": name, "all": kept}, indent=1).encode(), replace=True)
+    if oldest is not None:
+        _delete(root / oldest)
+    return str(root / name)
+
+
+def latest_checkpoint(directory: str | Path) -> str | None:
+    """The path of the newest checkpoint in `directory`, or None. Raises DataLoss for a damaged state file."""
+    root = Path(directory)
+    state = _state(root)
+    for name in [state["latest"], *reversed(state["all"])]:
+        if name is not None and (root / name / INDEX_FILE).is_file():
+            return str(root / name)
+    return None
+
+
+def restore(path: str | Path, names: Iterable[str] | None = None) -> dict[str, Array]:
+    """The arrays of the checkpoint at `path`, all or those called `names`: views of the file's bytes in memory.
+
+    Raises NotFound for a path that holds no checkpoint and for missing names (all of them in one error), and DataLoss
+    for a damaged one.
+    """
+    index = _index(Path(path))
+    wanted = list(index["tensors"] if names is None else names)
+    missing = [name for name in wanted if name not in index["tensors"]]
+    if missing:
+        raise NotFound(f"the checkpoint {path} has no {', '.join(missing)}", hint=f"it has {_listed(index['tensors'])}")
+    files: dict[str, TensorFile] = {}
+    found: dict[str, Array] = {}
+    for name in wanted:
+        entry = index["tensors"][name]
+        file = files.get(entry["file"])
+        if file is None:
+            file = files[entry["file"]] = _shard(Path(path), entry["file"], index["files"])
+        found[name] = file[name]
+        if as_dtype(found[name].dtype) != entry["dtype"] or list(found[name].shape) != entry["shape"]:
+            raise DataLoss(f"the checkpoint {path} is damaged: the index and the file disagree on {name!r}")
+    return found
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def _state(root: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((root / STATE_FILE).read_bytes())
+        latest, every = content["latest"], content["all"]
+        if not all(isinstance(n, str) and n == os.path.basename(n) for n in [latest, *every]):
+            raise ValueError("names must be relative")
+        return {"latest": latest, "all": every}
+    except (FileNotFoundError, NotADirectoryError):
+        return {"latest": None, "all": []}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataLoss(f"the state file {root / STATE_FILE} is damaged: {error}") from error
+
+
+def _index(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((path / INDEX_FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(f"there is no checkpoint at {path}") from error
+    except ValueError as error:
+        raise DataLoss(f"the checkpoint {path} is damaged: {INDEX_FILE} is not JSON ({error})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise DataLoss(f"the checkpoint {path} is damaged: {INDEX_FILE} states no format")
+    if content["format"] > FORMAT:
+        raise InvalidArgument(f"the checkpoint {path} has format {content['format']}; this dfc reads up to {FORMAT}")
+    if not isinstance(content.get("tensors"), dict) or not isinstance(content.get("files"), dict):
+        raise DataLoss(f"the checkpoint {path} is damaged: {INDEX_FILE} lists no tensors")
+    return content
+
+
+def _shard(path: Path, name: str, digests: Mapping[str, str]) -> TensorFile:
+    try:
+        content = (path / os.path.basename(name)).read_bytes()
+    except OSError as error:
+        raise DataLoss(f"the checkpoint {path} is damaged: {name} can't be read ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != digests.get(name):
+        raise DataLoss(f"the checkpoint {path} is damaged: {name} does not have the digest that the index states")
+    return TensorFile(content, str(path / name))
+
+
+def _write(folder: Path, step: int, arrays: Mapping[str, Array]) -> None:
+    file = "00000-of-00001.safetensors"
+    content = tensor_file.pack(arrays)
+    tensors = {
+        name: {"dtype": as_dtype(array.dtype).name, "shape": list(array.shape), "file": file}
+        for name, array in arrays.items()
+    }
+    files = {file: hashlib.sha256(content).hexdigest()}
+    index = {"format": FORMAT, "step": step, "files": files, "tensors": tensors}
+    _write_file(folder / file, content)
+    _write_file(folder / INDEX_FILE, json.dumps(index, indent=1).encode())
+    _flush_folder(folder)
+
+
+def _write_file(path: Path, content: bytes, *, replace: bool = False) -> None:
+    target = path.with_name(f".tmp-{path.name}-{os.getpid()}") if replace else path
+    with open(target, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if replace:
+        os.replace(target, path)
+        _flush_folder(path.parent)
+
+
+def _publish(temporary: Path, final: Path) -> None:
+    """Give the written folder its name. A step saved before is exchanged for it, so one of the two is always there."""
+    if not final.exists():
+        os.rename(temporary, final)
+    elif _exchange(temporary, final):
+        _delete(temporary)
+    else:
+        _delete(final)
+        os.rename(temporary, final)
+    _flush_folder(final.parent)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two names in one step, where the system can (Linux); whether it did."""
+    if sys.platform != "linux":
+        return False
+    at_cwd, rename_exchange = -100, 2
+    with suppress(AttributeError):
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+        return bool(rename(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), rename_exchange) == 0)
+    return False
+
+
+def _delete(folder: Path) -> None:
+    """Delete a checkpoint. It loses its name first, so no half of it is ever taken for a whole one."""
+    if not folder.name.startswith(".tmp-"):
+        with suppress(FileNotFoundError):
+            doomed = folder.with_name(f".tmp-deleted-{folder.name}-{os.getpid()}")
+            shutil.rmtree(doomed, ignore_errors=True)
+            os.rename(folder, doomed)
+            folder = doomed
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

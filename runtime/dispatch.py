@@ -1,0 +1,166 @@
+"""Running a plan in the user's process: compiled programs on shared variables, from any thread.
+
+The one hot path of dfc: what `ProgramRun.run` does beyond the executable's own call is paid at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dfc.backends import xla
+from dfc.backends.xla import Executable
+from dfc.errors import DfcError
+from dfc.runtime.plan import HostValue, Plan, ProgramCall
+from dfc.runtime.variables import Holder, Lost, VariableState, join
+
+if TYPE_CHECKING:
+    import jax
+
+Values = list[Any]
+_Gather = Callable[[Values], Values]
+HostOp = Callable[[list[np.ndarray[Any, Any]]], Sequence[np.ndarray[Any, Any]]]
+
+
+_UNBOUND = Holder([])  # where a program looks before its first call: it has moved, so the program looks again
+_UNBOUND.attention, _UNBOUND.moved = True, (_UNBOUND, [])
+
+_READS, _WHOLE, _SLICE, _SCATTERED = range(4)  # how a program's written variables lie in their holder
+
+
+class ProgramRun:
+    """A compiled program bound to variables: `run(feeds)` returns its outputs and leaves the new state in place.
+
+    `states` are the variables in the order of the program's arguments, the first `n_written` of them written.
+    """
+
+    def __init__(self, executable: Executable, states: Sequence[VariableState], n_written: int, name: str) -> None:
+        self.executable, self.name = executable, name
+        self._call = executable.call
+        self._states, self._n_written = list(states), n_written
+        # One tuple, replaced whole: a slow thread that stores an outdated one is found out by its holder.
+        self._binding: tuple[Holder, _Gather | None, int, list[int]] = (_UNBOUND, None, _READS, [])
+        self.run: Callable[[Values], Values] = self._run if states else self._run_pure
+
+    def _run(self, feeds: Values) -> Values:
+        """Dispatch on `feeds` (device arrays that fit the program's signature); the outputs are not awaited."""
+        while True:
+            holder, gather, layout, positions = self._binding
+            with holder.lock:
+                if not holder.attention or holder.settle():
+                    state = holder.buffers if gather is None else gather(holder.buffers)
+                    try:
+                        # In each case nothing that looks for signals runs between the call and the store.
+                        if layout == _WHOLE:
+                            holder.buffers, outputs = self._call(state, feeds)
+                        elif layout == _READS:
+                            _, outputs = self._call(state, feeds)
+                        elif layout == _SLICE:
+                            holder.buffers[positions[0] : positions[-1] + 1], outputs = self._call(state, feeds)
+                        else:
+                            holder.expect(positions)
+                            holder.pending, outputs = self._call(state, feeds)
+                            holder.settle()
+                        return outputs
+                    except DfcError as error:
+                        raise self._failed(holder, state, error) from error.__cause__
+            self._bind()
+
+    def _run_pure(self, feeds: Values) -> Values:
+        try:
+            return self._call([], feeds)[1]
+        except DfcError as error:
+            raise error.at(op=self.name) from error.__cause__
+
+    def _bind(self) -> None:
+        """Find the variables: at the first call, and when a later step has moved them to another holder."""
+        for state in self._states:
+            state.initialize()
+        join(self._states, self._n_written)
+        located = [state.locate() for state in self._states]
+        holder = located[0][0]
+        if any(other is not holder for other, _ in located):  # they moved on while we looked: the next call sees it
+            return
+        at = [index for _, index in located]
+        written, size = at[: self._n_written], len(holder.buffers)
+        layout = _SCATTERED
+        if not written:
+            layout = _READS
+        elif written == list(range(size)):
+            layout = _WHOLE
+        elif written == list(range(written[0], written[0] + len(written))):
+            layout = _SLICE
+        self._binding = (holder, None if at == list(range(size)) else _gatherer(at), layout, written)
+
+    def _failed(self, holder: Holder, state: Sequence[Any], error: DfcError) -> DfcError:
+        """After a failed call, with the lock held: mark what it took from the variables, and say what is wrong."""
+        holder.settle()
+        for variable, buffer in zip(self._states, state, strict=True):
+            if isinstance(buffer, Lost):
+                return variable.lost(buffer).at(op=self.name)
+        for variable, buffer in zip(self._states, state, strict=True):
+            if buffer is not None and buffer.is_deleted():
+                holder.buffers[variable.locate()[1]] = Lost(self.name, error.diagnostic.message)
+        return error.at(op=self.name)
+
+
+def _gatherer(at: list[int]) -> _Gather:
+    if len(at) == 1:
+        (index,) = at
+        return lambda buffers: [buffers[index]]
+    pick = itemgetter(*at)
+    return lambda buffers: list(pick(buffers))
+
+
+class PlanRun:
+    """A plan bound to executables and variables; `run(feeds)` takes and returns device arrays (NumPy's for strings).
+
+    For a plan of one program that takes the inputs and gives the outputs as they stand, `run` is that program's own.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        executables: Sequence[Executable],
+        variables: Mapping[str, VariableState],
+        name: str,
+        host_ops: Sequence[HostOp] = (),
+    ) -> None:
+        self.plan, self.name, self._host_ops = plan, name, host_ops
+        self.programs = [
+            ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name)
+            for call, executable in zip(plan.programs, executables, strict=True)
+        ]
+        self.run: Callable[[Values], Values] = self.programs[0].run if _is_direct(plan) else self._run_all
+
+    def _run_all(self, feeds: Values) -> Values:
+        """The calls in order, which is a valid order of their effects."""
+        values: Values = list(feeds)
+        programs = iter(self.programs)
+        for call in self.plan.calls:
+            if isinstance(call, ProgramCall):
+                program = next(programs)
+                values += program.run([_on_device(values[i], program.executable.device) for i in call.inputs])
+            elif isinstance(call, HostValue):
+                values.append(call.value)
+            else:
+                values += self._host_ops[call.op]([_on_host(values[i]) for i in call.inputs])
+        return [values[i] for i in self.plan.outputs]
+
+
+def _is_direct(plan: Plan) -> bool:
+    if len(plan.calls) != 1 or not isinstance(plan.calls[0], ProgramCall):
+        return False
+    call, n = plan.calls[0], plan.n_inputs
+    return call.inputs == tuple(range(n)) and plan.outputs == tuple(range(n, n + call.n_results))
+
+
+def _on_device(value: Any, device: jax.Device) -> Any:
+    return xla.to_device(value, device) if isinstance(value, np.ndarray) else value
+
+
+def _on_host(value: Any) -> np.ndarray[Any, Any]:
+    return value if isinstance(value, np.ndarray) else xla.to_numpy(value, copy=False)

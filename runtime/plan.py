@@ -1,0 +1,143 @@
+"""How a function runs: which compiled programs are called on which values, as plain data, in memory and as JSON.
+
+Values are numbered: first the function's inputs, then the results of each call in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dfc.backends.xla import Signature, Spec
+from dfc.errors import DataLoss
+from dfc.ir.dtypes import as_dtype
+
+
+@dataclass(frozen=True)
+class ProgramCall:
+    """One island: a program that a device runs.
+
+    `state` names its variables, the first `n_written` of which it writes; `inputs` are the values that follow them as
+    arguments. `signature` gives the program's arguments and results, and which memory is handed over.
+    """
+
+    state: tuple[str, ...]
+    n_written: int
+    inputs: tuple[int, ...]
+    signature: Signature
+
+    @property
+    def n_results(self) -> int:
+        return len(self.signature.results) - self.n_written
+
+
+@dataclass(frozen=True, eq=False)
+class HostValue:
+    """A value that is known before the function is called, such as a string constant."""
+
+    value: np.ndarray[Any, Any]
+    n_results: int = 1
+
+
+@dataclass(frozen=True)
+class HostCall:
+    """An op that the host runs on NumPy arrays. `op` is its place among the host's ops of the function."""
+
+    op: int
+    inputs: tuple[int, ...]
+    n_results: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The calls in order, and the values that the function returns."""
+
+    n_inputs: int
+    calls: tuple[ProgramCall | HostValue | HostCall, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def programs(self) -> list[ProgramCall]:
+        """The compiled programs, in order: the K-th has the K-th file in an artifact."""
+        return [call for call in self.calls if isinstance(call, ProgramCall)]
+
+    @property
+    def variables(self) -> list[str]:
+        """The variables that are read or written, each once."""
+        return list(dict.fromkeys(name for call in self.programs for name in call.state))
+
+    @property
+    def written(self) -> list[str]:
+        """The variables that are written, each once."""
+        return list(dict.fromkeys(name for call in self.programs for name in call.state[: call.n_written]))
+
+
+def _spec_json(spec: Spec) -> list[Any]:
+    return [as_dtype(spec[1]).name, list(spec[0])]
+
+
+def _spec(entry: Any) -> Spec:
+    dtype, shape = entry
+    return tuple(int(size) for size in shape), as_dtype(dtype).numpy
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """The plan without its host ops' code: those have no place in an artifact. Strings are written as Latin-1."""
+    calls: list[dict[str, Any]] = []
+    for call in plan.calls:
+        if isinstance(call, ProgramCall):
+            signature = call.signature
+            calls.append(
+                {
+                    "state": list(call.state),
+                    "n_written": call.n_written,
+                    "inputs": list(call.inputs),
+                    "arguments": [_spec_json(spec) for spec in signature.inputs],
+                    "results": [_spec_json(spec) for spec in signature.results],
+                    "donated": sorted(signature.donated.items()),
+                }
+            )
+        else:
+            assert isinstance(call, HostValue), "the writer refuses other host ops"
+            elements = [bytes(element).decode("latin-1") for element in call.value.ravel()]
+            calls.append({"strings": elements, "shape": list(call.value.shape)})
+    return {"n_inputs": plan.n_inputs, "calls": calls, "outputs": list(plan.outputs)}
+
+
+def from_json(content: Mapping[str, Any], source: str) -> Plan:
+    """The plan that `to_json` wrote. Raises DataLoss, naming `source`, for anything else."""
+    try:
+        calls: list[ProgramCall | HostValue] = []
+        for entry in content["calls"]:
+            if "strings" in entry:
+                value = np.empty(len(entry["strings"]), object)
+                value[:] = [text.encode("latin-1") for text in entry["strings"]]
+                calls.append(HostValue(value.reshape(entry["shape"])))
+                continue
+            signature = Signature(
+                inputs=tuple(map(_spec, entry["arguments"])),
+                results=tuple(map(_spec, entry["results"])),
+                n_state=len(entry["state"]),
+                n_new_state=entry["n_written"],
+                donated={int(a): int(b) for a, b in entry["donated"]},
+            )
+            calls.append(ProgramCall(tuple(entry["state"]), entry["n_written"], tuple(entry["inputs"]), signature))
+        plan = Plan(content["n_inputs"], tuple(calls), tuple(content["outputs"]))
+        _check(plan)
+        return plan
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DataLoss(f"{source} is damaged: {error}") from error
+
+
+def _check(plan: Plan) -> None:
+    known = plan.n_inputs
+    for call in plan.calls:
+        inputs = () if isinstance(call, HostValue) else call.inputs
+        if any(not 0 <= value < known for value in inputs):
+            raise ValueError("a call needs a value that comes later")
+        known += call.n_results
+    if any(not 0 <= value < known for value in plan.outputs):
+        raise ValueError("it returns a value that no call gives")

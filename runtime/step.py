@@ -1,0 +1,160 @@
+"""A step: one clustered function, compiled for a device and bound to the variables that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dfc.backends import compile_cache, xla
+from dfc.backends.xla import Executable, Signature, Spec
+from dfc.errors import DfcError, Internal, NotFound
+from dfc.ir import locations
+from dfc.ir.op import Effect, Op, short_name
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.function import Func, Island, Return
+from dfc.ir.ops.state import Group, Variable
+from dfc.ir.types import CONTROL, is_tensor, spec_of
+from dfc.runtime.dispatch import HostOp, PlanRun, Values
+from dfc.runtime.plan import HostCall, HostValue, Plan, ProgramCall
+from dfc.runtime.variables import VariableState
+
+if TYPE_CHECKING:
+    import jax
+
+
+class Step:
+    """A static function at phase `clustered`, compiled when it is made; no lock is held meanwhile.
+
+    `step(feeds)` takes one `jax.Array` on `device` an input (NumPy arrays of `bytes` for strings), which it does not
+    check, and returns one an output, not awaited; `run` is the same without the frame of `__call__`. Variables are
+    given by the names that the function uses; those without a value get their initial one at the first call. Calls
+    from many threads are safe: each is one atomic read and update of an island's variables. Errors name the step.
+
+    Raises NotFound for a variable that `variables` lacks, and what emission and XLA raise.
+    """
+
+    def __init__(
+        self,
+        func: Func,
+        variables: Mapping[str, VariableState],
+        device: jax.Device | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or func.sym_name.data
+        plan, islands, host_ops = plan_of(func)
+        for needed in plan.variables:
+            if needed not in variables:
+                raise NotFound(f"the step needs a variable {needed!r}, which it was not given", op=self.name)
+        self.device = device or xla.default_device()
+        self.executables = [
+            compile_island(island, call.signature, self.device, self.name)
+            for island, call in zip(islands, plan.programs, strict=True)
+        ]
+        self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops)
+        self.run = self._bound.run
+
+    def __call__(self, feeds: Values) -> Values:
+        """One step; see the class."""
+        return self.run(feeds)
+
+    @property
+    def plan(self) -> Plan:
+        """What the step calls, in order."""
+        return self._bound.plan
+
+
+def emit(island: Island, name: str) -> Any:
+    """The island as a StableHLO module in a context of its own."""
+    from dfc.backends.stablehlo.emit import emit_island
+
+    return emit_island(island, context=compile_cache.mlir_context(), name=name)
+
+
+def compile_island(island: Island, signature: Signature, device: jax.Device, name: str) -> Executable:
+    """The island's program for `device`, from the disk cache where it is there. Raises emission's and XLA's errors."""
+    return xla.compile_program(
+        emit(island, name),
+        input_specs=signature.inputs,
+        n_state=signature.n_state,
+        donated=signature.donated,
+        n_new_state=signature.n_new_state,
+        device=device,
+        name=name,
+    )
+
+
+def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
+    """How to run a clustered function: the plan, the islands of its programs in order, and the host's ops.
+
+    Raises Internal for ops that clustering should have put into an island.
+    """
+    numbers: dict[SSAValue, int] = {argument: i for i, argument in enumerate(func.block.args)}
+    calls: list[ProgramCall | HostValue | HostCall] = []
+    islands: list[Island] = []
+    host_ops: list[HostOp] = []
+    for op in func.block.ops:
+        if isinstance(op, Return | Variable | Group):
+            continue
+        if isinstance(op, Island):
+            calls.append(_program_call(op, numbers))
+            islands.append(op)
+        elif isinstance(op, ConstantOp):
+            calls.append(HostValue(op.value.data.value))
+        else:
+            assert isinstance(op, Op), f"{op.name} is not an op of df"
+            calls.append(HostCall(len(host_ops), tuple(numbers[o] for o in op.operands), len(op.results)))
+            host_ops.append(_host_op(op))
+        for result in op.results:
+            if result.type is not CONTROL:
+                numbers[result] = len(numbers)
+    outputs = tuple(numbers[value] for value in func.outputs)
+    return Plan(len(func.block.args), tuple(calls), outputs), islands, host_ops
+
+
+def _static(spec_like: Any) -> Spec:
+    spec = spec_of(spec_like)
+    return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # type: ignore[arg-type]  # emission needs static
+
+
+def _program_call(island: Island, numbers: Mapping[SSAValue, int]) -> ProgramCall:
+    """How an island is called: `main` takes the written variables, then the others, then the inputs."""
+    written = list(island.written.data)
+    order = [*written, *(i for i in range(len(island.refs)) if i not in written)]
+    refs = [island.refs[i] for i in order]
+    results = [_static(ref.type) for ref in refs[: len(written)]]
+    results += [_static(result.type) for result in island.results if is_tensor(result.type)]
+    inputs = tuple(_static(value.type) for value in [*refs, *island.inputs])
+    donated = {i: i for i in range(len(written))}
+    signature = Signature(inputs, tuple(results), len(refs), len(written), donated)
+    names = tuple(_variable_name(ref) for ref in refs)
+    return ProgramCall(names, len(written), tuple(numbers[value] for value in island.inputs), signature)
+
+
+def _variable_name(ref: SSAValue) -> str:
+    owner = ref.owner
+    assert isinstance(owner, Variable), "a reference comes from df.variable"
+    return owner.variable.data
+
+
+def _host_op(op: Op) -> HostOp:
+    """A host op as a function on NumPy arrays; its errors name it and the user's line."""
+    if op.EFFECT is not Effect.PURE:
+        raise Internal(
+            "this op should be inside an island, and stands outside", op=short_name(op), location=_where(op)
+        )
+    evaluate, attributes = op.evaluate, op.values()
+
+    def run(arrays: list[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
+        try:
+            return evaluate(arrays, attributes)
+        except DfcError as error:
+            raise error.at(op=short_name(op), location=_where(op)) from None
+
+    return run
+
+
+def _where(op: Op) -> str:
+    return locations.describe(op.location)

@@ -1,0 +1,26 @@
+"""Each benchmark runs: its sides agree, and its JSON has the documented keys."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CASES = {"dispatch": ["n1", "n10", "n100"], "compile": ["a_mlp20", "c_chain5000"], "coldstart": ["mlp"]}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_smoke(name: str) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks/run.py"), name, "--smoke", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["name"] == name
+    assert list(result["ratio"]) == CASES[name]
+    assert all(ratio > 0 for ratio in result["ratio"].values())
+    assert set(result) == {"name", "ratio", "rounds", "versions", "cases"}
+    assert done.stderr.count("both sides agree") == len(CASES[name])

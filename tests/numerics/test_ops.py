@@ -1,0 +1,42 @@
+"""Every op against an independent expectation, in NumPy's meaning and through XLA.
+
+Integers and booleans must agree exactly, floats within the case's tolerance: `evaluate` against the expectation, and
+what XLA computes against both.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.numerics.cases import ROWS, cases
+from tests.numerics.values import check
+from tests.support import OPS, function_of, run_xla, spec
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFC_CACHE_DIR", "")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_numpy_meaning(name: str) -> None:
+    for case in cases(name):
+        results = OPS[name].evaluate(case.operands, case.attributes)
+        assert len(results) == len(case.expected)
+        for actual, expected in zip(results, case.expected, strict=True):
+            check(np.asarray(actual), expected, case, f"evaluate of {name}")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_xla(name: str) -> None:
+    """All cases of an op are one compiled program, with every operand a parameter so that nothing is folded."""
+    rows = cases(name)
+    function = function_of([(OPS[name], [spec(x) for x in c.operands], c.attributes) for c in rows])
+    results = iter(run_xla(function, [x for case in rows for x in case.operands]))
+    for case in rows:
+        meaning = OPS[name].evaluate(case.operands, case.attributes)
+        for expected, reference in zip(case.expected, meaning, strict=True):
+            actual = next(results)
+            check(actual, expected, case, f"XLA's {name}")
+            check(actual, np.asarray(reference), case, f"XLA's {name} against evaluate", units=2 * case.units)
