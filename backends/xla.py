@@ -382,11 +382,11 @@ def _dispatcher(loaded: Any, handlers: list[Any], n_new_state: int, donates: boo
     is left out is jit's: flattening, a cache look-up over every argument's type and sharding, Python on a miss. There
     is no slow first call. Results are futures, as jit's are.
 
-    With donation, `map` inside `map` runs both calls within one bytecode: CPython 3.11 (the version this was measured
-    on; a test repeats it) looks for signals after each CALL and at each function's start, but neither in UNPACK_SEQUENCE nor on return from a Python function.
-    So no KeyboardInterrupt falls between giving up the old buffers and holding the new ones, up to and including the
-    caller's `holder.buffers, outputs = executable.call(holder.buffers, feeds)`. That holds for this function, not for
-    `Executable.__call__`, which is entered through a C slot.
+    With donation, `map` inside `map` runs both calls within one bytecode: CPython 3.11 (measured; a test repeats it on
+    the running version) looks for signals after each CALL and at each function's start, but neither in UNPACK_SEQUENCE
+    nor on return from a Python function. So no KeyboardInterrupt falls between giving up the old buffers and holding
+    the new ones, up to and including the caller's `holder.buffers, outputs = executable.call(holder.buffers, feeds)`.
+    That holds for this function, not for `Executable.__call__`, which is entered through a C slot.
     """
     execute, wrap = loaded.execute_sharded, methodcaller("consume_with_handlers", handlers)
 

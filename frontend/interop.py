@@ -83,7 +83,7 @@ def put(array: np.ndarray[Any, Any]) -> Tensor:
     """A concrete tensor with the elements of `array`, on the default device."""
     from dfc.backends.xla import to_device
 
-    return Tensor(tensor_type(array.shape, as_dtype(array.dtype)), array=to_device(array))
+    return Tensor(tensor_type(array.shape, as_dtype(array.dtype)), None, to_device(array))
 
 
 def to_tensor(value: ArrayLike, dtype: DType | None = None) -> Tensor:
@@ -94,5 +94,5 @@ def to_tensor(value: ArrayLike, dtype: DType | None = None) -> Tensor:
         from dfc.backends.xla import default_device
 
         if value.is_fully_addressable and value.devices() == {default_device()}:
-            return Tensor(tensor_type(tuple(value.shape), as_dtype(value.dtype)), array=value)
+            return Tensor(tensor_type(tuple(value.shape), as_dtype(value.dtype)), None, value)
     return put(to_numpy(value, dtype))

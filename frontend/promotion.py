@@ -122,7 +122,7 @@ def lift(trace: Trace, operand: Any) -> Tensor | Number:
 
 
 def _own(trace: Trace, tensor: Tensor) -> Tensor:
-    return tensor if tensor._trace is trace else Tensor(tensor._type, value=trace.value_of(tensor), trace=trace)
+    return tensor if tensor._trace is trace else Tensor(tensor._type, trace, trace.value_of(tensor))
 
 
 def tensor_in(trace: Trace, operand: Any, dtype: DType | None = None) -> Tensor:
@@ -133,7 +133,7 @@ def tensor_in(trace: Trace, operand: Any, dtype: DType | None = None) -> Tensor:
     target = dtype or result_type(lifted)
     check_fits(lifted, target)
     value = trace.fill(lifted, target, ())
-    return Tensor(value.type, value=value, trace=trace)
+    return Tensor(value.type, trace, value)
 
 
 def align(trace: Trace, op: str, operands: tuple[Any, ...], dtype: DType | None = None) -> list[SSAValue]:

@@ -51,16 +51,38 @@ class Structure:
 LEAF = Structure("leaf")
 
 
+class Same:
+    """A variable as a static value: equal to itself alone (its own `==` compares elements)."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
 def static(value: Any) -> Structure:
     """A value that is part of the structure itself. Raises InvalidType if it can't be hashed."""
+    if getattr(value, "__dfc_effect__", False):
+        return static(None)  # what a graph does has no value outside it
+    if hasattr(value, "__dfc_tensor__"):
+        value = Same(value)
     try:
         hash(value)
     except TypeError:
         raise InvalidType(
-            f"a {type(value).__name__} is neither a tensor nor hashable, so it can't be an argument",
-            hint="arguments are tensors, arrays, nests of them, or hashable values such as numbers and strings",
+            f"a {type(value).__name__} is neither a tensor nor hashable, so it can't be an argument or a result",
+            hint="both are tensors, arrays, nests of them, or hashable values such as numbers and strings",
         ) from None
-    # 1, 1.0 and True are equal, and so are 0.0 and -0.0, but they trace to different programs: the text tells them apart
+    # 1, 1.0 and True are equal, and 0.0 and -0.0 too, but trace to different programs: the text tells them apart
     tag = (type(value), repr(value)) if isinstance(value, int | float | complex) else type(value)
     return Structure("static", (tag,), (), value)
 
@@ -75,18 +97,19 @@ def _flatten(nest: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) -> St
     if is_leaf(nest):
         leaves.append(nest)
         return LEAF
-    node = _children(nest)
+    node = children(nest)
     if node is None:
         return static(nest)
     kind, keys, items, cls = node
     before = len(leaves)
-    children = tuple(_flatten(item, is_leaf, leaves) for item in items)
+    parts = tuple(_flatten(item, is_leaf, leaves) for item in items)
     if kind == "dataclass" and len(leaves) == before:
         return static(nest)  # a plain options object
-    return Structure(kind, keys, children, cls)
+    return Structure(kind, keys, parts, cls)
 
 
-def _children(nest: Any) -> tuple[str, tuple[Any, ...], Sequence[Any], Any] | None:
+def children(nest: Any) -> tuple[str, tuple[Any, ...], Sequence[Any], Any] | None:
+    """Kind, keys, items and class of a node; None for what is no node."""
     if isinstance(nest, list):
         return "list", (), nest, None
     if isinstance(nest, tuple):
@@ -105,7 +128,7 @@ def unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
     if structure.kind == "leaf":
         return next(leaves)
     if structure.kind == "static":
-        return structure.value
+        return structure.value.value if isinstance(structure.value, Same) else structure.value
     items = [unflatten(child, leaves) for child in structure.children]
     match structure.kind:
         case "list":

@@ -25,9 +25,9 @@ a Python number (which takes the dtype of what it meets), or a nested list of nu
 class Tensor:
     """An n-dimensional array of one dtype.
 
-    A *concrete* tensor holds a value; computing it may still be under way, and reading it waits. A *symbolic* one stands
-    for a value of the function that is being traced: it has a shape and a dtype but no elements, and it is of use
-    only until that trace ends. Made by functions of `dfc`, not by calling this class.
+    A *concrete* tensor holds a value; computing it may still be under way, and reading it waits. A *symbolic* one
+    stands for a value of the function that is being traced: it has a shape and a dtype but no elements, and it is of
+    use only until that trace ends. Made by functions of `dfc`, not by calling this class.
     """
 
     __slots__ = ("__weakref__", "_array", "_trace", "_type", "_value")
@@ -38,13 +38,15 @@ class Tensor:
     _trace: Trace | None
     _type: Attribute
 
-    def __init__(self, type: Attribute, *, array: Any = None, value: SSAValue | None = None, trace: Trace | None = None):
+    def __init__(self, type: Attribute, trace: Trace | None, data: Any) -> None:
+        """`data` is the device array of a concrete tensor, or the value in `trace` of a symbolic one. The other slot
+        stays unset, so that taking the array of a symbolic tensor is an AttributeError without a test."""
         self._type = type
         self._trace = trace
-        if value is None:
-            self._array = array
+        if trace is None:
+            self._array = data
         else:
-            self._value = value
+            self._value = data
 
     # ---- what it is
 
@@ -223,4 +225,3 @@ WHILE_TRACING = {
     "float": "use dfc.astype, or pass the number as a Python argument, which is part of the signature",
     "index": "an index or a size that Python needs must be a Python number, which is part of the signature",
 }
-

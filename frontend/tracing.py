@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from xdsl.dialects.builtin import FileLineColLoc, ModuleOp
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.dialects.builtin import FileLineColLoc, LocationAttr, ModuleOp
+from xdsl.ir import Attribute, SSAValue
 
-from dfc.errors import DfcError, FailedPrecondition, Internal
+from dfc.errors import DfcError, FailedPrecondition
 from dfc.frontend import names
 from dfc.frontend.tensor import Tensor
 from dfc.ir import attributes as attribute_values
@@ -105,15 +106,16 @@ class Trace:
         *,
         parent: Trace | None = None,
         function: object = None,
+        location: LocationAttr | None = None,
     ) -> None:
         self.program, self.name, self.parent, self.function = program, name, parent, function
         self.open = True
         region, self.block = single_block_region(inputs)
         empty = {"sym_name": program.function_name(name), "arg_names": (), "result_names": ()}
-        self.func = create(Func, (), empty, location=locations.capture(), regions=[region])
+        self.func = create(Func, (), empty, location=location or locations.capture(), regions=[region])
         program.module.body.block.add_op(self.func)
         self.input_names = list(input_names)
-        self.inputs = [Tensor(value.type, value=value, trace=self) for value in self.block.args]
+        self.inputs = [Tensor(value.type, self, value) for value in self.block.args]
         self.names = names.Names(self.block, self.input_names)
         self.resources: dict[Variable, Resource] = {}
         self.captures: list[SSAValue] = []
@@ -121,6 +123,7 @@ class Trace:
         self._captured: dict[SSAValue, Tensor] = {}
         self._constants: dict[Any, SSAValue] = {}
         self._kept: list[Any] = []
+        self._explicit: set[str] = set()
         self._n_ops = 0
         self._next_check = MANY_OPS
         self._tokens: list[tuple[Token[Trace | None], Any]] = []
@@ -139,10 +142,12 @@ class Trace:
 
     # ---- ops
 
-    def emit(self, cls: type[Op], operands: Sequence[SSAValue], attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Tensor:
+    def emit(
+        self, cls: type[Op], operands: Sequence[SSAValue], attributes: Mapping[str, Any] = NO_ATTRIBUTES
+    ) -> Tensor:
         """The one result of a new op at the user's position."""
         result = self.emit_op(cls, operands, attributes).results[0]
-        return Tensor(result.type, value=result, trace=self)
+        return Tensor(result.type, self, result)
 
     def emit_op(
         self,
@@ -159,6 +164,16 @@ class Trace:
         if self._n_ops == self._next_check:
             self._warn_of_long_lines()
         return op
+
+    def named(self, name: str) -> Mapping[str, Attribute]:
+        """The attributes of an op that the user calls `name`; a clash gets `_1`."""
+        names.check_name(name)
+        unique, number = name, 0
+        while names.scoped(unique) in self._explicit:
+            number += 1
+            unique = f"{name}_{number}"
+        self._explicit.add(names.scoped(unique))
+        return names.named_annotations(unique)
 
     def _warn_of_long_lines(self) -> None:
         self._next_check += MANY_OPS
@@ -204,7 +219,7 @@ class Trace:
             self.captures.append(self.parent.value_of(tensor))
             argument = self.block.insert_arg(tensor._type, len(self.block.args))
             self.input_names.append(f"capture_{len(self.captures) - 1}")
-            found = self._captured[tensor._value] = Tensor(tensor._type, value=argument, trace=self)
+            found = self._captured[tensor._value] = Tensor(tensor._type, self, argument)
         return found
 
     def leaked(self, tensor: Tensor, location: str) -> DfcError:
@@ -235,10 +250,8 @@ class Trace:
 
     def fill(self, value: Any, dtype: DType, shape: Shape) -> SSAValue:
         """A tensor whose elements are all the Python number `value`; made once a value, dtype and shape."""
-        if value == 0 or value != value:  # 0.0 and -0.0 are equal, and NaN isn't
-            key: Any = (str(value), dtype, shape)
-        else:
-            key = (value, dtype, shape)
+        # 0.0 and -0.0 are equal, and NaN isn't
+        key = (str(value) if value == 0 or value != value else value, dtype.name, shape)
         found = self._constants.get(key)
         if found is None:
             if shape:
@@ -279,7 +292,7 @@ class Trace:
         if resource.value is None:
             waits = () if resource.write_token is None else (resource.write_token,)
             op = self.emit_op(Read, (resource.ref, *waits))
-            resource.value = Tensor(op.value.type, value=op.value, trace=self)
+            resource.value = Tensor(op.value.type, self, op.value)
             resource.read_tokens.append(op.token)
         return resource.value
 
@@ -325,8 +338,12 @@ def require_trace(what: str, hint: str = "") -> Trace:
     return trace
 
 
-def owner_of(value: SSAValue) -> Operation:
-    owner = value.owner
-    if not isinstance(owner, Operation):
-        raise Internal("the value is an argument")
-    return owner
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Outside of any trace and any scope: where initial values are computed."""
+    token = _current.set(None)
+    try:
+        with names.fresh_scope():
+            yield
+    finally:
+        _current.reset(token)

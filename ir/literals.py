@@ -14,7 +14,8 @@ from dfc.ir.dtypes import DType
 
 def float_text(value: float) -> str:
     if math.isfinite(value):
-        return repr(float(value))
+        text = repr(float(value))
+        return text if "." in text else text.replace("e", ".0e")  # MLIR's grammar wants the point: 1.0e-300
     return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
 
 
@@ -50,7 +51,8 @@ def _hex(value: bytes) -> str:
 def elements_text(array: np.ndarray[Any, Any], dtype: DType) -> str:
     """The elements in C order, `[1.0, 2.0]`; one element, or the same everywhere, without brackets."""
     flat = array.ravel()
-    if dtype.kind == "float" and flat.size and np.isnan(flat).any() and not _canonical_nans(flat):
+    parts = flat.view(flat.real.dtype) if dtype.kind == "complex" else flat
+    if dtype.is_inexact and flat.size and np.isnan(parts).any() and not _canonical_nans(parts):
         return f'raw "{flat.tobytes().hex()}"'
     texts = [_scalar_text(v, dtype) for v in flat]
     if texts and all(t == texts[0] for t in texts):

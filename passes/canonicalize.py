@@ -7,7 +7,7 @@ from functools import cache
 from typing import ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block, Operation
 
 from dfc.ir.builder import replace
 from dfc.ir.op import Op
@@ -21,12 +21,12 @@ from dfc.passes.simplifications import Rule, rules_of
 
 @dataclass(frozen=True)
 class Canonicalize(Pass):
-    """Fold constants and apply the identities of `passes/simplifications.py`; `limit` bounds a folded result's elements.
+    """Fold constants into ones of at most `limit` elements, and apply the identities of `passes/simplifications.py`.
 
     Requires: nothing; a function that still asks for gradients is left alone, since its xs name values.
     Ensures: no rule applies any more, a pure op of constants only is a constant unless that would be large, and no pure
-    op is unused. Reads, writes and stateful ops stay. Results are the same bits for NaNs, infinities and zeros; a folded
-    function such as exp has NumPy's last bit.
+    op is unused. Reads, writes and stateful ops stay. NaNs, infinities and the signs of zeros stay as they were; the
+    last bit of a folded function such as exp is NumPy's.
     """
 
     name: ClassVar[str] = "canonicalize"
@@ -50,29 +50,29 @@ def _simplify(block: Block, limit: int, counts: dict[str, int]) -> None:
     front of the op that it replaces, where the walk goes on."""
     op = block.first_op
     while op is not None:
-        for region in op.regions:
-            for inner in region.blocks:
+        if op.regions:
+            for inner in (b for region in op.regions for b in region.blocks):
                 _simplify(inner, limit, counts)
-        value = None
-        if isinstance(op, Op):
-            can_fold, rules = _plan(type(op))
-            if can_fold and (value := fold(op, limit)) is not None:
-                counts["folded"] += 1
-            elif (value := _first_match(op, rules)) is not None:
-                counts["simplified"] += 1
-        if value is None:
-            op = op.next_op
-            continue
         previous = op.prev_op
+        can_fold, rules = _plan(type(op))
+        value = fold(op, limit) if can_fold else None
+        if value is not None:
+            counts["folded"] += 1
+        else:
+            for rule in rules:
+                value = rule(op)
+                if value is not None:
+                    counts["simplified"] += 1
+                    break
+            else:
+                op = op.next_op
+                continue
         replace(op, [value])
         op = previous.next_op if previous is not None else block.first_op
     counts["erased"] += erase_unused(block, pure_only=True)
 
 
-def _first_match(op: Op, rules: tuple[Rule, ...]) -> SSAValue | None:
-    return next((value for rule in rules if (value := rule(op)) is not None), None)
-
-
 @cache
-def _plan(cls: type[Op]) -> tuple[bool, tuple[Rule, ...]]:
-    return foldable(cls), rules_of(cls)
+def _plan(cls: type[Operation]) -> tuple[bool, tuple[Rule, ...]]:
+    """Whether an op of this class may fold, and the rules for it."""
+    return (foldable(cls), rules_of(cls)) if issubclass(cls, Op) else (False, ())

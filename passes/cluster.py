@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.dialects.builtin import LocationAttr, ModuleOp
+from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
-from dfc.ir.builder import replace
+from dfc.ir import locations
+from dfc.ir.builder import Builder, clone_into, erase, replace
 from dfc.ir.op import Op
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Add, Subtract
-from dfc.ir.ops.function import Call, Func, Gradients
+from dfc.ir.ops.function import (
+    Call,
+    Func,
+    Gradients,
+    Island,
+    Return,
+    Yield,
+    single_block_region,
+    specs_of,
+    split_tokens,
+)
 from dfc.ir.ops.shape import Iota
-from dfc.ir.ops.state import AssignAdd, AssignSub, Group, Variable
-from dfc.ir.types import CONTROL
-from dfc.passes.compilable import compilable
+from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Group, Read, Variable
+from dfc.ir.types import CONTROL, spec_of, tensor_type
+from dfc.passes.compilable import STATE, class_compilable, has_strings
 from dfc.passes.manager import Pass
 from dfc.passes.phases import GONE, Phase, leftover
 
-ARITHMETIC: dict[type[Op], type[Op]] = {AssignAdd: Add, AssignSub: Subtract}
+UPDATES: dict[type[Operation], type[Op] | None] = {Assign: None, AssignAdd: Add, AssignSub: Subtract}
+"""What computes a variable's new value from the old one and the operand; None where that is the operand itself."""
+
 SOURCES = (ConstantOp, Iota)
 """Ops that need nothing: each island that uses one holds its own copy, since making it is cheaper than passing it."""
 
@@ -47,140 +61,228 @@ def cluster(program: ModuleOp) -> dict[str, int]:
     islands = ops = 0
     for func in program.ops:
         if isinstance(func, Func):
-            runs = [run for run in _Function(func).emit() if run.ops]
+            runs = [run for run in _Function(func).cluster() if run.ops]
             islands, ops = islands + len(runs), ops + sum(len(run.ops) for run in runs)
     return {"islands": islands, "ops in them": ops}
 
 
+Token = SSAValue | int
+"""A token of a host op, or the stage of the run whose island gives it."""
+
+
 @dataclass
 class _Run:
-    """The ops of one island to be, and where it meets the rest. Values are those of the function before clustering."""
+    """The ops of one island to be, and where it meets the rest."""
 
     stage: int
     ops: list[Operation] = field(default_factory=list)
-    hosts: list[Operation] = field(default_factory=list)  # host ops that come after this island and before the next
-    inputs: dict[SSAValue, list[tuple[Operation, int]]] = field(default_factory=dict)  # from outside -> where used
+    hosts: list[Operation] = field(default_factory=list)  # host ops between this island and the next
+    inputs: dict[SSAValue, list[tuple[Operation, int]]] = field(default_factory=dict)  # from outside -> its uses here
     outputs: dict[SSAValue, None] = field(default_factory=dict)  # used outside
     refs: dict[SSAValue, None] = field(default_factory=dict)
+    written: set[SSAValue] = field(default_factory=set)
     waits: dict[Token, None] = field(default_factory=dict)
-    copies: dict[SSAValue, SSAValue] = field(default_factory=dict)  # of SOURCES
-
-
-Token = SSAValue | int
-"""A token of a host op, or the number of the run whose island's token it is."""
+    sources: dict[SSAValue, SSAValue] = field(default_factory=dict)  # of SOURCES used here -> this run's own
+    token: list[SSAValue] = field(default_factory=list)  # of the island, once made, if it has one
 
 
 class _Function:
     """One function while it is clustered.
 
-    An op's stage is the most host ops that any path to it goes through. The compilable ops of one stage are one run: a
-    path that left it through a host op could only come back at a later stage, so the run is convex, and no two runs
-    could be one.
+    An op's stage is the most host ops on any path to it. The compilable ops of a stage are one run: a path that leaves
+    it through a host op comes back at a later stage only, so the run is convex; and a run can't be joined with the next
+    one, since a path through a host op leads from the one to the other.
+
+    Tables go by `id`: hashing an op or a value calls Python, and all of them live as long as this object.
     """
 
     def __init__(self, func: Func) -> None:
-        self.func = func
+        self.func, self.block = func, func.block
         self.runs: list[_Run] = []
-        self.stages: dict[Operation, int] = {}  # of compilable ops and host ops
-        self.hosts: set[Operation] = set()
-        self.tokens: dict[SSAValue, dict[Token, None]] = {}  # each token -> what it stands for at the end
+        self.run_of: dict[int, _Run] = {}  # of compilable ops
+        self.hosts: dict[int, int] = {}  # of host ops: the stage
+        self.tokens: dict[SSAValue, dict[Token, None]] = {}  # what a token of the old function waits for
         self.variables: dict[str, SSAValue] = {}
-        self.outside_uses: list[tuple[Operation, int, SSAValue]] = []  # by host ops and the return, of islands' values
+        self.strings = has_strings(self.block.args)  # whether there has been one
+        self.done: list[Operation] = []  # ops that have no place in the clustered function
 
-    def run(self, stage: int) -> _Run:
+    def cluster(self) -> list[_Run]:
+        for op in list(self.block.ops):
+            self._visit(op)
+        for run in self.runs:
+            if run.ops:
+                self._make_island(run)
+            for op in run.hosts:
+                self._resolve_tokens(op)
+                self.block.detach_op(op)
+                self.block.insert_op_before(op, self.func.terminator)
+        self._resolve_tokens(self.func.terminator)
+        for op in self.done:
+            op.operands = []
+        for op in self.done:
+            erase(op)
+        return self.runs
+
+    # ---- first, who goes where
+
+    def _visit(self, op: Operation) -> None:
+        cls = type(op)
+        strings = has_strings(op.results)
+        self.strings |= strings
+        if class_compilable(cls) and not strings and not (self.strings and has_strings(op.operands)):
+            if cls in SOURCES:
+                self.done.append(op)  # copied into each run that uses it
+            else:
+                self._into_run(op)
+        elif isinstance(op, Return):
+            self._takes(op, len(self.runs))
+        elif isinstance(op, Variable):
+            first = self.variables.setdefault(op.variable.data, op.ref)
+            if first is not op.ref:
+                replace(op, [first])
+        elif isinstance(op, Group):
+            self.tokens[op.token] = {t: None for o in op.operands for t in self.tokens[o]}
+            self.done.append(op)
+        elif isinstance(op, Call | Gradients):
+            raise leftover(op, Phase.CLUSTERED, GONE[Phase.GRAPH][op.name])
+        else:
+            stage = self.hosts[id(op)] = self._stage(op, after_host=0)
+            self._takes(op, stage)
+            self._run(stage).hosts.append(op)
+            self.tokens.update((r, {r: None}) for r in op.results if r.type is CONTROL)
+
+    def _run(self, stage: int) -> _Run:
         while len(self.runs) <= stage:
             self.runs.append(_Run(len(self.runs)))
         return self.runs[stage]
 
-    # ---- first walk: who goes where
-
-    def assign(self) -> None:
-        for op in list(self.func.block.ops):
-            if isinstance(op, Variable):
-                self.one_handle(op)
-            elif isinstance(op, Group):
-                self.tokens[op.token] = {t: None for o in op.operands for t in self.tokens[o]}
-            elif isinstance(op, Call | Gradients):
-                raise leftover(op, Phase.CLUSTERED, GONE[Phase.GRAPH][op.name])
-            elif isinstance(op, SOURCES) and compilable(op):
-                continue  # goes where it is used
-            elif compilable(op):
-                self.into_run(op)
-            else:
-                self.beside_runs(op)
-
-    def one_handle(self, op: Variable) -> None:
-        first = self.variables.setdefault(op.variable.data, op.ref)
-        if first is not op.ref:
-            replace(op, [first])
-
-    def stage_of(self, op: Operation, into_run: bool) -> int:
+    def _stage(self, op: Operation, after_host: int) -> int:
+        """The first stage that has all operands; what a host op gives is there `after_host` stages later."""
         stage = 0
         for operand in op.operands:
-            if operand.type is CONTROL:
-                stages = [self.after(t, into_run) for t in self.tokens[operand]]
-            else:
-                stages = [self.after(operand, into_run)]
-            stage = max(stage, *stages, 0)
+            for value in self.tokens[operand] if operand.type is CONTROL else (operand,):
+                if isinstance(value, int):
+                    made = value
+                elif run := self.run_of.get(id(value.owner)):
+                    made = run.stage
+                else:
+                    made = self.hosts.get(id(value.owner), -after_host) + after_host
+                if made > stage:
+                    stage = made
         return stage
 
-    def after(self, value: Token, into_run: bool) -> int:
-        """The first stage at which the value or token is there for a compilable op, or for a host op."""
-        if isinstance(value, int):
-            return value
-        owner = value.owner
-        stage = self.stages.get(owner, 0) if isinstance(owner, Operation) else 0
-        return stage + 1 if into_run and owner in self.hosts else stage
-
-    def into_run(self, op: Operation) -> None:
-        stage = self.stages[op] = self.stage_of(op, into_run=True)
-        run = self.run(stage)
+    def _into_run(self, op: Operation) -> None:
+        run = self._run(self._stage(op, after_host=1) if self.hosts else 0)
         for i, operand in enumerate(op.operands):
             owner = operand.owner
             if operand.type is CONTROL:
-                run.waits.update((t, None) for t in self.tokens[operand] if t != stage)
-            elif isinstance(owner, Variable):
+                run.waits.update((t, None) for t in self.tokens[operand] if t != run.stage)
+            elif (made_in := self.run_of.get(id(owner))) is run:
+                continue
+            elif type(owner) is Variable:
                 run.refs[operand] = None
-            elif isinstance(owner, SOURCES) and compilable(owner):
-                op.operands[i] = self.source_in(run, operand)
-            elif self.stages.get(owner) != stage or owner in self.hosts:  # type: ignore[arg-type]
+            elif made_in is None and type(owner) in SOURCES and id(owner) not in self.hosts:
+                op.operands[i] = self._source(operand, run)
+            else:
                 run.inputs.setdefault(operand, []).append((op, i))
-                self.leaves_run(operand)
+                if made_in is not None:
+                    made_in.outputs[operand] = None
         run.ops.append(op)
-        for result in op.results:
-            if result.type is CONTROL:
-                self.tokens[result] = {stage: None}
+        self.run_of[id(op)] = run
+        if type(op) in STATE:
+            self.tokens[op.results[-1]] = {run.stage: None}
 
-    def beside_runs(self, op: Operation) -> None:
-        stage = self.stages[op] = self.stage_of(op, into_run=False)
-        self.hosts.add(op)
+    def _takes(self, op: Operation, stage: int) -> None:
+        """Note what an op beside the islands takes from them; a source comes from a run before it."""
         for i, operand in enumerate(op.operands):
-            if operand.type is not CONTROL and not isinstance(operand.owner, Variable):
-                source = self.source_owner(operand)
-                if source is not None and source not in self.stages:
-                    self.stages[source] = 0
-                    self.run(0).ops.append(source)
-                if self.leaves_run(operand):
-                    self.outside_uses.append((op, i, operand))
-        self.run(stage).hosts.append(op)
-        for result in op.results:
-            if result.type is CONTROL:
-                self.tokens[result] = {result: None}
+            if type(operand.owner) in SOURCES and id(operand.owner) not in self.hosts:
+                there = (run for run in self.runs[: stage + 1] if operand in run.sources)
+                op.operands[i] = self._source(operand, next(there, None) or self._run(0))
+            self._leaves(op.operands[i])
 
-    def leaves_run(self, value: SSAValue) -> bool:
-        """Make the value a result of the island that it comes from, if it comes from one."""
-        owner = value.owner
-        if isinstance(owner, Block) or owner in self.hosts:
-            return False
-        self.runs[self.stages[owner]].outputs[value] = None
-        return True
+    def _source(self, value: SSAValue, run: _Run) -> SSAValue:
+        """The run's own copy of a constant or iota."""
+        if value not in run.sources:
+            op = value.owner
+            assert isinstance(op, Op)
+            copy = clone_into(op, Builder.before_op(op), {})
+            run.ops.append(copy)
+            self.run_of[id(copy)] = run
+            run.sources[value] = copy.results[0]
+        return run.sources[value]
 
-    def source_owner(self, value: SSAValue) -> Operation | None:
-        owner = value.owner
-        return owner if isinstance(owner, SOURCES) and compilable(owner) else None
+    def _leaves(self, value: SSAValue) -> None:
+        """Make the value a result of its island, if it comes from one."""
+        run = self.run_of.get(id(value.owner))
+        if run is not None and value.type is not CONTROL:
+            run.outputs[value] = None
 
-    def source_in(self, run: _Run, value: SSAValue) -> SSAValue:
-        raise NotImplementedError
+    # ---- then, the new function
 
-    def emit(self) -> list[_Run]:
-        raise NotImplementedError
+    def _resolve_tokens(self, op: Operation) -> None:
+        data, tokens = split_tokens(tuple(op.operands))
+        if tokens:
+            op.operands = [*data, *self._values({t: None for o in tokens for t in self.tokens[o]})]
+
+    def _values(self, tokens: Iterable[Token]) -> list[SSAValue]:
+        values = ([t] if isinstance(t, SSAValue) else self.runs[t].token for t in tokens)
+        return list(dict.fromkeys(v for several in values for v in several))
+
+    def _make_island(self, run: _Run) -> None:
+        inputs = [op.operands[i] for (op, i), *_ in run.inputs.values()]
+        refs = list(run.refs)
+        region, block = single_block_region(())
+        arguments = [
+            block.insert_arg(tensor_type(*spec_of(v.type)), i, _location_of(v)) for i, v in enumerate([*inputs, *refs])
+        ]
+        for argument, uses in zip(arguments, run.inputs.values(), strict=False):
+            for op, i in uses:
+                op.operands[i] = argument
+        current: dict[SSAValue, SSAValue] = dict(zip(refs, arguments[len(inputs) :], strict=True))
+        inner = self._fill(run, block, current)
+        written = [i for i, ref in enumerate(refs) if ref in run.written]
+        location = self.func.location if locations.is_known(self.func.location) else run.ops[0].location
+        yielded = [*(inner.get(v, v) for v in run.outputs), *(current[refs[i]] for i in written)]
+        Builder(block, location=location).op(Yield, *yielded)
+        island = Builder(self.block, before=self.func.terminator, location=location).op(
+            Island,
+            *inputs,
+            *refs,
+            *self._values(run.waits),
+            regions=[region],
+            n_inputs=len(inputs),
+            n_refs=len(refs),
+            written=tuple(written),
+            results=specs_of(list(run.outputs)),
+        )
+        for value, result in zip(run.outputs, island.results, strict=False):
+            value.replace_uses_with_if(result, lambda use: use.operation.parent is not block)
+        run.token = list(island.results[len(run.outputs) :])
+
+    def _fill(self, run: _Run, block: Block, current: dict[SSAValue, SSAValue]) -> dict[SSAValue, SSAValue]:
+        """Move the run's ops into the island's block; reads and writes become values. Returns what reads became."""
+        inner: dict[SSAValue, SSAValue] = {}
+        for op in run.ops:
+            cls = type(op)
+            if cls is Read:
+                value = inner[op.results[0]] = current[op.operands[0]]
+                op.results[0].replace_uses_with_if(value, lambda use: self.run_of.get(id(use.operation)) is run)
+                self.done.append(op)
+            elif cls in UPDATES:
+                ref, value = op.operands[0], op.operands[1]
+                if (arithmetic := UPDATES[cls]) is not None:
+                    make = Builder(block, location=op.location, annotations=op.attributes)
+                    value = make(arithmetic, current[ref], value)
+                current[ref] = value
+                run.written.add(ref)
+                self.done.append(op)
+            else:
+                self.block.detach_op(op)
+                block.add_op(op)
+        return inner
+
+
+def _location_of(value: SSAValue) -> LocationAttr:
+    """Where the value comes from."""
+    owner = value.owner
+    return value.location if isinstance(value, BlockArgument) else owner.location  # type: ignore[union-attr]

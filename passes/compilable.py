@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from xdsl.ir import Operation, SSAValue
 
-from dfc.ir.op import Op
+from dfc.ir.op import Effect, Op
 from dfc.ir.ops.function import Call, Func, Gradients, Island, Return, Yield
-from dfc.ir.ops.state import Group, Variable
+from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Group, Read, Variable
 from dfc.ir.types import CONTROL, spec_of
 
 STRUCTURE = (Func, Return, Yield, Call, Gradients, Island, Variable, Group)
 """Ops that are neither the device's nor the host's work: they hold, name or order other ops."""
 
+STATE = (Read, Assign, AssignAdd, AssignSub)
+"""Effects that become inputs and outputs of a device's program; all others are the host's."""
+
 
 def compilable(op: Operation) -> bool:
     """True for work that a device can do: not for the host only, and without strings."""
-    if op.HOST_ONLY or isinstance(op, STRUCTURE) if isinstance(op, Op) else True:
+    return class_compilable(type(op)) and not has_strings(op.results) and not has_strings(op.operands)
+
+
+@cache
+def class_compilable(cls: type[Operation]) -> bool:
+    """What can be told from the op's class alone."""
+    if not issubclass(cls, Op) or cls.HOST_ONLY or cls in STRUCTURE:
         return False
-    return not (has_strings(op.operands) or has_strings(op.results))
+    return cls.EFFECT is Effect.PURE or cls in STATE
 
 
 def has_strings(values: Iterable[SSAValue]) -> bool:
     """True where one of the values is a string tensor or a reference to one."""
-    return any(v.type is not CONTROL and spec_of(v.type).dtype.kind == "string" for v in values)
+    for value in values:
+        type = value.type
+        if type is not CONTROL and spec_of(type).dtype.kind == "string":
+            return True
+    return False

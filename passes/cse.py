@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation
 
 from dfc.ir.builder import replace
-from dfc.ir.op import Effect, Op
+from dfc.ir.op import Effect
 from dfc.ir.ops.function import Func, Gradients
 from dfc.passes.manager import Pass
 
@@ -42,13 +42,14 @@ def asks_gradients(block: Block) -> bool:
 
 def _merge(block: Block) -> int:
     # Keys hold ids of operands, which live as long as the op that the key leads to.
-    merged, known = 0, {}
+    merged = 0
+    known: dict[Any, Operation] = {}
     op = block.first_op
     while op is not None:
         following = op.next_op
         if op.regions:
             merged += sum(_merge(inner) for region in op.regions for inner in region.blocks)
-        elif op.results and isinstance(op, Op) and op.EFFECT is Effect.PURE:
+        elif op.results and op.EFFECT is Effect.PURE:  # type: ignore[attr-defined]
             operands = tuple(map(id, op.operands))
             key = (type(op), operands, _attributes(op)) if op.properties else (type(op), operands)
             first = known.setdefault(key, op)

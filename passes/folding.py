@@ -33,7 +33,7 @@ def foldable(cls: type[Op]) -> bool:
     return plain and cls.EFFECT is Effect.PURE and cls is not ConstantOp
 
 
-def fold(op: Op, limit: int = FOLD_LIMIT) -> SSAValue | None:
+def fold(op: Any, limit: int = FOLD_LIMIT) -> SSAValue | None:
     """A constant in front of the op that has its value, or None where the op isn't known or the value is too large."""
     data = 0
     for operand in op.operands:

@@ -66,7 +66,9 @@ def _callees_first(calls: Mapping[str, list[Call]]) -> list[str]:
         for call in calls[name]:
             callee = call.callee.data
             if callee not in calls:
-                raise _error(NotFound, call, f"there is no function @{callee}", did_you_mean(callee, calls, "functions"))
+                raise _error(
+                    NotFound, call, f"there is no function @{callee}", did_you_mean(callee, calls, "functions")
+                )
             if callee in stack:
                 cycle = " -> ".join(f"@{n}" for n in [*stack[stack.index(callee) :], callee])
                 raise _error(
@@ -114,7 +116,7 @@ def _handle(op: Variable, handles: dict[str, SSAValue]) -> SSAValue:
 def _inline_call(call: Call, callee: Func, handles: dict[str, SSAValue]) -> None:
     arguments, waits = split_tokens(tuple(call.operands))
     bindings = _bindings(call, callee, arguments)
-    mapping = dict(zip(callee.block.args, arguments, strict=True))
+    mapping: dict[SSAValue, SSAValue] = dict(zip(callee.block.args, arguments, strict=True))
     before = Builder.before_op(call)
     for op in callee.block.ops:
         if isinstance(op, Return):
@@ -128,7 +130,7 @@ def _inline_call(call: Call, callee: Func, handles: dict[str, SSAValue]) -> None
             copy = respecialized(op, bindings, mapping)
             before.block.insert_op_before(copy, call)
         else:
-            copy = clone_into(op, before, mapping)  # type: ignore[type-var]
+            copy = clone_into(op, before, mapping)
         if isinstance(copy, Variable):
             handles[copy.variable.data] = copy.ref
         elif waits and _is_first_effect(copy, op):
@@ -169,6 +171,4 @@ def _require_fit(call: Call, what: str, wanted: Types, given: Types, bindings: B
     got = [spec_of(t) for t in given]
     if want != got:
         texts = [f"({', '.join(map(str, specs))})" for specs in (want, got)]
-        raise _error(
-            InvalidArgument, call, f"the {what} of @{call.callee.data} must be {texts[0]}, got {texts[1]}"
-        )
+        raise _error(InvalidArgument, call, f"the {what} of @{call.callee.data} must be {texts[0]}, got {texts[1]}")

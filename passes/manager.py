@@ -136,7 +136,8 @@ class _Tokens:
 def parse_pipeline(text: str) -> list[Pass]:
     """The passes that `text` names, in order. Raises InvalidArgument for what isn't a pipeline, an unknown pass, an
     unknown option, or a value of the wrong type."""
-    tokens, passes = _Tokens(text), []
+    tokens = _Tokens(text)
+    passes: list[Pass] = []
     while not tokens.done():
         if passes:
             tokens.take(",")

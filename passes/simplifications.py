@@ -14,24 +14,21 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dfc.ir.builder import Builder
+from dfc.ir.dialect import family_ops
 from dfc.ir.dims import is_static
 from dfc.ir.op import Op
 from dfc.ir.ops.elementwise import (
     Add,
     AddN,
-    Binary,
-    Compare,
     Convert,
     Divide,
     Identity,
-    IsFinite,
     Multiply,
     Negate,
     Not,
     Select,
     StopGradient,
     Subtract,
-    Unary,
 )
 from dfc.ir.ops.shape import (
     BroadcastInDim,
@@ -156,12 +153,17 @@ def only_one(op: Op) -> SSAValue | None:
     return op.operands[0] if len(op.operands) == 1 else None
 
 
-@simplifies(Unary, Binary, Compare, Select, Convert, IsFinite, AddN)
+@simplifies(*family_ops("elementwise"))
 def elementwise_of_splats(op: Op) -> SSAValue | None:
     """An elementwise op of repeated elements is the repeated result: one element is computed, none is stored."""
-    elements = [splat(v) for v in op.operands]
+    elements = []
+    for operand in op.operands:
+        element = splat(operand)
+        if element is None:
+            return None
+        elements.append(element)
     spec = spec_of(op.results[0].type)
-    if not spec.shape or any(e is None for e in elements):
+    if not spec.shape:
         return None
     with np.errstate(all="ignore"):
         (element,) = op.evaluate([np.asarray(e) for e in elements], op.values())

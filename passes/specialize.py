@@ -11,10 +11,10 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from dfc.errors import InvalidArgument, NotFound
 from dfc.ir import locations
-from dfc.ir.builder import create
-from dfc.ir.dims import Bindings, SymbolicDim, substitute
+from dfc.ir.builder import Builder, clone_into, create
+from dfc.ir.dims import Bindings, SymbolicDim, is_static, substitute
 from dfc.ir.op import Op, short_name
-from dfc.ir.types import Spec, is_tensor, spec_of, tensor_type
+from dfc.ir.types import CONTROL, Spec, is_tensor, spec_of, tensor_type
 from dfc.passes.manager import Pass, did_you_mean
 
 
@@ -23,8 +23,8 @@ class Specialize(Pass):
     """Give symbolic dimensions sizes: `specialize{bindings=b:8,h:4}`.
 
     Requires: every symbol in `bindings` is a dimension of the program.
-    Ensures: none of these symbols is in a type or an attribute any more; every type is inferred anew from the sizes, and
-    every op keeps its position.
+    Ensures: none of these symbols is in a type or an attribute any more; every type is inferred anew from the sizes,
+    and every op keeps its position.
     """
 
     name: ClassVar[str] = "specialize"
@@ -40,7 +40,9 @@ class Specialize(Pass):
         known = symbols_of(program)
         for symbol in sizes:
             if symbol not in known:
-                raise NotFound(f"no dimension is called {symbol!r}", hint=did_you_mean(symbol, sorted(known), "symbols"))
+                raise NotFound(
+                    f"no dimension is called {symbol!r}", hint=did_you_mean(symbol, sorted(known), "symbols")
+                )
         made = specialize(program, sizes)
         program.detach_region(0)
         program.add_region(made.detach_region(0))
@@ -62,7 +64,10 @@ def specialize(program: ModuleOp, bindings: Mapping[str, int]) -> ModuleOp:
 
 def symbols_of(program: ModuleOp) -> set[str]:
     """The symbols in the types of all values."""
-    values = [v for op in program.walk() for v in (*op.results, *(a for r in op.regions for b in r.blocks for a in b.args))]
+    values: list[SSAValue] = []
+    for op in program.walk():
+        values += op.results
+        values += [argument for region in op.regions for block in region.blocks for argument in block.args]
     dims = [d for v in values if is_tensor(v.type) for d in spec_of(v.type).shape]
     return {s for d in dims if isinstance(d, SymbolicDim) for s in d.symbols}
 
@@ -77,7 +82,11 @@ def respecialized(op: Operation, bindings: Bindings, mapping: dict[SSAValue, SSA
         _fill(region, regions[-1], bindings, mapping)
     values = {k: bound(v, bindings) for k, v in op.values().items()}
     copy = create(
-        type(op), [mapping[o] for o in op.operands], values, location=op.location, regions=regions,
+        type(op),
+        [mapping[o] for o in op.operands],
+        values,
+        location=op.location,
+        regions=regions,
         annotations=op.attributes,
     )
     for old, new in zip(op.results, copy.results, strict=True):
@@ -97,9 +106,27 @@ def _fill(source: Region, target: Region, bindings: Bindings, mapping: dict[SSAV
                 owner = source.parent
                 assert owner is not None
                 _require_sizes(spec_of(made.type), owner, spec_of(argument.type))
+        builder = Builder(copy)
         for op in block.ops:
-            copy.add_op(respecialized(op, bindings, mapping))
+            if op.regions or (bindings and _mentions_symbols(op)):
+                copy.add_op(respecialized(op, bindings, mapping))
+            else:
+                clone_into(op, builder, mapping)  # nothing changes, so nothing needs inferring
         target.add_block(copy)
+
+
+def _mentions_symbols(op: Operation) -> bool:
+    for values in (op.results, op.operands):
+        for value in values:
+            if value.type is not CONTROL and not is_static(spec_of(value.type).shape):
+                return True
+    return any(_has_symbols(v.data) for v in op.properties.values())  # type: ignore[attr-defined]
+
+
+def _has_symbols(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_has_symbols, value))
+    return isinstance(value, SymbolicDim)
 
 
 def _bound_type(type: Attribute, bindings: Bindings) -> Attribute:
@@ -128,4 +155,3 @@ def _require_sizes(spec: Spec, op: Operation, before: Spec) -> None:
                 op=short_name(op),
                 location=locations.describe(op.location),
             )
-

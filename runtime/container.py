@@ -147,7 +147,9 @@ class Reader:
         after = position + _CENTRAL.size
         name = bytes(content[after : after + n_name]).decode()
         if _SATURATED in (size, packed, header):
-            size, packed, header = _zip64(bytes(content[after + n_name : after + n_name + n_extra]), size, packed, header)
+            size, packed, header = _zip64(
+                bytes(content[after + n_name : after + n_name + n_extra]), size, packed, header
+            )
         if method != 0 or flags & 1 or size != packed:
             raise ValueError(f"its member {name!r} is compressed or encrypted")
         local = _LOCAL.unpack_from(content, header)

@@ -9,7 +9,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dfc.backends import compile_cache, xla
-from dfc.backends.xla import Executable, Signature, Spec
+from dfc.backends.xla import Signature, Spec
 from dfc.errors import DfcError, Internal, NotFound
 from dfc.ir import locations
 from dfc.ir.op import Effect, Op, short_name
@@ -19,6 +19,7 @@ from dfc.ir.ops.state import Group, Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_of
 from dfc.runtime.dispatch import HostOp, PlanRun, Values
 from dfc.runtime.plan import HostCall, HostValue, Plan, ProgramCall
+from dfc.runtime.programs import compile_module
 from dfc.runtime.variables import VariableState
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Step:
                 raise NotFound(f"the step needs a variable {needed!r}, which it was not given", op=self.name)
         self.device = device or xla.default_device()
         self.executables = [
-            compile_island(island, call.signature, self.device, self.name)
+            compile_module(emit(island, self.name), call.signature, self.device, self.name)
             for island, call in zip(islands, plan.programs, strict=True)
         ]
         self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops)
@@ -71,19 +72,6 @@ def emit(island: Island, name: str) -> Any:
     from dfc.backends.stablehlo.emit import emit_island
 
     return emit_island(island, context=compile_cache.mlir_context(), name=name)
-
-
-def compile_island(island: Island, signature: Signature, device: jax.Device, name: str) -> Executable:
-    """The island's program for `device`, from the disk cache where it is there. Raises emission's and XLA's errors."""
-    return xla.compile_program(
-        emit(island, name),
-        input_specs=signature.inputs,
-        n_state=signature.n_state,
-        donated=signature.donated,
-        n_new_state=signature.n_new_state,
-        device=device,
-        name=name,
-    )
 
 
 def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
@@ -142,9 +130,7 @@ def _variable_name(ref: SSAValue) -> str:
 def _host_op(op: Op) -> HostOp:
     """A host op as a function on NumPy arrays; its errors name it and the user's line."""
     if op.EFFECT is not Effect.PURE:
-        raise Internal(
-            "this op should be inside an island, and stands outside", op=short_name(op), location=_where(op)
-        )
+        raise Internal("this op should be inside an island, and stands outside", op=short_name(op), location=_where(op))
     evaluate, attributes = op.evaluate, op.values()
 
     def run(arrays: list[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:

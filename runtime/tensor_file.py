@@ -1,8 +1,8 @@
 """Named arrays as safetensors, in artifacts and checkpoints.
 
-The format lacks two of dfc's dtypes. A string tensor is stored as one uint8 tensor, its elements end to end, and int64
-offsets under `NAME:offsets`; a complex128 one as float64 with a last axis of 2. Which these are, and the shapes, stand in
-the file's own metadata under `dfc`, so that a file is complete and other readers still see plain tensors.
+The format lacks two of dfc's dtypes. A string tensor is stored as one uint8 tensor, its elements end to end, and
+int64 offsets under `NAME:offsets`; a complex128 one as float64 with a last axis of 2. Which these are, and their
+shapes, stand in the file's own metadata under `dfc`: a file is complete, and other readers see plain tensors.
 """
 
 from __future__ import annotations
@@ -134,7 +134,13 @@ class TensorFile:
 
 def unpack_strings(data: Array, offsets: Array, shape: list[int]) -> Array:
     """An object array of `bytes`. Raises ValueError where the offsets don't fit."""
-    if offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != data.size or (np.diff(offsets) < 0).any():
+    if (
+        offsets.ndim != 1
+        or len(offsets) == 0
+        or offsets[0] != 0
+        or offsets[-1] != data.size
+        or (np.diff(offsets) < 0).any()
+    ):
         raise ValueError("its offsets don't fit its data")
     flat = np.empty(len(offsets) - 1, object)
     content = data.tobytes()

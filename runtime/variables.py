@@ -99,10 +99,12 @@ class VariableState:
         self._initial: Any = initial
         if initial is not None and not callable(initial):
             self._check(initial)
-            self._initial = xla.to_numpy(initial) if _is_device_array(initial) else np.array(initial)
+            given: Any = initial
+            self._initial = xla.to_numpy(given) if _is_device_array(given) else np.array(given)
 
     def __del__(self) -> None:
-        # No lock: a finaliser may run inside code that holds it, and nobody else uses the slot of a variable that is gone.
+        # No lock: a finaliser may run inside code that holds it; and nobody else uses the slot of a variable that is
+        # gone.
         slot = getattr(self, "_slot", None)
         if slot is not None:
             holder, index = self.locate()
@@ -190,8 +192,8 @@ class VariableState:
     def lost(self, found: Lost) -> FailedPrecondition:
         """The error for the use of a variable whose slot says that it is lost."""
         return FailedPrecondition(
-            f"the value of variable {self.name!r} is lost: step {found.step!r} failed after it had taken the variable's "
-            f"memory ({found.reason})",
+            f"the value of variable {self.name!r} is lost: step {found.step!r} failed after it had taken the "
+            f"variable's memory ({found.reason})",
             hint=RESTORE,
         )
 

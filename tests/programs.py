@@ -32,6 +32,7 @@ from dfc.ir.ops.function import Func, Gradients, Return, single_block_region
 from dfc.ir.types import Spec, spec_of, tensor_type
 
 NDArray = np.ndarray[Any, Any]
+Inputs = Mapping[str, tuple[Sequence[Dim], DType | str]]
 LINE = loc.file_location("model.py", 1, 1)
 
 
@@ -467,5 +468,5 @@ MAKERS: dict[str, list[Maker]] = {
     ],
     "shape": [_reshape, _transpose, _broadcast, _concatenate, _slice, _pad, _reverse, _iota, _dim_size],
     "constant": [_constant],
-    "state": [_read, _write],
+    "state": [_read, _read, _write, _write],
 }

@@ -35,6 +35,9 @@ _ELEMENTS: dict[DType, Callable[[], ir.Type]] = {
     dtypes.complex128: lambda: ir.ComplexType.get(ir.F64Type.get()),
 }
 
+Body = Callable[[Sequence[Value]], Sequence[Value]]
+"""Makes the ops of a region from its arguments; what it returns ends the region."""
+
 
 def element_type(dtype: DType) -> ir.Type:
     """The MLIR type of an element. Raises Unimplemented for strings: XLA ends the process on types it doesn't know."""
@@ -124,27 +127,42 @@ class Emitter:
         initial: Sequence[Value],
         axes: Sequence[int],
         results: Sequence[ir.Type],
-        body: Callable[[Sequence[Value]], Sequence[Value]],
+        body: Body,
     ) -> list[Value]:
         """`stablehlo.reduce`; `body` takes the accumulated scalars, then the next ones, and gives the new ones."""
-        op = ir.Operation.create(
-            "stablehlo.reduce",
-            results,
-            [*operands, *initial],
-            {"dimensions": integers(axes)},
-            regions=1,
-            loc=self.location,
-            ip=self.insertion,
-        )
-        scalars = [v.type for v in initial] * 2
-        block = op.regions[0].blocks.append(*scalars, arg_locs=[self.location] * len(scalars))
-        outside, self.insertion = self.insertion, ir.InsertionPoint(block)
-        try:
-            outputs = body(list(block.arguments))
-            ir.Operation.create("stablehlo.return", (), outputs, loc=self.location, ip=self.insertion)
-        finally:
-            self.insertion = outside
+        attributes = {"dimensions": integers(axes)}
+        op = self._with_regions("stablehlo.reduce", results, [*operands, *initial], attributes, 1)
+        self._fill(op.regions[0], [v.type for v in initial] * 2, body)
         return list(op.results)
+
+    def loop(self, initial: Sequence[Value], condition: Body, body: Body) -> list[Value]:
+        """`stablehlo.while`; `condition` gives one scalar, `body` the next values."""
+        types = [v.type for v in initial]
+        op = self._with_regions("stablehlo.while", types, initial, {}, 2)
+        self._fill(op.regions[0], types, condition)
+        self._fill(op.regions[1], types, body)
+        return list(op.results)
+
+    def _with_regions(
+        self,
+        name: str,
+        results: Sequence[ir.Type],
+        operands: Sequence[Value],
+        attributes: dict[str, ir.Attribute],
+        regions: int,
+    ) -> ir.Operation:
+        made = ir.Operation.create(
+            name, results, operands, attributes, regions=regions, loc=self.location, ip=self.insertion
+        )
+        return made.operation
+
+    def _fill(self, region: ir.Region, types: Sequence[ir.Type], body: Body) -> None:
+        """Put `body` into an empty region: one block, ended by what `body` gives."""
+        block = region.blocks.append(*types, arg_locs=[self.location] * len(types))
+        outside, self.insertion = self.insertion, ir.InsertionPoint(block)
+        outputs = body(list(block.arguments))
+        ir.Operation.create("stablehlo.return", (), outputs, loc=self.location, ip=self.insertion)
+        self.insertion = outside
 
     # ---- positions
 
@@ -285,7 +303,7 @@ def _emit(
         module = ir.Module.create(whole)
         module.operation.attributes["sym_name"] = ir.StringAttr.get(name)
         types = [_parameter_type(emitter, value, label, location) for value, label in parameters]
-        signature = ir.FunctionType.get(types, [emitter.type(o.type) for o in outputs])
+        signature = ir.FunctionType.get(types, [_result_type(emitter, o) for o in outputs])
         attributes: dict[str, ir.Attribute] = {
             "function_type": ir.TypeAttr.get(signature),
             "sym_name": ir.StringAttr.get("main"),
@@ -313,6 +331,15 @@ def _parameter_type(emitter: Emitter, value: BlockArgument, label: str, location
         first = next(iter(value.uses), None)
         place = locations.describe(first.operation.location if first is not None else location)
         raise error.at(op=f"input {label!r}" if label else "input", location=place) from None
+
+
+def _result_type(emitter: Emitter, value: SSAValue) -> ir.Type:
+    try:
+        return emitter.type(value.type)
+    except DfcError as error:
+        if isinstance(value.owner, Operation):
+            error.at(op=short_name(value.owner), location=locations.describe(value.owner.location))
+        raise
 
 
 def _aliasing(n_written: int, n_parameters: int) -> ir.Attribute:

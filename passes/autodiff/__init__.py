@@ -14,6 +14,13 @@ from dfc.passes.autodiff.rules import NON_DIFFERENTIABLE, RULES, RuleBuilder, no
 FAMILIES = (elementwise, linalg, reduction, shape, constant, state, function)
 
 __all__ = [
-    *("NON_DIFFERENTIABLE", "RULES", "Autodiff", "RuleBuilder", "autodiff"),
-    *("expand", "non_differentiable", "plan", "rule"),
+    "NON_DIFFERENTIABLE",
+    "RULES",
+    "Autodiff",
+    "RuleBuilder",
+    "autodiff",
+    "expand",
+    "non_differentiable",
+    "plan",
+    "rule",
 ]

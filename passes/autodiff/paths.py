@@ -8,6 +8,7 @@ that isn't declared non-differentiable, from references through reads, and never
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
@@ -20,13 +21,23 @@ from dfc.ir.ops.state import Read, Variable
 from dfc.ir.types import ControlType, spec_of
 from dfc.passes.autodiff.rules import NON_DIFFERENTIABLE, RULES
 
+INEXACT = ("float", "complex")
+
 Masks = dict[SSAValue, int]
 """For each value that an x reaches: bit i is set where xs[i] does."""
 
 
+class Reaching(NamedTuple):
+    """What leads to the ys: each op, latest first, with the values that its gradients may go to (its operands, with
+    handles replaced by their `source`), and all values on the way."""
+
+    steps: Sequence[tuple[Operation, Sequence[SSAValue]]]
+    values: set[SSAValue]
+
+
 def carries(type: Attribute) -> bool:
     """Whether gradients flow through values of this type: floating and complex tensors, references to such."""
-    return not isinstance(type, ControlType) and spec_of(type).dtype.is_inexact
+    return type.__class__ is not ControlType and spec_of(type).dtype.kind in INEXACT
 
 
 class Paths:
@@ -47,47 +58,40 @@ class Paths:
 
     def source(self, value: SSAValue) -> SSAValue:
         """The value itself; for a handle the one among xs to the same variable, if there is one."""
-        if isinstance(owner := value.owner, Variable):
+        if type(owner := value.owner) is Variable:
             return self._handles.get(owner.variable.data, value)
         return value
 
-    def operands(self, op: Operation) -> Sequence[SSAValue]:
-        """Where gradients may go to from the op: its operands, with handles replaced by their `source`."""
-        if isinstance(op, Read):
-            return (self.source(op.operands[0]), *op.operands[1:])
-        if isinstance(op, Gradients):
-            return (*op.ys, *op.grad_ys)
-        return tuple(op.operands)
-
-    def reaching(self, last: Operation | None, ys: Iterable[SSAValue]) -> tuple[list[Operation], set[SSAValue]]:
-        """The ops up to `last`, latest first, and the values, from which a gradient path leads to one of `ys`."""
+    def reaching(self, last: Operation | None, ys: Iterable[SSAValue]) -> Reaching:
+        """The ops up to `last`, and the values, from which a gradient path leads to one of `ys`."""
         wanted = {y for y in ys if carries(y.type)}
-        found: list[Operation] = []
+        steps: list[tuple[Operation, Sequence[SSAValue]]] = []
         op = last
         while op is not None:
             for result in op.results:
                 if result in wanted:
-                    inputs = self._passing(op, wanted)
-                    if inputs or isinstance(op, Call):  # a call without inputs may still read one of the variables
-                        found.append(op)
-                        wanted.update(inputs)
+                    if (cls := type(op)) not in NON_DIFFERENTIABLE:
+                        operands = self._operands(op)
+                        steps.append((op, operands))
+                        passing = operands if cls is not Call else self._passing(op, wanted)
+                        wanted.update([o for o in passing if carries(o.type)])
                     break
             op = op.prev_op
-        return found, wanted
+        return Reaching(steps, wanted)
 
-    def masks(self, ops: Sequence[Operation], seeds: Masks) -> Masks:
-        """Which xs reach the results of `ops` (as `reaching` gives them), `seeds` included.
+    def masks(self, reaching: Reaching, seeds: Masks) -> Masks:
+        """Which xs reach the values in `reaching`, `seeds` included.
 
         Raises NoGradient for an op on a path that has no rule.
         """
         masks = dict(seeds)
         get = masks.get
-        for op in reversed(ops):
-            if isinstance(op, Call):
-                self._mask_call(op, masks)
+        for op, operands in reversed(reaching.steps):
+            if type(op) is Call:
+                self._mask_call(op, reaching.values, masks)
                 continue
             mask = 0
-            for operand in self.operands(op):
+            for operand in operands:
                 mask |= get(operand, 0)
             if mask:
                 if type(op) not in RULES:
@@ -97,39 +101,42 @@ class Paths:
                         masks[result] = get(result, 0) | mask
         return masks
 
-    def _passing(self, op: Operation, wanted: set[SSAValue]) -> list[SSAValue]:
-        """The operands through which gradients of the op's wanted results pass."""
-        if type(op) in NON_DIFFERENTIABLE:
-            return []
-        if isinstance(op, Call):
-            outputs = tuple(i for i, r in enumerate(op.results) if r in wanted)
-            return [op.operands[i] for i in self._inputs_of_call(op, outputs)]
-        return [o for o in self.operands(op) if carries(o.type)]
+    def _operands(self, op: Operation) -> Sequence[SSAValue]:
+        operands = tuple(op.operands)
+        if type(op) is Read:
+            return (self.source(operands[0]), *operands[1:])
+        return (*op.ys, *op.grad_ys) if type(op) is Gradients else operands
 
-    # ---- calls: the function of the same program is looked through; answers are kept, since functions are called often
+    # ---- calls: the function of the same program is looked through; answers are kept, since it may be called often
+
+    def _passing(self, op: Operation, wanted: set[SSAValue]) -> Sequence[SSAValue]:
+        """The inputs of a call from which a path leads to those of its outputs that are wanted."""
+        assert isinstance(op, Call)
+        outputs = tuple(i for i, r in enumerate(op.results) if r in wanted)
+        return [op.operands[i] for i in self._inputs_of_call(op, outputs)]
 
     def _inputs_of_call(self, op: Call, outputs: tuple[int, ...]) -> tuple[int, ...]:
         key = (op.callee.data, outputs)
         found = self._call_inputs.get(key)
         if found is None:
             func = self._function(op)
-            _, wanted = self.reaching(func.terminator, [func.outputs[i] for i in outputs])
+            wanted = self.reaching(func.terminator, [func.outputs[i] for i in outputs]).values
             found = tuple(i for i, argument in enumerate(func.block.args) if argument in wanted)
             self._call_inputs[key] = found
         return found
 
-    def _mask_call(self, op: Call, masks: Masks) -> None:
-        outputs = tuple(i for i, r in enumerate(op.results) if carries(r.type))
+    def _mask_call(self, op: Call, wanted: set[SSAValue], masks: Masks) -> None:
+        outputs = tuple(i for i, r in enumerate(op.results) if r in wanted)
         func = self._function(op)
         arguments = tuple(masks.get(o, 0) for o in op.operands[: len(func.block.args)])
         key = (op.callee.data, outputs, arguments)
         found = self._call_outputs.get(key)
         if found is None:
             returned = [func.outputs[i] for i in outputs]
-            ops, _ = self.reaching(func.terminator, returned)
             # Handles among the seeds stay: they stand for variables, which the function shares.
             handles = {v: m for v, m in self.seeds.items() if isinstance(v.owner, Variable)}
-            inner = self.masks(ops, {**handles, **dict(zip(func.block.args, arguments, strict=True))})
+            reaching = self.reaching(func.terminator, returned)
+            inner = self.masks(reaching, {**handles, **dict(zip(func.block.args, arguments, strict=True))})
             found = self._call_outputs[key] = tuple(inner.get(v, 0) for v in returned)
         for i, mask in zip(outputs, found, strict=True):
             if mask:

@@ -28,8 +28,7 @@ def plan(ys: Sequence[SSAValue], xs: Sequence[SSAValue]) -> tuple[str, ...]:
     paths = Paths(xs)
     block = next(iter(blocks.values()))
     assert block is not None, "a y must be in a block"
-    ops, _ = paths.reaching(block.last_op, ys)
-    masks = paths.masks(ops, paths.seeds)
+    masks = paths.masks(paths.reaching(block.last_op, ys), paths.seeds)
     reached = 0
     for y in ys:
         if carries(y.type):

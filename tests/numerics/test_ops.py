@@ -25,7 +25,7 @@ def test_numpy_meaning(name: str) -> None:
         results = OPS[name].evaluate(case.operands, case.attributes)
         assert len(results) == len(case.expected)
         for actual, expected in zip(results, case.expected, strict=True):
-            check(np.asarray(actual), expected, case, f"evaluate of {name}")
+            check(np.asarray(actual), expected, case, f"evaluate of {name}", units=case.units)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -37,6 +37,7 @@ def test_xla(name: str) -> None:
     for case in rows:
         meaning = OPS[name].evaluate(case.operands, case.attributes)
         for expected, reference in zip(case.expected, meaning, strict=True):
-            actual = next(results)
-            check(actual, expected, case, f"XLA's {name}")
-            check(actual, np.asarray(reference), case, f"XLA's {name} against evaluate", units=2 * case.units)
+            actual, units = next(results), case.xla_units or case.units
+            check(actual, expected, case, f"XLA's {name}", units=units, flush=True)
+            apart = case.units + units
+            check(actual, np.asarray(reference), case, f"XLA's {name} against evaluate", units=apart, flush=True)

@@ -23,7 +23,8 @@ ORDERED = ("bool", *INTS, *UINTS, *FLOATS)
 @dataclass(frozen=True)
 class Case:
     """One call of an op. `units` is the error that a result may have, in epsilons of its dtype, relative to the larger
-    of the value and `scale`; 0 means exact, signs of zeros included if `zero_signs`."""
+    of the value and `scale`; 0 means exact, signs of zeros included if `zero_signs`. XLA may have `xla_units`, where
+    that is not 0, and may flush subnormal results to zero."""
 
     operands: tuple[Array, ...]
     expected: tuple[Array, ...]
@@ -31,6 +32,7 @@ class Case:
     units: float = 0
     scale: float = 0
     zero_signs: bool = True
+    xla_units: float = 0
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
@@ -39,7 +41,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 def array(values: Any, dtype: str) -> Array:
     with np.errstate(all="ignore"):
-        return np.asarray(values, np.complex128 if dtype in COMPLEX else None).astype(numpy_dtype(dtype))
+        wide = np.asarray(values)
+        return (wide.real if wide.dtype.kind == "c" and dtype not in COMPLEX else wide).astype(numpy_dtype(dtype))
 
 
 def is_float(x: Array) -> bool:
@@ -111,17 +114,23 @@ def unary(
     *,
     integers: Callable[[int], int] | None = None,
     units: float = 0,
-    scale: float = 0,
+    xla_units: float = 0,
     keep: Callable[[Array], Any] | None = None,
 ) -> list[Case]:
     """Cases of a function of one operand; `keep` drops operands that the dtype's definition leaves open."""
-    found = []
-    for x in (x for dtype in dtypes for x in variants(dtype)):
+    rng, found = np.random.default_rng(1), []
+    operands = [x for dtype in dtypes for x in variants(dtype)]
+    if units:
+        ordinary = rng.normal(0, 4, 400) + 1j * rng.normal(0, 4, 400)
+        ordinary[200:] *= 10.0 ** rng.uniform(-6, 0, 200)
+        operands += [array(ordinary, dtype) for dtype in dtypes]
+    for x in operands:
         if keep is not None and x.ndim == 1:
             x = x[np.asarray(keep(x), bool)]
         exact_integers = integers if x.dtype.kind in "iu" else None
         expected = by_integers(exact_integers, x) if exact_integers else by_extended(function, x)
-        found.append(Case((x,), (expected,), units=0 if exact_integers else units, scale=scale))
+        tolerances = {} if exact_integers else {"units": units, "xla_units": xla_units}
+        found.append(Case((x,), (expected,), **tolerances))
     return found
 
 
@@ -131,7 +140,7 @@ def binary(
     *,
     integers: Callable[[int, int], int] | None = None,
     units: float = 0,
-    scale: float = 0,
+    xla_units: float = 0,
     zero_signs: bool = True,
     keep: Callable[[Array, Array], Any] | None = None,
 ) -> list[Case]:
@@ -148,13 +157,13 @@ def binary(
         for a, b in couples:
             exact_integers = integers if a.dtype.kind in "iub" else None
             expected = by_integers(exact_integers, a, b) if exact_integers else by_extended(function, a, b)
-            tolerance = 0 if exact_integers else units
-            found.append(Case((a, b), (expected,), units=tolerance, scale=scale, zero_signs=zero_signs))
+            tolerances = {} if exact_integers else {"units": units, "xla_units": xla_units}
+            found.append(Case((a, b), (expected,), zero_signs=zero_signs, **tolerances))
     return found
 
 
-def check(actual: Array, expected: Array, case: Case, what: str, units: float | None = None) -> None:
-    """Assert that `actual` is `expected` within the case's tolerance."""
+def check(actual: Array, expected: Array, case: Case, what: str, *, units: float, flush: bool = False) -> None:
+    """Assert that `actual` is `expected` within `units` epsilons; with `flush` a subnormal number may be zero."""
     assert actual.dtype == expected.dtype, f"{what}: dtype {actual.dtype}, not {expected.dtype}"
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, not {expected.shape}"
     if expected.dtype.kind == "c":
@@ -164,9 +173,8 @@ def check(actual: Array, expected: Array, case: Case, what: str, units: float | 
         parts, size = [(actual, expected)], np.abs(expected.astype(np.longdouble))
     else:
         wrong = np.flatnonzero(actual.ravel() != expected.ravel())
-        assert not len(wrong), _difference(actual, expected, case, what, wrong[0])
+        assert not len(wrong), _difference(actual, expected, case, what, units, wrong[0])
         return
-    units = case.units if units is None else units
     limits = ml_dtypes.finfo(parts[0][1].dtype)
     size = np.where(np.isfinite(size), np.maximum(size, case.scale), 0)
     allowed = units * float(limits.eps) * size + (float(limits.smallest_normal) if units else 0)
@@ -175,17 +183,17 @@ def check(actual: Array, expected: Array, case: Case, what: str, units: float | 
             g, w = got.astype(np.longdouble), want.astype(np.longdouble)
             close = np.where(np.isfinite(g) & np.isfinite(w), np.abs(g - w) <= allowed, g == w)
         close |= np.isnan(g) & np.isnan(w)
-        if units and not case.zero_signs:
-            close |= np.isinf(w) & (np.abs(g) >= float(limits.max))
+        if flush:
+            close |= (g == 0) & (np.abs(w) < float(limits.smallest_normal))
         if not units and case.zero_signs:
             close &= (w != 0) | (np.signbit(g) == np.signbit(w))
         wrong = np.flatnonzero(~close.ravel())
-        assert not len(wrong), _difference(actual, expected, case, what, wrong[0])
+        assert not len(wrong), _difference(actual, expected, case, what, units, wrong[0])
 
 
-def _difference(actual: Array, expected: Array, case: Case, what: str, index: int) -> str:
-    operands = [x.ravel()[index] if x.shape == expected.shape else x for x in case.operands]
+def _difference(actual: Array, expected: Array, case: Case, what: str, units: float, index: int) -> str:
+    operands = [x.ravel()[index] if x.shape == expected.shape else f"{x.dtype}{x.shape}" for x in case.operands]
     return (
         f"{what} {dict(case.attributes)}: got {actual.ravel()[index]!r}, expected {expected.ravel()[index]!r} "
-        f"at element {index} for {operands!r} within {case.units} epsilons"
+        f"at element {index} for {operands!r} within {units} epsilons"
     )

@@ -1,0 +1,113 @@
+"""dfc: a dataflow compiler. State, control flow, gradients and devices are in one graph, compiled through StableHLO.
+
+The public names, each in the module that has it; a module is imported when one of its names is first used, so that
+`import dfc` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dfc import errors
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "dfc.frontend.function": "Function function",
+    "dfc.frontend.signature": "TensorSpec",
+    "dfc.frontend.operators": "Tensor",
+    "dfc.frontend.variable": "Variable",
+    "dfc.frontend.operation": "Operation",
+    "dfc.frontend.graph": "Graph",
+    "dfc.frontend.gradients": "grad gradients value_and_grad",
+    "dfc.frontend.names": "name_scope",
+    "dfc.frontend.defaults": "default_dtype",
+    "dfc.frontend.ops.elementwise": """
+        abs add add_n astype atan2 bitwise_and bitwise_invert bitwise_or bitwise_xor ceil cos divide equal exp expm1
+        floor floor_divide greater greater_equal identity isfinite isinf isnan less less_equal log log1p logical_and
+        logical_not logical_or logical_xor maximum minimum multiply negative not_equal positive pow remainder
+        result_type round rsqrt sigmoid sign sin sqrt square stop_gradient subtract tan tanh trunc where""",
+    "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
+    "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
+    "dfc.frontend.ops.shape": """
+        broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
+        stack""",
+    "dfc.frontend.ops.constant": "arange asarray full full_like one_hot ones ones_like zeros zeros_like",
+    "dfc.ir.dtypes": """
+        bfloat16 bool_ complex128 complex64 float16 float32 float64 int16 int32 int64 int8 string uint16 uint32 uint64
+        uint8""",
+    "dfc.frontend.aot": "compile",
+    "dfc.runtime.load": "load",
+}
+_SUBMODULES = {"nn": "dfc.frontend.nn", "train": "dfc.frontend.train"}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = ["errors", *sorted(_HOME), *sorted(_SUBMODULES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _SUBMODULES:
+        value = importlib.import_module(_SUBMODULES[name])
+    else:
+        raise AttributeError(f"module 'dfc' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    # fmt: off
+    # isort: off
+    from dfc.frontend import nn as nn, train as train
+    from dfc.frontend.function import Function as Function, function as function
+    from dfc.frontend.signature import TensorSpec as TensorSpec
+    from dfc.frontend.operators import Tensor as Tensor
+    from dfc.frontend.variable import Variable as Variable
+    from dfc.frontend.operation import Operation as Operation
+    from dfc.frontend.graph import Graph as Graph
+    from dfc.frontend.gradients import grad as grad, gradients as gradients, value_and_grad as value_and_grad
+    from dfc.frontend.names import name_scope as name_scope
+    from dfc.frontend.defaults import default_dtype as default_dtype
+    from dfc.frontend.ops.elementwise import (
+        abs as abs, add as add, add_n as add_n, astype as astype, atan2 as atan2, bitwise_and as bitwise_and,
+        bitwise_invert as bitwise_invert, bitwise_or as bitwise_or, bitwise_xor as bitwise_xor, ceil as ceil,
+        cos as cos, divide as divide, equal as equal, exp as exp, expm1 as expm1, floor as floor,
+        floor_divide as floor_divide, greater as greater, greater_equal as greater_equal, identity as identity,
+        isfinite as isfinite, isinf as isinf, isnan as isnan, less as less, less_equal as less_equal,
+        log as log, log1p as log1p, logical_and as logical_and, logical_not as logical_not,
+        logical_or as logical_or, logical_xor as logical_xor, maximum as maximum, minimum as minimum,
+        multiply as multiply, negative as negative, not_equal as not_equal, positive as positive, pow as pow,
+        remainder as remainder, result_type as result_type, round as round, rsqrt as rsqrt, sigmoid as sigmoid,
+        sign as sign, sin as sin, sqrt as sqrt, square as square, stop_gradient as stop_gradient,
+        subtract as subtract, tan as tan, tanh as tanh, trunc as trunc, where as where,
+    )
+    from dfc.frontend.ops.linalg import matmul as matmul, tensordot as tensordot, vecdot as vecdot
+    from dfc.frontend.ops.reduction import (
+        all as all, any as any, argmax as argmax, argmin as argmin, max as max, mean as mean, min as min,
+        prod as prod, std as std, sum as sum, var as var,
+    )
+    from dfc.frontend.ops.shape import (
+        broadcast_to as broadcast_to, concat as concat, dim_size as dim_size, expand_dims as expand_dims,
+        flip as flip, matrix_transpose as matrix_transpose, pad as pad, permute_dims as permute_dims,
+        reshape as reshape, shape as shape, split as split, squeeze as squeeze, stack as stack,
+    )
+    from dfc.frontend.ops.constant import (
+        arange as arange, asarray as asarray, full as full, full_like as full_like, one_hot as one_hot,
+        ones as ones, ones_like as ones_like, zeros as zeros, zeros_like as zeros_like,
+    )
+    from dfc.ir.dtypes import (
+        bfloat16 as bfloat16, bool_ as bool_, complex128 as complex128, complex64 as complex64,
+        float16 as float16, float32 as float32, float64 as float64, int16 as int16, int32 as int32,
+        int64 as int64, int8 as int8, string as string, uint16 as uint16, uint32 as uint32, uint64 as uint64,
+        uint8 as uint8,
+    )
+    from dfc.frontend.aot import compile as compile
+    from dfc.runtime.load import load as load
+    # isort: on
+    # fmt: on

@@ -1,0 +1,81 @@
+"""Ahead of time: traced functions to one file, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dfc.errors import InvalidArgument, InvalidType, NotFound
+from dfc.frontend.function import Function
+from dfc.runtime import checkpoint as checkpoints
+from dfc.runtime.artifact import Artifact, EntrySpec, build_artifact
+
+if TYPE_CHECKING:
+    from dfc.frontend.variable import Variable
+
+
+def compile(
+    functions: Iterable[Function[..., Any]],
+    *,
+    target: str | Sequence[str] = ("cpu",),
+    batch: int | Iterable[int] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    observers: Sequence[Any] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> Artifact:
+    """Compile functions that have a signature into an artifact; `artifact.save("model.dfc")` writes the file.
+
+    `target` names what executables are made for, `batch` the sizes of the symbolic dimension. Variables have their
+    present values, or those of `checkpoint`: a checkpoint, or a directory of them, that holds exactly these variables.
+    Raises InvalidArgument for a function without a signature, and what `build_artifact` raises.
+    """
+    entries = entry_specs(functions, batch)
+    values = None
+    if checkpoint is not None:
+        values = checkpoint_values(checkpoint, {name for entry in entries for name in entry.variables})
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    return build_artifact(entries, targets=targets, values=values, observers=observers, progress=progress)
+
+
+def entry_specs(functions: Iterable[Function[..., Any]], batch: int | Iterable[int] = ()) -> list[EntrySpec]:
+    """The functions as entries of an artifact, traced. Raises InvalidType for what is no dfc.function, and
+    InvalidArgument for one without a signature."""
+    sizes = (batch,) if isinstance(batch, int) else tuple(batch)
+    return [_entry(function, sizes) for function in functions]
+
+
+def _entry(function: Function[..., Any], sizes: tuple[int, ...]) -> EntrySpec:
+    if not isinstance(function, Function):
+        raise InvalidType(f"an entry must be a dfc.function, got {function!r}")
+    if function.signature is None:
+        raise InvalidArgument(
+            f"{function.name!r} has no signature, so it can't be an entry",
+            hint="give one: @dfc.function(signature=[dfc.TensorSpec(...)])",
+        )
+    graph = function.graph()
+    states = {name: variable.state for name, variable in graph.variables.items()}
+    return EntrySpec(function.name, graph.module, states, graph.structure.to_json(), sizes, func=graph.name)
+
+
+def variables_of(functions: Iterable[Function[..., Any]]) -> dict[str, Variable]:
+    """The variables that the functions use, by name."""
+    return {name: variable for function in functions for name, variable in function.graph().variables.items()}
+
+
+def checkpoint_values(path: str | os.PathLike[str], names: Iterable[str]) -> Mapping[str, Any]:
+    """The arrays called `names` in a checkpoint, or in the latest one of a directory of checkpoints.
+
+    Raises NotFound where there is no checkpoint or a name is missing, InvalidArgument where it has others.
+    """
+    found = checkpoints.latest_checkpoint(str(path)) or str(path)
+    values = checkpoints.restore(found)
+    wanted = set(names)
+    if missing := sorted(wanted - set(values)):
+        raise NotFound(f"the checkpoint {found} lacks the variables {', '.join(missing)}")
+    if extra := sorted(set(values) - wanted):
+        raise InvalidArgument(
+            f"the checkpoint {found} has the variables {', '.join(extra)}, which no entry uses",
+            hint="save only the variables that the entries use: dfc.train.Saver(variables)",
+        )
+    return values

@@ -1,0 +1,383 @@
+"""`dfc.function`: a Python function that is traced once a signature, compiled, and from then on run as compiled."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+import numpy as np
+from xdsl.ir import Attribute
+
+from dfc.backends.xla import to_device
+from dfc.errors import FailedPrecondition, InvalidType, Unimplemented
+from dfc.frontend import execution, interop, operators, structure, subtrace
+from dfc.frontend.graph import Graph
+from dfc.frontend.signature import Arguments, Parameters, Signature, TensorSpec, changes, describe, type_of
+from dfc.frontend.structure import Structure
+from dfc.frontend.subtrace import Traced
+from dfc.frontend.tensor import Tensor
+from dfc.frontend.tracing import Program, Trace, current
+from dfc.ir import dims, locations
+from dfc.ir.types import Spec, spec_of, tensor_type
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Key = tuple[Any, ...]
+
+assert operators  # it gives tensors their operators
+
+
+class Compiled:
+    """What a call of one signature and one set of sizes runs."""
+
+    __slots__ = ("run", "single", "structure", "types")
+
+    def __init__(self, run: Callable[[list[Any]], list[Any]], types: Sequence[Attribute], structure: Structure) -> None:
+        self.run, self.types, self.structure = run, types, structure
+        self.single = types[0] if structure.kind == "leaf" else None
+
+    def __call__(self, arrays: list[Any]) -> Any:
+        outputs = self.run(arrays)
+        if self.single is not None:
+            return Tensor(self.single, None, outputs[0])
+        return structure.unflatten(self.structure, self._tensors(outputs))
+
+    def _tensors(self, outputs: list[Any]) -> Iterator[Tensor]:
+        return iter([Tensor(type, None, array) for type, array in zip(self.types, outputs, strict=True)])
+
+
+def quick_key(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Key, list[Any]] | None:
+    """A key of a call's signature and its device or NumPy arrays, for the commonest arguments: concrete tensors and
+    NumPy arrays by position, numbers, strings and tuples of ints anywhere. None for any other call."""
+    key: list[Any] = []
+    arrays: list[Any] = []
+    for x in args:
+        kind = type(x)
+        if kind is Tensor:
+            if x._trace is not None:
+                return None
+            key.append(id(x._type))
+            arrays.append(x._array)
+        elif kind is np.ndarray:
+            key += (x.dtype, x.shape)
+            arrays.append(x)
+        elif not _add_static(kind, x, key):
+            return None
+    for name, x in kwargs.items():
+        key.append(name)
+        if not _add_static(type(x), x, key):
+            return None
+    return tuple(key), arrays
+
+
+def _add_static(kind: type, value: Any, key: list[Any]) -> bool:
+    if kind is float or kind is complex:
+        value = repr(value)  # 0.0 is not -0.0
+    elif kind is tuple:
+        if any(type(item) is not int for item in value):
+            return False
+    elif not (kind is int or kind is str or kind is bool or value is None):
+        return False
+    key += (kind, value)
+    return True
+
+
+class Function(Generic[P, R]):
+    """What `dfc.function` makes of a Python function; called like that function.
+
+    Thread-safe: threads that call with a new signature at once trace it once.
+    """
+
+    def __init__(
+        self,
+        python: Callable[P, R],
+        signature: Sequence[Any] | None = None,
+        name: str | None = None,
+        parameters: Parameters | None = None,
+    ) -> None:
+        if not callable(python):
+            raise InvalidType(f"dfc.function needs a function, got {python!r}")
+        functools.update_wrapper(self, python)
+        self.python_function = python
+        self.name: str = name or str(getattr(python, "__name__", type(python).__name__))
+        self.signature = None if signature is None else list(signature)
+        """The specs given to `dfc.function`, or None."""
+        self._given_parameters = parameters
+        self._lock = threading.RLock()
+        self._fast: dict[Any, Compiled] = {}
+        """By the ids of the arguments' types (interned, so that ids stand for them), where all are concrete tensors."""
+        self._quick: dict[Key, Compiled] = {}
+        """By `quick_key`."""
+        self._compiled: dict[Key, Compiled] = {}
+        self._traced: dict[Key, Traced] = {}
+        self._history: list[tuple[str, dict[str, str]]] = []
+        self._bound: dict[int, tuple[Any, Function[..., Any]]] = {}
+
+    @functools.cached_property
+    def _parameters(self) -> Parameters:
+        return self._given_parameters or Parameters(self.python_function)
+
+    @functools.cached_property
+    def _checked(self) -> Signature | None:
+        return None if self.signature is None else Signature(self.signature, self._parameters)
+
+    def __repr__(self) -> str:
+        return f"<dfc.function {self.name!r}, traced {len(self._history)} times>"
+
+    # ---- calls
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        trace = current()
+        if trace is not None:
+            return self._call_inside(trace, args, kwargs)  # type: ignore[no-any-return]
+        if not kwargs:
+            try:
+                if len(args) == 1:
+                    (x,) = args
+                    compiled, arrays = self._fast[id(x._type)], [x._array]  # type: ignore[attr-defined]
+                else:
+                    compiled = self._fast[tuple([id(x._type) for x in args])]  # type: ignore[attr-defined]
+                    arrays = [x._array for x in args]  # type: ignore[attr-defined]
+            except (AttributeError, KeyError):
+                pass  # a new signature, or arguments that are not all concrete tensors
+            else:
+                if compiled.single is not None:
+                    return Tensor(compiled.single, None, compiled.run(arrays)[0])  # type: ignore[return-value]
+                return compiled(arrays)  # type: ignore[no-any-return]
+        return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
+
+    def _call_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        quick = quick_key(args, kwargs)
+        if quick is not None:
+            found = self._quick.get(quick[0])
+            if found is not None:
+                return found([x if type(x) is not np.ndarray else to_device(x) for x in quick[1]])
+        arguments = self._arguments(args, kwargs)
+        types = arguments.types()
+        for leaf in arguments.leaves:
+            if type(leaf) is Tensor and leaf._trace is not None:
+                raise leaf._trace.leaked(leaf, locations.describe(locations.capture()))
+        key: Key = (arguments.structure, *map(id, types))
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            compiled = self._compile(key, arguments, types)
+        if not kwargs and args and all(type(a) is Tensor for a in args):
+            self._fast[id(types[0]) if len(args) == 1 else tuple(map(id, types))] = compiled
+        elif quick is not None:
+            self._quick[quick[0]] = compiled
+        return compiled([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
+
+    def _compile(self, key: Key, arguments: Arguments, types: tuple[Attribute, ...]) -> Compiled:
+        bindings: dict[str, int] = {}
+        if self._checked is not None:
+            bindings = self._checked.unify(types)
+        with self._lock:
+            found = self._compiled.get(key)
+            if found is None:
+                traced = self._trace_once(arguments, types)
+                specs = [spec_of(t) for t in traced.output_types]
+                output_types = [tensor_type(dims.substitute(s.shape, bindings), s.dtype) for s in specs]
+                step = execution.compile_step(traced.graph, bindings)
+                found = self._compiled[key] = Compiled(step.run, output_types, traced.graph.structure)
+        return found
+
+    def _arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        bound = self._parameters.bind(args, kwargs)
+        return Arguments.of(bound) if self._checked is None else self._checked.arguments(bound)
+
+    # ---- tracing
+
+    def _trace_once(self, arguments: Arguments, types: tuple[Attribute, ...]) -> Traced:
+        """The trace of a signature, made at its first use. Call with the lock held."""
+        signature = self._checked
+        names = arguments.names if signature is None else signature.names
+        if signature is not None:
+            types = tuple(tensor_type(*spec) for spec in signature.specs)
+        key = (arguments.structure, tuple(names), *map(id, types))
+        found = self._traced.get(key)
+        if found is None:
+            place = locations.describe(locations.capture())
+            found = subtrace.trace(self, Program(), None, self._nest_of(arguments), types, names)
+            self._traced[key] = found
+            described = Arguments(arguments.leaves, self._full_structure(arguments))
+            self._history.append((place, describe(described, types)))
+        return found
+
+    def _full_structure(self, arguments: Arguments) -> Structure:
+        if self._checked is None:
+            return arguments.structure
+        tensors, extra = self._checked.structure, arguments.structure
+        return Structure("dict", tensors.keys + extra.keys, tensors.children + extra.children)
+
+    def _nest_of(self, arguments: Arguments) -> Callable[[Sequence[Tensor]], dict[str, Any]]:
+        """What puts tensors into the arguments' nest."""
+        full = self._full_structure(arguments)
+        return lambda tensors: structure.unflatten(full, iter(tensors))
+
+    def run_python(self, bound: Mapping[str, Any]) -> Any:
+        """Call the Python function with the arguments that `bound` names."""
+        return self._parameters.call(self.python_function, bound)
+
+    def _call_inside(self, trace: Trace, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """A call from another trace: `df.call` to a function of the same program."""
+        arguments = self._arguments(args, kwargs)
+        types = arguments.types()
+        signature = self._checked
+        if signature is not None:
+            signature.check(types)
+        names = arguments.names if signature is None else signature.names
+        return subtrace.call(self, trace, arguments, types, names, self._nest_of(arguments))
+
+    # ---- what tools ask
+
+    def graph(self, *specs: Any, **named_specs: Any) -> Graph:
+        """The trace for these arguments: TensorSpecs (or arrays) where tensors are, values for the rest. None are
+        needed for a function with a signature. It is the trace that a call with such arguments runs."""
+        if current() is not None:
+            raise FailedPrecondition(f"{self.name}.graph() can't be called while a function is traced")
+        signature = self._checked
+        if signature is not None and not specs and not named_specs:
+            specs = tuple(signature.entries)
+        arguments = self._arguments(specs, named_specs)
+        if signature is None:
+            types = tuple(type_of(x, n) for x, n in zip(arguments.leaves, arguments.names, strict=True))
+        else:
+            types = tuple(tensor_type(*spec) for spec in signature.specs)
+        with self._lock:
+            return self._trace_once(arguments, types).graph
+
+    def lower(self, *specs: Any, **named_specs: Any) -> execution.Lowered:
+        """The StableHLO for these arguments, given as for `graph`; sizes must be ints. `.text` is its text."""
+        return execution.emit(self.graph(*specs, **named_specs), {})
+
+    def explain(self) -> str:
+        """When and why the function was traced: each signature, the line of its first call, what had changed."""
+        count = len(self._history)
+        if not count:
+            return f"{self.name} has not been traced"
+        lines = [f"{self.name} was traced {'once' if count == 1 else f'{count} times'}"]
+        for index, (place, described) in enumerate(self._history):
+            listed = ", ".join(f"{path}: {text}" for path, text in described.items()) or "no arguments"
+            reason = f"the first signature ({listed})"
+            if index:
+                differences: list[list[str]] = [changes(before, described) for _, before in self._history[:index]]
+                fewest = sorted(differences, key=len)[0]
+                reason = "; ".join(fewest) or "the structure of the arguments changed"
+            lines.append(f"  {index + 1}. at {place or 'an unknown line'}: {reason}")
+        return "\n".join(lines)
+
+    @property
+    def input_specs(self) -> list[Spec]:
+        """Shape and dtype of each input of a function with a signature, flat."""
+        return list(self._with_signature().specs)
+
+    @property
+    def input_names(self) -> list[str]:
+        """The inputs' names of a function with a signature: parameters, nests as `a.b.0`, or the specs' own names."""
+        return list(self._with_signature().names)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The results' names of a function with a signature: a dict's keys, or `output_0` ...; traces it."""
+        self._with_signature()
+        return self.graph().output_names
+
+    def _with_signature(self) -> Signature:
+        if self._checked is None:
+            raise FailedPrecondition(
+                f"{self.name!r} has no signature", hint="give one: @dfc.function(signature=[dfc.TensorSpec(...)])"
+            )
+        return self._checked
+
+    # ---- methods
+
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> Function[P, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: Any = None) -> BoundFunction: ...
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        found = self._bound.get(id(instance))
+        if found is None:
+            with self._lock:
+                found = self._bound.get(id(instance)) or self._bind(instance)
+        return BoundFunction(found[1], instance)
+
+    def _bind(self, instance: Any) -> tuple[Any, Function[..., Any]]:
+        """A function of its own for each instance, which it doesn't keep alive."""
+        key, table, python = id(instance), self._bound, self.python_function
+        try:
+            reference: Callable[[], Any] = weakref.ref(instance, lambda _: table.pop(key, None))
+        except TypeError:  # the class has __slots__ without __weakref__
+            reference = lambda: instance  # noqa: E731
+
+        @functools.wraps(python)
+        def method(*args: Any, **kwargs: Any) -> Any:
+            return python(reference(), *args, **kwargs)
+
+        parameters = Parameters(python, skip_first=True)
+        function: Function[..., Any] = Function(method, self.signature, self.name, parameters)
+        self._bound[key] = (reference, function)
+        return self._bound[key]
+
+
+class BoundFunction:
+    """A traced method of one instance."""
+
+    __slots__ = ("__func__", "__self__")
+
+    def __init__(self, function: Function[..., Any], instance: Any) -> None:
+        self.__func__, self.__self__ = function, instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__func__(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__func__, name)
+
+    def __repr__(self) -> str:
+        return f"<dfc.function {self.__func__.name!r} of {self.__self__!r}>"
+
+
+@overload
+def function(python: Callable[P, R], /) -> Function[P, R]: ...
+@overload
+def function(
+    *, signature: Sequence[Any] | None = None, name: str | None = None, autograph: bool = False
+) -> Callable[[Callable[P, R]], Function[P, R]]: ...
+def function(
+    python: Callable[..., Any] | None = None,
+    /,
+    *,
+    signature: Sequence[Any] | None = None,
+    name: str | None = None,
+    autograph: bool = False,
+) -> Any:
+    """Trace `python` at the first call of each signature, and run it compiled.
+
+    Tensors and arrays (alone or in lists, tuples, dicts, named tuples and dataclasses) are inputs; every other argument
+    is part of the signature and must be hashable, Python numbers included. Results are nests of `dfc.Tensor`,
+    asynchronous until read; numbers and arrays in them become tensors. Variables used inside are read and written in
+    program order. Calls inside a trace become calls in the graph; recursion is an error.
+
+    `signature` has a TensorSpec, or a nest of them, for each parameter: one trace then serves all sizes of symbolic
+    dimensions, each compiled when it first comes. `name` is the graph's name. Raises InvalidArgument and InvalidType
+    where a call doesn't fit.
+    """
+    if autograph:
+        raise Unimplemented("autograph is not there yet", hint="write dfc.where instead of `if` on tensors")
+    if python is None:
+        return lambda given: Function(given, signature, name)
+    return Function(python, signature, name)
+
+
+def is_entry(value: Any) -> bool:
+    """Whether `dfc compile` takes `value`, found in a module, for an entry: a function with a signature."""
+    return isinstance(value, Function) and value.signature is not None
+
+
+__all__ = ["BoundFunction", "Function", "TensorSpec", "function", "is_entry"]

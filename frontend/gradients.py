@@ -1,0 +1,163 @@
+"""Reverse-mode gradients: a request in the graph, which the pass `autodiff` expands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dfc.errors import InvalidArgument, InvalidType
+from dfc.frontend import interop, structure
+from dfc.frontend.ops.constant import ones_like, zeros_like
+from dfc.frontend.ops.elementwise import identity
+from dfc.frontend.promotion import tensor_in
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import Trace, current, require_trace
+from dfc.frontend.variable import Variable
+from dfc.ir import locations
+from dfc.ir.ops.function import DENSE, Gradients
+from dfc.ir.types import spec_of
+from dfc.passes import autodiff
+
+
+def gradients(ys: Any, xs: Any, grad_ys: Any = None) -> list[Tensor | None]:
+    """The gradients of the sum of all elements of `ys` by each of `xs`, in a trace.
+
+    `ys` and `xs` are a tensor or a list; an x may be a Variable, whose gradient sums over all its reads on a path to
+    ys. `grad_ys` weighs each y (one tensor of its shape and dtype a y; None means ones). The result has an entry an x:
+    a tensor of its shape and dtype, or None where no differentiable path leads from x to ys; integers have none. An
+    assignment passes no gradient.
+
+    Raises NoGradient for an operation on a path that has no gradient, FailedPrecondition outside a trace.
+    """
+    trace = require_trace("dfc.gradients", "use dfc.grad or dfc.value_and_grad on a function")
+    y_values = [tensor_in(trace, y)._value for y in _listed(ys)]
+    x_values = [trace.resource(x).ref if isinstance(x, Variable) else tensor_in(trace, x)._value for x in _listed(xs)]
+    seeds = []
+    if grad_ys is not None:
+        given = _listed(grad_ys)
+        if len(given) != len(y_values):
+            raise InvalidArgument(
+                f"grad_ys must have an entry for each y, got {len(given)} for {len(y_values)}",
+                op="gradients",
+                location=locations.describe(locations.capture()),
+            )
+        seeds = [_seed(trace, seed, y) for seed, y in zip(given, _listed(ys), strict=True)]
+    kinds = autodiff.plan(y_values, x_values)
+    attributes = {"n_ys": len(y_values), "n_xs": len(x_values), "kinds": kinds}
+    if DENSE not in kinds:
+        return [None] * len(kinds)
+    made = trace.emit_op(Gradients, (*y_values, *x_values, *seeds), attributes)
+    results = iter(made.results)
+    found: list[Tensor | None] = []
+    for kind in kinds:
+        result = next(results) if kind == DENSE else None
+        found.append(None if result is None else Tensor(result.type, trace, result))
+    return found
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def _seed(trace: Trace, seed: Any, y: Operand) -> Any:
+    tensor = tensor_in(trace, y)
+    given = ones_like(tensor) if seed is None else tensor_in(trace, seed, tensor.dtype)
+    return trace.convert(given._value, tensor.dtype)
+
+
+def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """A function that returns the gradient of `function`'s scalar result by its argument `argnums` (or a tuple of them
+    for several), in that argument's structure; zeros where the result doesn't depend on it.
+
+    Arguments to differentiate by are nests of floating tensors, or Variables. Works in a trace and outside. Raises
+    InvalidArgument for a result that is not a scalar, InvalidType for integers.
+    """
+    both = value_and_grad(function, argnums)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def value_and_grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """As `grad`, but returns (value, gradient). With `has_aux` the function returns (value, anything), and the result
+    is ((value, anything), gradient)."""
+    from dfc.frontend.function import Function
+
+    python = getattr(function, "python_function", function)
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def inline(*args: Any, **kwargs: Any) -> Any:
+        trace = current()
+        assert trace is not None
+        return _value_and_grad(trace, python, args, kwargs, numbers, has_aux, isinstance(argnums, int))
+
+    compiled: Function[..., Any] = Function(inline, name=f"grad_{getattr(python, '__name__', 'function')}")
+
+    def both(*args: Any, **kwargs: Any) -> Any:
+        if current() is not None:
+            return inline(*args, **kwargs)
+        prepared = [_concrete(arg) if i in numbers else arg for i, arg in enumerate(args)]
+        return compiled(*prepared, **kwargs)
+
+    return both
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, Tensor | Variable | bool | int | float | complex) or interop.is_array(value)
+
+
+def _concrete(arg: Any) -> Any:
+    """Numbers in an argument as tensors, since a number is part of the signature."""
+    leaves, nest = structure.flatten(arg, _is_leaf)
+    return structure.unflatten(nest, (x if isinstance(x, Variable) else interop.to_tensor(x) for x in leaves))
+
+
+def _value_and_grad(
+    trace: Trace,
+    python: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    numbers: tuple[int, ...],
+    has_aux: bool,
+    single: bool,
+) -> Any:
+    arguments = list(args)
+    xs: list[Any] = []
+    nests = []
+    for number in numbers:
+        if not -len(args) <= number < len(args):
+            raise InvalidArgument(f"argnums={number} names no positional argument of {len(args)}", op="grad")
+        leaves, nest = structure.flatten(args[number], _is_leaf)
+        # an operation of its own for each x: the same tensor may come in by another argument too
+        own = [x if isinstance(x, Variable) else identity(_floating(trace, x)) for x in leaves]
+        arguments[number] = structure.unflatten(nest, iter(own))
+        nests.append((nest, len(own)))
+        xs += own
+    result = python(*arguments, **kwargs)
+    value, aux = result if has_aux else (result, None)
+    y = tensor_in(trace, value)
+    if y.shape != () or not y.dtype.is_inexact:
+        raise InvalidArgument(
+            f"the function must return a floating scalar, got {spec_of(y._type)}",
+            op="grad",
+            location=locations.describe(locations.capture()),
+            hint="take dfc.sum or dfc.mean of it",
+        )
+    found = iter([g if g is not None else zeros_like(x) for g, x in zip(gradients(y, xs), xs, strict=True)])
+    results = tuple(structure.unflatten(nest, (next(found) for _ in range(count))) for nest, count in nests)
+    return ((y, aux) if has_aux else y), (results[0] if single else results)
+
+
+def _floating(trace: Trace, x: Operand) -> Tensor:
+    tensor = tensor_in(trace, x)
+    if not tensor.dtype.is_inexact:
+        raise InvalidType(
+            f"an argument to differentiate by must be floating or complex, got {spec_of(tensor._type)}",
+            op="grad",
+            location=locations.describe(locations.capture()),
+        )
+    return tensor

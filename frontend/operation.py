@@ -1,0 +1,36 @@
+"""`dfc.Operation`: something that a graph does, such as a write to a variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xdsl.ir import SSAValue
+
+from dfc.errors import FailedPrecondition
+from dfc.frontend.tensor import Tensor
+from dfc.frontend.tracing import Trace
+
+
+class Operation:
+    """An effect without a value of its own. In a traced function it happens in program order, returned or not; outside
+    it has happened when you get it."""
+
+    __dfc_effect__ = True
+
+    def __init__(
+        self, token: SSAValue | None, trace: Trace | None, name: str, value: Callable[[], Tensor] | None = None
+    ) -> None:
+        self._token, self._trace, self.name, self._value = token, trace, name, value
+
+    def value(self) -> Tensor:
+        """The variable's value after this write.
+
+        Raises FailedPrecondition for an operation that writes no single variable, or, in a trace, after the variable's
+        next write.
+        """
+        if self._value is None:
+            raise FailedPrecondition(f"the operation {self.name!r} has no value")
+        return self._value()
+
+    def __repr__(self) -> str:
+        return f"<dfc.Operation {self.name!r}>"

@@ -1,0 +1,1 @@
+"""The public operations by family, under the Python Array API's names."""

@@ -1,0 +1,135 @@
+"""Running a Python function under a trace, and calls between traced functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xdsl.ir import Attribute, SSAValue
+
+from dfc.errors import InvalidArgument
+from dfc.frontend import interop, structure
+from dfc.frontend.graph import Graph
+from dfc.frontend.promotion import tensor_in
+from dfc.frontend.signature import Arguments
+from dfc.frontend.tensor import Tensor
+from dfc.frontend.tracing import Program, Trace
+from dfc.ir import locations
+from dfc.ir.builder import erase
+from dfc.ir.collector import paused
+from dfc.ir.ops.function import Call
+from dfc.ir.types import spec_of
+
+if TYPE_CHECKING:
+    from dfc.frontend.function import Function
+    from dfc.frontend.variable import Variable
+
+NestOf = Callable[[Sequence[Tensor]], dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A function traced for one signature."""
+
+    graph: Graph
+    output_types: tuple[Attribute, ...]
+    effects: dict[Variable, bool]
+    """The variables that it uses, and whether it writes each."""
+    captures: list[SSAValue]
+    """Values of the enclosing trace that follow its arguments."""
+
+
+def trace(
+    function: Function[..., Any],
+    program: Program,
+    parent: Trace | None,
+    nest_of: NestOf,
+    types: Sequence[Attribute],
+    names: Sequence[str],
+) -> Traced:
+    """Run the Python function on symbolic tensors of `types`. Errors of the user's code pass through."""
+    traced = Trace(
+        program, function.name, types, names, parent=parent, function=function, location=_definition(function)
+    )
+    try:
+        with paused(), traced:
+            result = function.run_python(nest_of(traced.inputs))
+            leaves, nest = structure.flatten(result, _is_result)
+            outputs = [tensor_in(traced, leaf) for leaf in leaves]
+        func = traced.finish([t._value for t in outputs], structure.output_names(nest))
+    except BaseException:
+        erase(traced.func)  # a caller may catch the error and go on tracing
+        raise
+    return Traced(
+        Graph(program.module, func, program.variables, nest),
+        tuple(t._type for t in outputs),
+        {variable: r.write_token is not None for variable, r in traced.resources.items()},
+        traced.captures,
+    )
+
+
+def _is_result(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor | bool | int | float | complex)
+        or hasattr(value, "__dfc_tensor__")
+        or interop.is_array(value)
+    )
+
+
+def _definition(function: Function[..., Any]) -> Any:
+    code = getattr(inspect.unwrap(function.python_function), "__code__", None)
+    return locations.capture() if code is None else locations.file_location(code.co_filename, code.co_firstlineno, 1)
+
+
+def call(
+    function: Function[..., Any],
+    caller: Trace,
+    arguments: Arguments,
+    types: Sequence[Attribute],
+    names: Sequence[str],
+    nest_of: NestOf,
+) -> Any:
+    """`df.call` in the caller's trace to `function`, traced into the same program once a signature."""
+    _refuse_recursion(function, caller)
+    key = (function, arguments.structure, *map(id, types))
+    traced: Traced | None = caller.program.callees.get(key)
+    if traced is None:
+        traced = trace(function, caller.program, caller, nest_of, types, names)
+        if not traced.captures:  # what is captured may be another tensor at the next call
+            caller.program.callees[key] = traced
+    inputs = [tensor_in(caller, leaf)._value for leaf in arguments.leaves]
+    waits: list[SSAValue] = []
+    for variable, written in traced.effects.items():
+        resource = caller.resource(variable)
+        waits += resource.tokens if written else resource.tokens[: resource.write_token is not None]
+    attributes = {
+        "callee": traced.graph.name,
+        "results": tuple(spec_of(t) for t in traced.output_types),
+        "stateful": bool(traced.effects),
+    }
+    made = caller.emit_op(Call, (*inputs, *traced.captures, *dict.fromkeys(waits)), attributes)
+    for variable, written in traced.effects.items():
+        resource, token = caller.resource(variable), made.results[-1]
+        if written:
+            caller.wrote(resource, token)
+        else:
+            resource.read_tokens.append(token)
+    outputs = (Tensor(value.type, caller, value) for value in made.results[: len(traced.output_types)])
+    return structure.unflatten(traced.graph.structure, outputs)
+
+
+def _refuse_recursion(function: Function[..., Any], caller: Trace) -> None:
+    trace: Trace | None = caller
+    chain = [function.name]
+    while trace is not None:
+        chain.append(trace.name)
+        if trace.function is function:
+            raise InvalidArgument(
+                f"a traced function must not call itself, got {' -> '.join(reversed(chain))}",
+                op=function.name,
+                location=locations.describe(locations.capture()),
+                hint="a graph has no recursion: write it as a loop",
+            )
+        trace = trace.parent

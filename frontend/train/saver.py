@@ -1,0 +1,65 @@
+"""`dfc.train.Saver`: variables to checkpoints and back (spec rows I2 to I4)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from dfc.errors import InvalidArgument
+from dfc.frontend.variable import Variable, alive_variables
+from dfc.runtime import checkpoint
+
+Path = str | os.PathLike[str]
+
+
+class Saver:
+    """Saves and restores variables by name.
+
+    `variables` is a list, or a dict of names in the checkpoint; without it, every variable that is alive when saving or
+    restoring. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None: none is). Raises
+    InvalidArgument for two variables of one name.
+    """
+
+    def __init__(
+        self,
+        variables: Iterable[Variable] | Mapping[str, Variable] | None = None,
+        max_to_keep: int | None = 5,
+    ) -> None:
+        self._variables = variables if variables is None or isinstance(variables, Mapping) else list(variables)
+        self._named()
+        self.max_to_keep = max_to_keep
+
+    def _named(self) -> dict[str, Variable]:
+        if isinstance(self._variables, Mapping):
+            return dict(self._variables)
+        listed = alive_variables() if self._variables is None else self._variables
+        named: dict[str, Variable] = {}
+        for variable in listed:
+            if named.setdefault(variable.name, variable) is not variable:
+                raise InvalidArgument(
+                    f"two variables are called {variable.name!r}", hint="give the Saver a dict of names and variables"
+                )
+        return named
+
+    def save(self, directory: Path, step: int) -> str:
+        """Write a checkpoint `DIRECTORY/ckpt-STEP` and return its path. Raises InvalidArgument without variables."""
+        arrays = {name: variable.numpy() for name, variable in self._named().items()}
+        return checkpoint.save(str(directory), step, arrays, self.max_to_keep)
+
+    def restore(self, path: Path) -> None:
+        """Set the variables from the checkpoint at `path`. Nothing is set unless all fit.
+
+        Raises NotFound for a missing checkpoint or name, InvalidArgument for another shape, InvalidType for another
+        dtype, DataLoss for a damaged file.
+        """
+        named = self._named()
+        arrays = checkpoint.restore(str(path), named)
+        for name, variable in named.items():
+            variable.check_fits(arrays[name])
+        for name, variable in named.items():
+            variable.assign(arrays[name])
+
+
+def latest_checkpoint(directory: Path) -> str | None:
+    """The path of the newest checkpoint in `directory`, or None."""
+    return checkpoint.latest_checkpoint(str(directory))

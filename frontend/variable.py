@@ -1,0 +1,291 @@
+"""`dfc.Variable`: a mutable tensor that lives as long as the object, shared by every function that uses it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
+from dfc.frontend import interop, names, operators
+from dfc.frontend.operation import Operation
+from dfc.frontend.promotion import tensor_in
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import Trace, current, suspended
+from dfc.ir import locations
+from dfc.ir.dims import Shape
+from dfc.ir.dtypes import DType, as_dtype
+from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Update
+from dfc.ir.types import Spec, spec_of, tensor_type
+
+if TYPE_CHECKING:
+    from dfc.frontend.function import Function
+    from dfc.runtime.variables import VariableState
+
+_created = itertools.count()
+_unnamed = itertools.count()
+_alive: WeakValueDictionary[int, Variable] = WeakValueDictionary()
+
+
+def alive_variables() -> list[Variable]:
+    """Every variable of this process, in order of creation."""
+    return [variable for _, variable in sorted(_alive.items())]
+
+
+def _default_name() -> str:
+    number = next(_unnamed)
+    return f"variable_{number}" if number else "variable"
+
+
+class Variable:
+    """A tensor of fixed shape and dtype whose value can be set, added to and subtracted from.
+
+    `initial` is an array, a number, a nested list, or a function of no arguments that returns one; the function is
+    called once, outside any trace, when the value, shape or dtype is first needed. `name` defaults to `variable`,
+    `variable_1` ... in order of creation; the present name scope is put before it. `trainable` says whether optimisers
+    that are given no list update it.
+
+    Reads and writes in a traced function happen in program order. Outside they happen at once. Operators read it.
+    """
+
+    def __init__(
+        self,
+        initial: Operand | Callable[[], Operand],
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
+        self.trainable = trainable
+        self._dtype = None if dtype is None else as_dtype(dtype)
+        self._initial = initial if callable(initial) else self._checked(initial)
+        self._state: VariableState | None = None
+        self._making = threading.RLock()
+        self._running = False
+        self._updates: dict[type[Update], Function[..., Any]] = {}
+        _alive[next(_created)] = self
+
+    def _checked(self, initial: Any) -> np.ndarray[Any, Any]:
+        if isinstance(initial, Tensor) and initial._trace is not None:
+            raise InvalidType(
+                "an initial value must not depend on the function being traced",
+                op="Variable",
+                location=locations.describe(locations.capture()),
+                hint="give an array, or a function of no arguments that returns one",
+            )
+        with suspended():
+            return interop.to_numpy(initial, self._dtype)
+
+    @property
+    def state(self) -> VariableState:
+        """The runtime's holder of the value; the initial function is called if it wasn't."""
+        if self._state is None:
+            with self._making:
+                if self._state is None:
+                    self._state = self._make_state()
+        return self._state
+
+    def _make_state(self) -> VariableState:
+        from dfc.runtime.variables import VariableState
+
+        if self._running:
+            raise FailedPrecondition(f"the initial value of variable {self.name!r} needs the variable itself")
+        initial = self._initial
+        if callable(initial):
+            self._running = True
+            try:
+                with suspended():
+                    initial = self._checked(initial())
+            finally:
+                self._running = False
+        assert isinstance(initial, np.ndarray)
+        spec = Spec(tuple(initial.shape), as_dtype(initial.dtype))
+        made = VariableState(self.name, spec, initial, self.trainable)
+        self._initial = None
+        return made
+
+    # ---- what it is
+
+    @property
+    def spec(self) -> Spec:
+        return self.state.spec
+
+    @property
+    def shape(self) -> Shape:
+        return self.state.spec.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.state.spec.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<dfc.Variable {self.name!r} {self.spec}>"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # ---- reading
+
+    def read(self) -> Tensor:
+        """The value now: in a trace after the writes before, outside a copy that later writes don't change."""
+        trace = current()
+        if trace is not None:
+            return trace.read(self)
+        return Tensor(tensor_type(*self.spec), None, self.state.read())
+
+    def __dfc_tensor__(self) -> Tensor:
+        return self.read()
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The value as a new NumPy array, once it is computed."""
+        return self.state.numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return self.read().__array__(dtype, copy)
+
+    __array_ufunc__ = None
+
+    def item(self) -> bool | int | float | complex:
+        """The only element as a Python number."""
+        return self.read().item()
+
+    def __bool__(self) -> bool:
+        return bool(self.read())
+
+    def __int__(self) -> int:
+        return int(self.read())
+
+    def __float__(self) -> float:
+        return float(self.read())
+
+    def __len__(self) -> int:
+        return len(self.read())
+
+    # ---- writing
+
+    def assign(self, value: Operand, use_locking: bool = False) -> Operation:
+        """Set the value. Raises InvalidArgument for another shape, InvalidType for another dtype.
+
+        Updates of one step are applied together, so `use_locking` changes nothing on one device.
+        """
+        return self._update(Assign, value)
+
+    def assign_add(self, value: Operand, use_locking: bool = False) -> Operation:
+        """Add to the value, in place; see `assign`."""
+        return self._update(AssignAdd, value)
+
+    def assign_sub(self, value: Operand, use_locking: bool = False) -> Operation:
+        """Subtract from the value, in place; see `assign`."""
+        return self._update(AssignSub, value)
+
+    def _update(self, cls: type[Update], value: Operand) -> Operation:
+        op = cls.name.removeprefix("df.")
+        trace = current()
+        if trace is not None:
+            return self._update_inside(trace, cls, value, op)
+        spec = self.spec
+        tensor = interop.to_tensor(self._operand(value))
+        if cls is Assign:
+            self._check(spec_of(tensor._type), op)
+            self.state.assign(tensor._array)
+            return Operation(None, None, f"{self.name}/{op}", lambda: tensor)
+        if spec_of(tensor._type).dtype is not spec.dtype:
+            self._check(spec_of(tensor._type), op)
+        self._updater(cls)(tensor)
+        return Operation(None, None, f"{self.name}/{op}", self.read)
+
+    def _operand(self, value: Operand) -> Any:
+        """Numbers and nested lists in the variable's dtype; everything else as it is."""
+        if isinstance(value, bool | int | float | complex | list | tuple):
+            return interop.to_numpy(value, self.dtype)
+        return value.__dfc_tensor__() if hasattr(value, "__dfc_tensor__") else value
+
+    def _update_inside(self, trace: Trace, cls: type[Update], value: Operand, op: str) -> Operation:
+        tensor = tensor_in(trace, self._operand(value))
+        given = tensor._value
+        if cls is not Assign and spec_of(given.type).dtype is self.dtype and tensor.ndim <= self.ndim:
+            given = trace.broadcast(given, self.shape) if _fits(tensor.shape, self.shape) else given
+        self._check(spec_of(given.type), op)
+        token = trace.write(cls, self, given)
+        written = Tensor(given.type, trace, given)
+
+        def value_after() -> Tensor:
+            if cls is Assign:
+                return written
+            if trace.resource(self).write_token is not token:
+                raise FailedPrecondition(
+                    f"the value after {op} on {self.name!r} was overwritten by a later write",
+                    location=locations.describe(locations.capture()),
+                    hint="call .value() before the next write",
+                )
+            return trace.read(self)
+
+        return Operation(token, trace, f"{self.name}/{op}", value_after)
+
+    def check_fits(self, value: Any) -> None:
+        """Raise InvalidArgument or InvalidType unless the array could be assigned."""
+        self._check(Spec(tuple(value.shape), as_dtype(value.dtype)), "assign")
+
+    def _check(self, given: Spec, op: str) -> None:
+        if given == self.spec:
+            return
+        kind = InvalidType if given.dtype is not self.dtype else InvalidArgument
+        raise kind(
+            f"variable {self.name!r} holds {self.spec}, got {given}",
+            op=op,
+            location=locations.describe(locations.capture()),
+            hint="convert it with dfc.astype" if kind is InvalidType else "",
+        )
+
+    def _updater(self, cls: type[Update]) -> Function[..., Any]:
+        """The compiled step of an update outside a trace, so that it happens in place."""
+        from dfc.frontend.function import Function
+
+        with self._making:
+            if cls not in self._updates:
+
+                def update(value: Tensor) -> None:
+                    self._update(cls, value)
+
+                self._updates[cls] = Function(update, name=cls.name.removeprefix("df."))
+            return self._updates[cls]
+
+    if TYPE_CHECKING:
+
+        def __add__(self, other: Operand) -> Tensor: ...
+        def __radd__(self, other: Operand) -> Tensor: ...
+        def __sub__(self, other: Operand) -> Tensor: ...
+        def __rsub__(self, other: Operand) -> Tensor: ...
+        def __mul__(self, other: Operand) -> Tensor: ...
+        def __rmul__(self, other: Operand) -> Tensor: ...
+        def __truediv__(self, other: Operand) -> Tensor: ...
+        def __rtruediv__(self, other: Operand) -> Tensor: ...
+        def __floordiv__(self, other: Operand) -> Tensor: ...
+        def __mod__(self, other: Operand) -> Tensor: ...
+        def __pow__(self, other: Operand) -> Tensor: ...
+        def __matmul__(self, other: Operand) -> Tensor: ...
+        def __rmatmul__(self, other: Operand) -> Tensor: ...
+        def __lt__(self, other: Operand) -> Tensor: ...
+        def __le__(self, other: Operand) -> Tensor: ...
+        def __gt__(self, other: Operand) -> Tensor: ...
+        def __ge__(self, other: Operand) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+
+
+def _fits(shape: Shape, target: Shape) -> bool:
+    """Whether `shape` broadcasts to `target`."""
+    pairs = zip(reversed(shape), reversed(target), strict=False)
+    return len(shape) <= len(target) and all(a == b or a == 1 for a, b in pairs)
+
+
+operators.install(Variable)

@@ -1,0 +1,325 @@
+"""Writing artifacts: `model.dfc`, one file with executables, the portable program and the weights.
+
+    manifest.json                             entries, variables, targets, digests, versions: see `runtime/manifest.py`
+    graph.mlir                                the df program at phase `graph`, one function an entry
+    resources/constants.safetensors           the large constants of graph.mlir, by digest
+    variables.safetensors                     the variables' values
+    entries/NAME/SIZES/plan.json              which programs the entry calls: see `runtime/plan.py`
+    entries/NAME/SIZES/islands/K.vhlo         the K-th program as a StableHLO portable artifact
+    entries/NAME/SIZES/islands/K.TARGET.exe   the same compiled for a target
+
+SIZES is `static`, or the sizes of symbolic dimensions, `b=8`. `runtime/load.py` reads it all back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from xdsl.dialects.builtin import ModuleOp
+
+from dfc.backends import compile_cache, pipeline, xla
+from dfc.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
+from dfc.ir.attributes import Array, Constant
+from dfc.ir.builder import Builder, clone_into
+from dfc.ir.collector import paused
+from dfc.ir.dims import SymbolicDim
+from dfc.ir.op import Op, short_name
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.function import Func, Return
+from dfc.ir.text import parse_program, print_program
+from dfc.ir.types import Spec, spec_of
+from dfc.passes.batch import rows_independent
+from dfc.passes.phases import Phase
+from dfc.passes.specialize import specialize
+from dfc.runtime import plan as plans
+from dfc.runtime import tensor_file
+from dfc.runtime.container import Reader, Writer
+from dfc.runtime.manifest import (
+    CONSTANTS,
+    GRAPH,
+    MANIFEST,
+    VARIABLES,
+    EntryInfo,
+    Manifest,
+    Sizes,
+    TensorInfo,
+    executable_of,
+    plan_member,
+    program_of,
+    sizes_name,
+    to_json,
+)
+from dfc.runtime.plan import HostCall
+from dfc.runtime.programs import compile_module
+from dfc.runtime.step import emit, plan_of
+from dfc.runtime.variables import VariableState
+
+if TYPE_CHECKING:
+    import jax
+
+TARGETS = ("cpu",)
+"""What executables can be made for."""
+
+
+@dataclass(frozen=True)
+class EntrySpec:
+    """A function to be put into an artifact.
+
+    `program` holds the function `func` (by default called `name`), at `phase` trace or graph; it is not changed.
+    `variables` has the state of each variable that it uses, by its name in the program. `structure` is the nest of its
+    results, see `EntryInfo.structure`; by default a dict by the results' names. `batch` lists the sizes to compile for
+    its one symbolic dimension; ignored where it has none.
+    """
+
+    name: str
+    program: ModuleOp
+    variables: Mapping[str, VariableState]
+    structure: Any = None
+    batch: Sequence[int] = ()
+    func: str | None = None
+    phase: Phase = Phase.TRACE
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact in memory: its members in order, but for the manifest, which lists them."""
+
+    manifest: Manifest
+    members: Mapping[str, bytes]
+
+    def save(self, path: str | Path) -> None:
+        """Write the file; it appears whole or not at all."""
+        writer = Writer(path)
+        try:
+            writer.add(MANIFEST, to_json(self.manifest))
+            for name, content in self.members.items():
+                aligned = name in (VARIABLES, CONSTANTS)
+                writer.add(name, content, data_at=tensor_file.data_start(content) if aligned else 0)
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+def build_artifact(
+    entries: Sequence[EntrySpec],
+    *,
+    targets: Sequence[str] = ("cpu",),
+    values: Mapping[str, Any] | None = None,
+    observers: Sequence[Any] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> Artifact:
+    """Compile the entries for their sizes and put everything that running them needs into one artifact.
+
+    Variables take their present values unless `values` has others, by name. `observers` see the passes at work;
+    `progress` is given a line a program.
+
+    Raises InvalidArgument for an entry whose sizes are not given, NotFound for an unknown target, AlreadyExists where
+    two entries, or two variables, have the same name, Unimplemented for ops that only Python can run, and what the
+    passes and XLA raise.
+    """
+    _check_names(entries)
+    for target in targets:
+        if target not in TARGETS:
+            raise NotFound(f"there is no target {target!r}", hint=f"targets: {', '.join(TARGETS)}")
+    graph, members, stamps, infos = (
+        ModuleOp([]),
+        dict[str, bytes](),
+        dict[str, dict[str, Any]](),
+        dict[str, EntryInfo](),
+    )
+    for entry in entries:
+        with paused():
+            func = _add_to(graph, entry, observers)
+        symbol = batch_symbol(entry, func)
+        all_sizes: list[Sizes] = [{symbol: size} for size in sorted(set(entry.batch))] if symbol else [{}]
+        used: dict[str, None] = {}
+        written: dict[str, None] = {}
+        for sizes in all_sizes:
+            started = perf_counter()
+            plan = _compile(entry.name, func, sizes, members, stamps, observers)
+            progress(f"compiled {entry.name} for {sizes_name(sizes)} ({perf_counter() - started:.1f} s)")
+            used.update(dict.fromkeys(plan.variables))
+            written.update(dict.fromkeys(plan.written))
+        infos[entry.name] = _info(entry, func, symbol, all_sizes, list(used), list(written))
+    states = {name: state for entry in entries for name, state in entry.variables.items()}
+    names = list(dict.fromkeys(name for info in infos.values() for name in info.reads))
+    arrays = {name: _value(states[name], (values or {}).get(name)) for name in names}
+    members = {
+        GRAPH: print_program(graph).encode(),
+        CONSTANTS: tensor_file.pack(large_constants(graph)),
+        VARIABLES: tensor_file.pack(arrays),
+        **members,
+    }
+    manifest = Manifest(
+        entries=infos,
+        variables={name: _tensor_info(name, states[name].spec) for name in names},
+        targets=tuple(targets),
+        members={name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
+        stamps=stamps,
+        versions=_versions(),
+    )
+    return Artifact(manifest, members)
+
+
+def _check_names(entries: Sequence[EntrySpec]) -> None:
+    if not entries:
+        raise InvalidArgument("an artifact needs at least one entry")
+    seen: set[str] = set()
+    states: dict[str, VariableState] = {}
+    for entry in entries:
+        if not entry.name.isidentifier():
+            raise InvalidArgument(f"an entry's name must be an identifier, got {entry.name!r}")
+        if entry.name in seen:
+            raise AlreadyExists(f"two entries are called {entry.name!r}")
+        seen.add(entry.name)
+        for name, state in entry.variables.items():
+            if states.setdefault(name, state) is not state:
+                raise AlreadyExists(
+                    f"two variables of the artifact are called {name!r}; entry {entry.name!r} uses the second",
+                    hint="give each variable a name of its own",
+                )
+
+
+def _add_to(graph: ModuleOp, entry: EntrySpec, observers: Sequence[Any]) -> Func:
+    """The entry's function at phase graph, under the entry's name, as a new function of `graph`."""
+    lowered = specialize(entry.program, {})  # a copy
+    if entry.phase is not Phase.GRAPH:
+        pipeline.lower(lowered, to=Phase.GRAPH, start=entry.phase, observers=observers)
+    wanted = entry.func or entry.name
+    for op in lowered.ops:
+        if isinstance(op, Func) and op.sym_name.data == wanted:
+            copy = clone_into(op, Builder(graph.body.block), {})
+            copy.properties["sym_name"] = type(op.sym_name).new(entry.name)
+            return copy
+    raise NotFound(f"the program of entry {entry.name!r} has no function {wanted!r}")
+
+
+def batch_symbol(entry: EntrySpec, func: Func) -> str | None:
+    """The one symbol in the shapes of the inputs, or None."""
+    dims = [dim for argument in func.block.args for dim in spec_of(argument.type).shape]
+    symbols = sorted({symbol for dim in dims if isinstance(dim, SymbolicDim) for symbol in dim.symbols})
+    if not symbols:
+        return None
+    if len(symbols) > 1:
+        raise InvalidArgument(
+            f"entry {entry.name!r} has the symbolic dimensions {', '.join(symbols)}; only one can get batch sizes"
+        )
+    if not entry.batch:
+        raise InvalidArgument(
+            f"entry {entry.name!r} has the symbolic dimension {symbols[0]}, and no size for it was given",
+            hint="name the sizes to compile, for example --batch 1,8,32",
+        )
+    if min(entry.batch) < 1:
+        raise InvalidArgument(f"batch sizes must be positive, got {min(entry.batch)}")
+    return symbols[0]
+
+
+def _compile(
+    name: str,
+    func: Func,
+    sizes: Sizes,
+    members: dict[str, bytes],
+    stamps: dict[str, dict[str, Any]],
+    observers: Sequence[Any],
+) -> plans.Plan:
+    """Compile the entry for these sizes, on this machine's CPU, and add the members."""
+    with paused():
+        alone = ModuleOp([])
+        clone_into(func, Builder(alone.body.block), {})
+        program = specialize(alone, sizes)
+        pipeline.lower(program, start=Phase.GRAPH, to=Phase.CLUSTERED, observers=observers)
+        clustered = next(op for op in program.ops if isinstance(op, Func))
+    plan, islands, host_ops = plan_of(clustered)
+    if any(isinstance(call, HostCall) for call in plan.calls):
+        raise Unimplemented(
+            f"entry {name!r} has {len(host_ops)} ops that only the host can run; an artifact holds compiled programs "
+            "and string constants only"
+        )
+    device: jax.Device = xla.devices("cpu")[0]
+    for index, (island, call) in enumerate(zip(islands, plan.programs, strict=True)):
+        module = emit(island, name)
+        members[program_of(name, sizes, index)] = compile_cache.portable_artifact(module)
+        blob = xla.serialize_executable(compile_module(module, call.signature, device, name))
+        member = executable_of(name, sizes, index, "cpu")
+        members[member], stamps[member] = blob, compile_cache.stamp(blob, device)
+    members[plan_member(name, sizes)] = json.dumps(plans.to_json(plan), sort_keys=True).encode()
+    return plan
+
+
+def _info(
+    entry: EntrySpec, func: Func, symbol: str | None, sizes: list[Sizes], used: list[str], written: list[str]
+) -> EntryInfo:
+    names = list(func.result_names.data)
+    outputs = [_tensor_info(name, spec_of(value.type)) for name, value in zip(names, func.outputs, strict=True)]
+    inputs = [
+        _tensor_info(name, spec_of(argument.type))
+        for name, argument in zip(func.arg_names.data, func.block.args, strict=True)
+    ]
+    rows = rows_independent(func)
+    counts = Counter(short_name(op) for op in func.walk() if isinstance(op, Op) and not isinstance(op, Func | Return))
+    return EntryInfo(
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        structure=entry.structure if entry.structure is not None else {"dict": dict.fromkeys(names, "tensor")},
+        reads=tuple(used),
+        writes=tuple(written),
+        rows_independent=rows.independent,
+        rows_reason=rows.reason if symbol else "",
+        input_axes=rows.input_axes,
+        output_axes=rows.output_axes,
+        sizes=tuple(sizes),
+        ops=dict(sorted(counts.items())),
+    )
+
+
+def _value(state: VariableState, given: Any) -> Any:
+    """The value that is stored for a variable: its own unless another is `given`, which must fit."""
+    if given is None:
+        return state.numpy()
+    if given.shape != state.spec.shape or given.dtype != state.spec.dtype.numpy:
+        got = f"{given.dtype}[{', '.join(map(str, given.shape))}]"
+        raise InvalidArgument(f"variable {state.name!r} is {state.spec}, and the value given for it is {got}")
+    return given
+
+
+def _tensor_info(name: str, spec: Spec) -> TensorInfo:
+    return TensorInfo(name, spec.dtype.name, tuple(d if isinstance(d, int) else str(d) for d in spec.shape))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("dfc", "jaxlib"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # dfc run from its source folder
+            found[package] = "source"
+    return found
+
+
+def large_constants(program: ModuleOp) -> dict[str, Any]:
+    """The constants that the program's text names by digest only."""
+    arrays = [op.value.data for op in program.walk() if isinstance(op, ConstantOp)]
+    return {array.digest: array.value for array in arrays if array.value.size > Constant.PRINTED_ELEMENTS}
+
+
+def read_graph(path: str | Path) -> ModuleOp:
+    """The df program of an artifact, its large constants filled in. Raises DataLoss for a damaged file."""
+    reader = Reader(path)
+    program = parse_program(bytes(reader[GRAPH]).decode(), name=f"{path}/{GRAPH}")
+    constants = tensor_file.TensorFile(reader[CONSTANTS], f"{path}/{CONSTANTS}")
+    for op in program.walk():
+        if isinstance(op, ConstantOp) and not op.value.data.known:
+            known = op.value.data
+            value = constants[known.digest]
+            op.properties["value"] = Constant.new(Array(value, known.dtype, known.shape, known.digest))
+    return program

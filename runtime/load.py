@@ -1,0 +1,285 @@
+"""Reading artifacts: `load(path).predict(images=array)`, with no model code and no compiler.
+
+Two ways to run the same file. In the user's process values live on JAX's devices. `lean=True` is for the process of
+`dfc run`: jaxlib alone, no jax, no xdsl, 0.6 s sooner. Members are mapped, checked against the manifest's digests when
+first used, and never unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dfc.backends.compile_cache import stamp, stamp_mismatch
+from dfc.errors import DataLoss, DfcError, NotFound
+from dfc.ir.dtypes import as_dtype
+from dfc.runtime import plan as plans
+from dfc.runtime.container import Reader
+from dfc.runtime.feeding import Array, Run, named_inputs, rebuilt, run_batches
+from dfc.runtime.manifest import (
+    MANIFEST,
+    VARIABLES,
+    EntryInfo,
+    Manifest,
+    Sizes,
+    executable_of,
+    from_json,
+    plan_member,
+    program_of,
+)
+from dfc.runtime.plan import HostValue, Plan, ProgramCall
+from dfc.runtime.tensor_file import TensorFile
+
+if TYPE_CHECKING:
+    from dfc.backends.lean import LeanExecutable
+
+logger = logging.getLogger("dfc")
+
+
+def load(path: str | Path, *, lean: bool = False) -> Model:
+    """Open an artifact. Its entries are methods of the result; programs and weights are loaded when first used.
+
+    `lean` runs it with jaxlib alone and bars jax from this process. Raises NotFound, DataLoss for a damaged or
+    truncated file, and InvalidArgument for one of a newer format.
+    """
+    return Model(path, lean=lean)
+
+
+class Model:
+    """A loaded artifact: `model.predict(images=array)`, `model.entries`. May be used from any thread.
+
+    Variables that entries write keep their new values as long as the model lives.
+    """
+
+    def __init__(self, path: str | Path, *, lean: bool = False) -> None:
+        self.file = ArtifactFile(path)
+        process = _LeanProcess(self.file) if lean else _JaxProcess(self.file)
+        self.entries: dict[str, Entry] = {
+            name: Entry(name, info, partial(process.program, name)) for name, info in self.file.manifest.entries.items()
+        }
+
+    def entry(self, name: str) -> Entry:
+        """The entry called `name`. Raises NotFound."""
+        found = self.entries.get(name)
+        if found is None:
+            listed = ", ".join(self.entries)
+            raise NotFound(f"{self.file.path} has no entry {name!r}", hint=f"entries: {listed}")
+        return found
+
+    def __getattr__(self, name: str) -> Entry:
+        if name.startswith("_") or name == "entries":
+            raise AttributeError(name)
+        try:
+            return self.entry(name)
+        except NotFound as error:
+            raise AttributeError(str(error)) from None
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.entries]
+
+    def __repr__(self) -> str:
+        return f"<dfc model {self.file.path}: {', '.join(self.entries)}>"
+
+
+class Entry:
+    """A function of an artifact. Call it with arrays by position or name; it returns the original nest of NumPy arrays.
+
+    Arrays must have the input's dtype; lists and numbers take it. A batch size that was not compiled is padded or
+    split where that is proved to give the same rows. Raises InvalidArgument and InvalidType.
+    """
+
+    def __init__(self, name: str, info: EntryInfo, program: Callable[[Sizes], Run]) -> None:
+        self.name, self.info = name, info
+        self._program = program
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return rebuilt(self.info.structure, iter(self.flat(*args, **kwargs).values()))
+
+    def flat(self, *args: Any, **kwargs: Any) -> dict[str, Array]:
+        """The outputs by their flat names."""
+        arrays = named_inputs(self.name, self.info, args, kwargs)
+        results = run_batches(self.name, self.info, arrays, self._program)
+        return {tensor.name: result for tensor, result in zip(self.info.outputs, results, strict=True)}
+
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(f"{t.name}: {t}" for t in ts) for ts in (self.info.inputs, self.info.outputs))
+        return f"<dfc entry {self.name}({inputs}) -> {outputs}>"
+
+
+class ArtifactFile:
+    """The members of an artifact, each checked against its digest when first used."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._reader = Reader(path)
+        if MANIFEST not in self._reader.members:
+            raise DataLoss(f"{path} is a zip without {MANIFEST}, so it is not a dfc artifact")
+        self.manifest: Manifest = from_json(self._reader.checked(MANIFEST), self.path)
+        self._checked: set[str] = set()
+        self._weights: TensorFile | None = None
+        self._told = False
+
+    def member(self, name: str) -> memoryview:
+        """A member's data, mapped. Raises DataLoss where it is missing or damaged."""
+        content = self._reader[name]
+        if name not in self._checked:
+            if hashlib.sha256(content).hexdigest() != self.manifest.members.get(name):
+                raise DataLoss(f"{self.path} is damaged: {name} does not have the digest that the manifest states")
+            self._checked.add(name)
+        return content
+
+    def weight(self, name: str) -> Array:
+        """The value of a variable, mapped."""
+        if self._weights is None:
+            self._weights = TensorFile(self.member(VARIABLES), f"{self.path}: {VARIABLES}")
+        found, info = self._weights[name], self.manifest.variables[name]
+        if found.shape != info.shape or as_dtype(found.dtype) != info.dtype:
+            raise DataLoss(f"{self.path} is damaged: variable {name!r} is not the {info} that the manifest states")
+        return found
+
+    def plan(self, entry: str, sizes: Sizes) -> Plan:
+        """How the entry runs at these sizes."""
+        name = plan_member(entry, sizes)
+        try:
+            content = json.loads(bytes(self.member(name)))
+        except ValueError as error:
+            raise DataLoss(f"{self.path} is damaged: {name} is not JSON ({error})") from error
+        return plans.from_json(content, f"{self.path}: {name}")
+
+    def executables(
+        self,
+        entry: str,
+        sizes: Sizes,
+        plan: Plan,
+        load_blob: Callable[[bytes, ProgramCall], Any],
+        compile_portable: Callable[[bytes, ProgramCall], Any],
+    ) -> list[Any]:
+        """The entry's programs: the stored executables where they fit this machine, else compiled, saying so once."""
+        found = []
+        for index, call in enumerate(plan.programs):
+            name = executable_of(entry, sizes, index, "cpu")
+            why = f"it holds no executable for {entry!r} on the CPU"
+            if name in self.manifest.stamps:
+                why = stamp_mismatch(self.manifest.stamps[name], stamp()) or ""
+            if not why:
+                blob = bytes(self.member(name))
+                try:
+                    found.append(load_blob(blob, call))
+                    continue
+                except DfcError as error:
+                    why = f"the executable can't be loaded: {error}"
+            if not self._told:
+                self._told = True
+                logger.warning("%s: %s; the portable program is compiled instead", self.path, why)
+            found.append(compile_portable(bytes(self.member(program_of(entry, sizes, index))), call))
+        return found
+
+
+class _Process:
+    """Where programs run; `program` gives what runs an entry at given sizes, made once."""
+
+    def __init__(self, file: ArtifactFile) -> None:
+        self.file = file
+        self._programs: dict[tuple[str, tuple[tuple[str, int], ...]], Run] = {}
+        self._lock = threading.RLock()
+
+    def program(self, entry: str, sizes: Sizes) -> Run:
+        key = (entry, tuple(sizes.items()))
+        found = self._programs.get(key)
+        if found is None:
+            with self._lock:
+                found = self._programs.get(key) or self._programs.setdefault(key, self.prepare(entry, sizes))
+        return found
+
+    def prepare(self, entry: str, sizes: Sizes) -> Run:
+        """Load what the entry needs at these sizes."""
+        raise NotImplementedError
+
+
+class _JaxProcess(_Process):
+    """On JAX's CPU device, with variables as a training program has them."""
+
+    def __init__(self, file: ArtifactFile) -> None:
+        super().__init__(file)
+        self._variables: dict[str, Any] = {}
+
+    def prepare(self, entry: str, sizes: Sizes) -> Run:
+        from dfc.backends import xla
+        from dfc.backends.compile_cache import module_from_portable
+        from dfc.ir.types import Spec
+        from dfc.runtime.dispatch import PlanRun
+        from dfc.runtime.programs import compile_module
+        from dfc.runtime.variables import VariableState
+
+        device = xla.devices("cpu")[0]
+        plan = self.file.plan(entry, sizes)
+        executables = self.file.executables(
+            entry,
+            sizes,
+            plan,
+            lambda blob, call: xla.load_program(blob, call.signature, device=device, name=entry),
+            lambda code, call: compile_module(module_from_portable(code), call.signature, device, entry),
+        )
+        for name in plan.variables:
+            if name not in self._variables:
+                value = self.file.weight(name)
+                spec = Spec(value.shape, as_dtype(value.dtype))
+                self._variables[name] = VariableState(name, spec, partial(self.file.weight, name), device=device)
+        run = PlanRun(plan, executables, self._variables, entry).run
+        strings = [tensor.dtype == "string" for tensor in self.file.manifest.entries[entry].inputs]
+
+        def call(arrays: list[Array]) -> list[Array]:
+            feeds = [a if s else xla.to_device(a, device) for a, s in zip(arrays, strings, strict=True)]
+            return [r if isinstance(r, np.ndarray) else xla.to_numpy(r, copy=False) for r in run(feeds)]
+
+        return call
+
+
+class _LeanProcess(_Process):
+    """With jaxlib alone. Calls that write variables take turns."""
+
+    def __init__(self, file: ArtifactFile) -> None:
+        from dfc.backends.lean import lean_client
+
+        super().__init__(file)
+        self._client = lean_client()
+        self._buffers: dict[str, Any] = {}
+        self._written = {name for info in file.manifest.entries.values() for name in info.writes}
+
+    def prepare(self, entry: str, sizes: Sizes) -> Run:
+        plan = self.file.plan(entry, sizes)
+        executables = self.file.executables(
+            entry,
+            sizes,
+            plan,
+            lambda blob, call: self._client.load_serialized(blob, call.signature, name=entry),
+            lambda code, call: self._client.compile_portable(code, call.signature, name=entry),
+        )
+        for name in plan.variables:
+            if name not in self._buffers:
+                self._buffers[name] = self._client.put(self.file.weight(name), alias=name not in self._written)
+        return partial(self._run, plan, executables)
+
+    def _run(self, plan: Plan, executables: list[LeanExecutable], arrays: list[Array]) -> list[Array]:
+        values: list[Any] = list(arrays)
+        programs = iter(executables)
+        with self._lock:
+            for call in plan.calls:
+                if isinstance(call, HostValue):
+                    values.append(call.value)
+                    continue
+                assert isinstance(call, ProgramCall)
+                state = [self._buffers[name] for name in call.state]
+                results = next(programs).execute([*state, *(values[i] for i in call.inputs)])
+                self._buffers.update(zip(call.state, results[: call.n_written], strict=False))
+                values += results[call.n_written :]
+        outputs = [values[i] for i in plan.outputs]
+        return [executables[0].to_numpy(v) if not isinstance(v, np.ndarray) else v for v in outputs]

@@ -1,0 +1,186 @@
+"""The text form, both ways: what is printed parses to the same program, positions and every value included."""
+
+# ruff: noqa: E501 - the text form of df has long lines
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from xdsl.dialects.builtin import ModuleOp
+
+from dfc.errors import FailedPrecondition, InvalidArgument
+from dfc.ir import dtypes
+from dfc.ir.attributes import Array
+from dfc.ir.dialect import all_ops
+from dfc.ir.op import short_name
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.text import parse_program, print_program
+from tests.numerics.cases import ROWS, cases
+from tests.programs import random_program
+from tests.support import OPS, function_of, program_of, spec
+
+STATE = """builtin.module {
+  df.func {sym_name = "f", arg_names = [], result_names = ["y"]} ({
+    %0 = df.variable {variable = "w", shape = [4], dtype = float32} : () -> !df.ref<tensor<4xf32>>
+    %1, %2 = df.read %0 : (!df.ref<tensor<4xf32>>) -> (tensor<4xf32>, !df.control)
+    %3 = df.assign %0, %1, %2 : (!df.ref<tensor<4xf32>>, tensor<4xf32>, !df.control) -> !df.control
+    %4 = df.assign_add %0, %1, %3 : (!df.ref<tensor<4xf32>>, tensor<4xf32>, !df.control) -> !df.control
+    %5 = df.assign_sub %0, %1, %4 : (!df.ref<tensor<4xf32>>, tensor<4xf32>, !df.control) -> !df.control
+    %6 = df.group %2, %5 : !df.control
+    df.return %1, %6 : (tensor<4xf32>, !df.control) -> ()
+  }) : () -> ()
+}
+"""
+FUNCTIONS = """builtin.module {
+  df.func {sym_name = "step", arg_names = ["x"], result_names = ["y", "g"]} ({
+  ^bb0(%0: tensor<4xf32>):
+    %1 = df.variable {variable = "w", shape = [4], dtype = float32} : () -> !df.ref<tensor<4xf32>>
+    %2, %3 = df.call %0 {callee = "f", results = [tensor<4xf32>], stateful = true} : (tensor<4xf32>) -> (tensor<4xf32>, !df.control)
+    %4 = df.gradients %2, %0, %1 {n_ys = 1, n_xs = 2, kinds = ["dense", "none"]} : (tensor<4xf32>, tensor<4xf32>, !df.ref<tensor<4xf32>>) -> tensor<4xf32>
+    %5, %6 = df.island %0, %1, %3 {n_inputs = 1, n_refs = 1, written = [0], results = [tensor<4xf32>]} ({
+    ^bb0(%7: tensor<4xf32>, %8: tensor<4xf32>):
+      %9 = df.add %7, %8 : tensor<4xf32>
+      df.yield %9, %7 : (tensor<4xf32>, tensor<4xf32>) -> ()
+    }) : (tensor<4xf32>, !df.ref<tensor<4xf32>>, !df.control) -> (tensor<4xf32>, !df.control)
+    df.return %5, %4, %6 : (tensor<4xf32>, tensor<4xf32>, !df.control) -> ()
+  }) : () -> ()
+}
+"""
+SYMBOLIC = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x"], result_names = ["y"]} ({
+  ^bb0(%0: tensor<?x4xf32, ["b", 4 : i64]>):
+    %1 = df.reshape %0 {shape = ["4*b"]} : (tensor<?x4xf32, ["b", 4 : i64]>) -> tensor<?xf32, ["4*b"]>
+    %2 = df.slice %1 {starts = [1], limits = ["4*b"], strides = [3]} : (tensor<?xf32, ["4*b"]>) -> tensor<?xf32, ["floordiv(4*b + 1, 3)"]>
+    %3 = df.identity %2 {name = "h", scope = "a/b"} : tensor<?xf32, ["floordiv(4*b + 1, 3)"]>
+    df.return %3 : (tensor<?xf32, ["floordiv(4*b + 1, 3)"]>) -> ()
+  }) : () -> ()
+}
+"""
+PROGRAMS = {"state": STATE, "functions": FUNCTIONS, "symbolic": SYMBOLIC}
+
+
+def covered() -> set[str]:
+    """The ops that a test here prints and parses."""
+    whole = "".join(PROGRAMS.values())
+    return set(ROWS) | {name for op in all_ops() if f"df.{(name := short_name(op))} " in whole}
+
+
+def round_trip(program: ModuleOp) -> str:
+    """The program's text, after checking that it comes back the same with and without positions."""
+    text = print_program(program)
+    again = parse_program(text)
+    assert print_program(again) == text
+    bare = print_program(program, locations=False)
+    assert print_program(again, locations=False) == bare
+    assert print_program(parse_program(bare), locations=False) == bare
+    return text
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_op(name: str) -> None:
+    """Every numerics case of an op, in one program: all dtypes, empty and scalar shapes, every kind of attribute."""
+    rows = cases(name)
+    function = function_of([(OPS[name], [spec(x) for x in c.operands], c.attributes) for c in rows])
+    text = round_trip(program_of(function))
+    assert text.count(f"= df.{name} ") == len(rows)
+    assert 'loc("model.py":12:5)' in text
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program(name: str) -> None:
+    """Programs as people write them come back to the letter."""
+    text = PROGRAMS[name]
+    assert print_program(parse_program(text), locations=False) == text
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_program(seed: int) -> None:
+    made = random_program(random.Random(seed).randrange, n_ops=20, smooth=False)
+    round_trip(made.trace.finish(made.outputs, made.tokens))
+
+
+def constant_after(value: np.ndarray) -> ConstantOp:
+    program = program_of(function_of([(ConstantOp, [], {"value": Array.of(value)})]))
+    found = [op for op in parse_program(round_trip(program)).walk() if isinstance(op, ConstantOp)]
+    assert len(found) == 1
+    return found[0]
+
+
+VALUES = {
+    "nan": np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0]),
+    "nan payload": np.array([0x7FC00001, 0xFFC12345, 0x7F800001], np.uint32).view(np.float32),
+    "float32 digits": np.array([0.1, 1 / 3, 1e-45, 3.4028235e38], np.float32),
+    "float64 digits": np.array([0.1, 5e-324, 1.7976931348623157e308, -2 / 3]),
+    "bfloat16": np.array([0.1, -3e38, np.nan], dtypes.bfloat16.numpy),
+    "int64": np.array([-(2**63), 2**63 - 1, 0]),
+    "uint64": np.array([2**64 - 1], np.uint64),
+    "complex": np.array([complex(np.nan, -0.0), complex(-np.inf, 1e-300), 1 - 2j]),
+    "complex nan": np.array([complex(-np.nan, 1), complex(2, -np.nan)], np.complex64),
+    "bool": np.array([[True], [False]]),
+    "empty": np.zeros((3, 0), np.float16),
+    "splat": np.full((4, 5), -0.0, np.float32),
+    "64 elements": np.arange(64, dtype=np.int16),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_constant(name: str) -> None:
+    """Bit for bit."""
+    value = VALUES[name]
+    op = constant_after(value)
+    again = op.value.data.value
+    assert again.dtype == value.dtype and again.shape == value.shape
+    assert again.tobytes() == value.tobytes()
+
+
+def test_string_constant() -> None:
+    strings = [b"", b"plain", b'say "hi" \\ ', b"\x00\xff\n", "größe".encode()]
+    value = np.array(strings, object)
+    again = constant_after(value).value.data.value
+    assert again.dtype == object
+    assert [bytes(v) for v in again] == strings
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bool", "complex64"])
+def test_large_constant_is_elided(dtype: str) -> None:
+    """Its text names the digest, comes back the same, and is equal to the one it came from; its elements are lost."""
+    value = Array.of(np.arange(65).astype(dtype))
+    program = program_of(function_of([(ConstantOp, [], {"value": value})]))
+    text = round_trip(program)
+    assert f'{{value = {dtype}[65] elided "{value.digest}"}}' in text
+    again = next(op for op in parse_program(text).walk() if isinstance(op, ConstantOp)).value.data
+    assert again == value and not again.known
+    with pytest.raises(FailedPrecondition) as caught:
+        _ = again.value
+    assert str(caught.value) == (
+        f"the constant {value.digest} was elided when its program was printed, so its value is not known here\n"
+        "  text form keeps large constants as a digest only: run the program from its artifact"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("df.group %2, %5", "df.grup %2, %5", "df.grup"),
+        ("%2, %5 : !df.control", "%2, %9 : !df.control", "%9"),
+        ("shape = [4]", "shape = ['b']", "shape"),
+        ("(tensor<4xf32>, !df.control)\n", "(tensor<5xf32>, !df.control)\n", "type"),
+    ],
+)
+def test_what_does_not_parse(old: str, new: str, message: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse_program(STATE.replace(old, new), name="mine.mlir")
+    assert "mine.mlir:" in str(caught.value) or "not valid" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_wrong_result_type() -> None:
+    text = STATE.replace("-> (tensor<4xf32>, !df.control)\n    %3", "-> (tensor<5xf32>, !df.control)\n    %3")
+    assert text != STATE
+    text = text.replace(
+        "%1, %2 : (!df.ref<tensor<4xf32>>, tensor<4xf32>", "%1, %2 : (!df.ref<tensor<4xf32>>, tensor<5xf32>"
+    )
+    with pytest.raises(InvalidArgument):
+        parse_program(text)

@@ -1,0 +1,179 @@
+"""`dfc compile`: from MODEL.py to an artifact, or to the text of the program at a phase."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+from dfc.backends import pipeline, xla
+from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, NotFound
+from dfc.frontend import aot
+from dfc.frontend.function import Function, is_entry
+from dfc.ir.ops.function import Func
+from dfc.ir.text import print_program
+from dfc.passes import manager
+from dfc.passes.phases import Phase
+from dfc.passes.specialize import specialize
+from dfc.runtime.artifact import TARGETS, EntrySpec, batch_symbol, build_artifact
+from dfc.runtime.programs import compile_module
+from dfc.runtime.step import emit, plan_of
+
+
+def _batch(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[int]:
+    sizes = value.split(",") if value else []
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise click.BadParameter(f"expected positive integers, as in 1,8,32, got {value!r}")
+    return [int(size) for size in sizes]
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The artifact. [MODEL.dfc here]")
+@click.option("--entry", "entries", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
+@click.option(
+    "--checkpoint", "directory", type=click.Path(path_type=Path), help="Take the variables' values from here."
+)
+@click.option("--batch", callback=_batch, metavar="N,N", help="Sizes to compile for the symbolic dimension.")
+@click.option("--target", "targets", multiple=True, default=("cpu",), show_default=True, help="What to compile for.")
+@click.option("--to", type=click.Choice([phase.value for phase in Phase]), help="Stop at this phase and print it.")
+@click.option("--print-ir-after-all", is_flag=True, help="Print the program after each pass, to standard error.")
+@click.option("--time-passes", is_flag=True, help="Say what each pass took and changed, on standard error.")
+def compile_command(
+    model: Path,
+    output: Path | None,
+    entries: tuple[str, ...],
+    directory: Path | None,
+    batch: list[int],
+    targets: tuple[str, ...],
+    to: str | None,
+    print_ir_after_all: bool,
+    time_passes: bool,
+) -> None:
+    """Compile the entries of MODEL into one artifact.
+
+    MODEL is a Python file, which is imported. Its entries are the functions at its top level made by
+    `@dfc.function(signature=...)`.
+    """
+    started = time.perf_counter()
+    for target in targets:
+        if target not in TARGETS:
+            raise click.BadParameter(f"there is no target {target!r}; targets: {', '.join(TARGETS)}")
+    module = import_model(model)
+    functions = find_entries(module, model, entries)
+    click.echo(f"imported {model}: {', '.join(functions)} ({time.perf_counter() - started:.1f} s)", err=True)
+    specs = aot.entry_specs(functions.values(), batch)
+    specs = [replace(spec, name=name) for name, spec in zip(functions, specs, strict=True)]
+    report = manager.Report()
+    observers: list[manager.Observer] = [lambda entry, _: report.entries.append(entry)]
+    if print_ir_after_all:
+        observers.append(_print_after)
+    if to is not None:
+        texts = [text for spec in specs for text in phase_texts(spec, Phase(to), observers)]
+        click.echo("// -----\n".join(texts), nl=False)
+    else:
+        values = None
+        if directory is not None:
+            values = aot.checkpoint_values(directory, {name for spec in specs for name in spec.variables})
+        made = build_artifact(specs, targets=targets, values=values, observers=observers, progress=_progress)
+        output = output or Path(model.with_suffix(".dfc").name)
+        made.save(output)
+        seconds = time.perf_counter() - started
+        click.echo(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB) in {seconds:.1f} s", err=True)
+    if time_passes:
+        click.echo(str(report), err=True)
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _print_after(entry: manager.Entry, program: Any) -> None:
+    click.echo(f"// ----- after {entry.text}\n{print_program(program)}", err=True, nl=False)
+
+
+def import_model(path: Path) -> ModuleType:
+    """Import a file under its own name, with its folder importable as for a script.
+
+    Raises InvalidArgument, with the line, where the file's own code fails.
+    """
+    name = path.stem if path.stem.isidentifier() and path.stem not in sys.modules else f"dfc_model_{abs(hash(path))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InvalidArgument(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except DfcError:
+        raise
+    except SystemExit as stop:
+        raise InvalidArgument(
+            f"importing {path} ended with sys.exit({stop.code!r})", hint='put it under `if __name__ == "__main__":`'
+        ) from stop
+    except Exception as error:
+        raise _import_failure(path, error) from error
+    return module
+
+
+def _import_failure(path: Path, error: Exception) -> InvalidArgument:
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+        return InvalidArgument(f"{path} is not valid Python: {error.msg}", location=place)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    place = f"{path}:{frames[-1].lineno}" if frames else ""
+    return InvalidArgument(f"importing {path} failed: {type(error).__name__}: {error}", location=place)
+
+
+def find_entries(module: ModuleType, path: Path, wanted: Sequence[str]) -> dict[str, Function[..., Any]]:
+    """The entries of a module by name, all or those `wanted`. Raises NotFound and FailedPrecondition."""
+    every = {name: value for name, value in vars(module).items() if is_entry(value)}
+    for name in wanted:
+        if name in every:
+            continue
+        if isinstance(getattr(module, name, None), Function):
+            hint = "give one: @dfc.function(signature=[dfc.TensorSpec(...)])"
+            raise FailedPrecondition(f"{name!r} in {path} has no signature, so it can't be an entry", hint=hint)
+        raise NotFound(f"{path} has no entry {name!r}", hint=manager.did_you_mean(name, every, "entries"))
+    if not every:
+        raise NotFound(
+            f"{path} has no entry", hint="an entry is a function at the top level with @dfc.function(signature=[...])"
+        )
+    chosen = {name: every[name] for name in (dict.fromkeys(wanted) or every)}
+    first = {id(function): name for name, function in reversed(chosen.items())}  # one function may have two names
+    return {name: function for name, function in chosen.items() if wanted or first[id(function)] == name}
+
+
+def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[manager.Observer]) -> Iterator[str]:
+    """The entry at `phase`: df text, StableHLO text, or XLA's optimised HLO; one text a compiled size and island."""
+    last_df = phase if phase.position <= Phase.CLUSTERED.position else Phase.CLUSTERED
+    symbolic = specialize(spec.program, {})  # a copy
+    if last_df is phase:
+        pipeline.lower(symbolic, to=phase, observers=observers)
+        yield print_program(symbolic)
+        return
+    pipeline.lower(symbolic, to=Phase.GRAPH, observers=observers)
+    (func,) = (op for op in symbolic.ops if isinstance(op, Func) and op.sym_name.data == spec.func)
+    symbol = batch_symbol(spec, func)
+    all_sizes: list[Mapping[str, int]] = [{symbol: size} for size in spec.batch] if symbol else [{}]
+    for sizes in all_sizes:
+        program = specialize(symbolic, sizes)
+        pipeline.lower(program, start=Phase.GRAPH, to=last_df, observers=observers)
+        (clustered,) = (op for op in program.ops if isinstance(op, Func) and op.sym_name.data == spec.func)
+        plan, islands, _ = plan_of(clustered)
+        for island, call in zip(islands, plan.programs, strict=True):
+            module = emit(island, spec.name)
+            if phase is Phase.STABLEHLO:
+                yield f"{module}\n"
+            else:
+                device = xla.devices("cpu")[0]
+                yield f"{compile_module(module, call.signature, device, spec.name).hlo_text()}\n"

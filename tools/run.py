@@ -1,0 +1,100 @@
+"""`dfc run`: one call of an entry of an artifact, with jaxlib alone.
+
+How fast this process starts is a benchmark: nothing is imported here but what the call needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--entry", metavar="NAME", help="Which entry; may be left out where there is one.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=@FILE", help="A .npy file, FILE.npz:KEY, or JSON text.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the results to this .npz file.")
+def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], output: Path | None) -> None:
+    """Call an entry of ARTIFACT.
+
+    Inputs are `NAME=@file.npy`, `NAME=@file.npz:key`, or a value in JSON, `NAME=[1, 2]`. Without --output the results
+    are printed.
+    """
+    from dfc.errors import InvalidArgument
+    from dfc.runtime.load import load
+
+    model = load(artifact, lean=True)
+    if entry is None:
+        if len(model.entries) != 1:
+            raise InvalidArgument(f"{artifact} has the entries {', '.join(model.entries)}: choose one with --entry")
+        (entry,) = model.entries
+    chosen = model.entry(entry)
+    feeds: dict[str, Any] = {}
+    for text in inputs:
+        name, separator, source = text.partition("=")
+        if not separator or not name:
+            raise click.UsageError(f"--input must be NAME=@FILE or NAME=JSON, got {text!r}")
+        if name in feeds:
+            raise click.UsageError(f"--input {name!r} is given twice")
+        feeds[name] = read_input(name, source)
+    results = chosen.flat(**feeds)
+    if output is not None:
+        write_npz(output, results)
+        return
+    import numpy as np
+
+    for name, value in results.items():
+        dtype = "string" if value.dtype == object else value.dtype
+        click.echo(f"{name} {dtype}[{', '.join(map(str, value.shape))}]")
+        click.echo(f"  {np.array2string(value, threshold=50, prefix='  ')}")
+
+
+def read_input(name: str, source: str) -> Any:
+    """The value of an --input. Nothing is unpickled. Raises NotFound, DataLoss and InvalidArgument."""
+    import numpy as np
+
+    from dfc.errors import DataLoss, InvalidArgument, NotFound
+
+    if not source.startswith("@"):
+        import json
+
+        try:
+            return json.loads(source)
+        except ValueError as error:
+            hint = "a file is written as NAME=@FILE"
+            raise InvalidArgument(f"input {name!r}: {source!r} is neither @FILE nor JSON", hint=hint) from error
+    path, _, key = source[1:].partition(".npz:")
+    path = f"{path}.npz" if key else path
+    try:
+        content = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise NotFound(f"input {name!r}: there is no file {path}") from error
+    except (ValueError, EOFError) as error:
+        raise DataLoss(f"input {name!r}: {path} is not a whole .npy or .npz file of numbers ({error})") from error
+    if isinstance(content, np.ndarray):
+        return content
+    with content:
+        if not key and len(content.files) == 1:
+            (key,) = content.files
+        if key not in content.files:
+            listed = ", ".join(content.files)
+            raise NotFound(f"input {name!r}: {path} has no array {key!r}", hint=f"write {path}:KEY; keys: {listed}")
+        return content[key]
+
+
+def write_npz(path: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays as `np.savez` does, under any name. bfloat16, which .npz can't hold, is widened to float32."""
+    import zipfile
+
+    import numpy as np
+
+    with zipfile.ZipFile(path, "w") as file:
+        for name, value in arrays.items():
+            if value.dtype.kind == "V":
+                value = value.astype(np.float32)
+            elif value.dtype == object:
+                value = value.astype("S")
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, value, allow_pickle=False)
