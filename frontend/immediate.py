@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from dfc.errors import DfcError
 from dfc.frontend import interop
 from dfc.frontend.promotion import NUMBERS, check_fits, result_type
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import current
+from dfc.ir import locations
 from dfc.ir.dtypes import DType
 
 if TYPE_CHECKING:
@@ -30,13 +32,36 @@ def operation(body: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal run
-        if current() is not None:
-            return body(*args, **kwargs)
-        if run is None:
-            run = _compiled(body)
-        return run(*args, **kwargs)
+        try:
+            if current() is not None:
+                return body(*args, **kwargs)
+            if run is None:
+                run = _compiled(body)
+            return run(*args, **kwargs)
+        except DfcError as error:
+            _locate(error, body)
+            raise
 
     return call
+
+
+def located(body: Callable[P, R]) -> Callable[P, R]:
+    """A public function whose errors name it and the user's line."""
+
+    @functools.wraps(body)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return body(*args, **kwargs)
+        except DfcError as error:
+            _locate(error, body)
+            raise
+
+    return call
+
+
+def _locate(error: DfcError, body: Callable[..., Any]) -> None:
+    if not error.diagnostic.op or not error.diagnostic.location:
+        error.at(op=getattr(body, "__name__", ""), location=locations.describe(locations.capture()))
 
 
 def elementwise(body: Callable[P, R]) -> Callable[P, R]:
@@ -46,15 +71,19 @@ def elementwise(body: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal run
-        if current() is not None:
-            return body(*args, **kwargs)
-        if run is None:
-            run = _compiled(body)
-        for arg in args:
-            if type(arg) in NUMBERS:
-                args = _with_tensors(args)  # type: ignore[assignment]
-                break
-        return run(*args, **kwargs)
+        try:
+            if current() is not None:
+                return body(*args, **kwargs)
+            if run is None:
+                run = _compiled(body)
+            for arg in args:
+                if type(arg) in NUMBERS:
+                    args = _with_tensors(args)  # type: ignore[assignment]
+                    break
+            return run(*args, **kwargs)
+        except DfcError as error:
+            _locate(error, body)
+            raise
 
     return call
 

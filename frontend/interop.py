@@ -26,6 +26,13 @@ def is_jax_array(value: Any) -> bool:
     return jax is not None and isinstance(value, jax.Array)
 
 
+def known(value: Any) -> Any:
+    """An array whose shape and dtype read as NumPy's: an array of another library becomes a tensor."""
+    if type(value) is Tensor or isinstance(value, np.ndarray | np.generic) or is_jax_array(value):
+        return value
+    return put(np.from_dlpack(value)) if is_array(value) else value
+
+
 def to_numpy(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """A NumPy array of the elements that nobody else writes to: Python numbers and lists get the default dtypes, arrays
     keep theirs; with `dtype`, that one. Raises InvalidType for what is neither numbers nor an array."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from dfc.frontend.tracing import Trace
 from dfc.ir import dtypes, locations
 from dfc.ir.dims import Dim, Shape, SymbolicDim
 from dfc.ir.dtypes import DType
-from dfc.ir.ops.shape import DimSize, shape_text
+from dfc.ir.ops.shape import Concatenate, DimSize, Reshape, shape_text
+from dfc.ir.types import spec_of
 
 Number = bool | int | float | complex
 NUMBERS = (bool, int, float, complex)
@@ -118,7 +120,24 @@ def lift(trace: Trace, operand: Any) -> Tensor | Number:
         return _own(trace, as_tensor())
     if isinstance(operand, SymbolicDim):
         return dim_value(trace, operand)
+    if isinstance(operand, list | tuple) and holds_tensors(operand):
+        return _stacked(trace, operand)
     return trace.constant(interop.to_numpy(operand))
+
+
+def holds_tensors(operand: Any) -> bool:
+    """Whether a nested list has a tensor or a variable in it."""
+    if isinstance(operand, list | tuple):
+        return any(holds_tensors(item) for item in operand)
+    return type(operand) is Tensor or hasattr(operand, "__dfc_tensor__")
+
+
+def _stacked(trace: Trace, operands: Sequence[Any]) -> Tensor:
+    """A nested list that holds tensors, as a tensor."""
+    values = align(trace, "asarray", tuple(operands))
+    shape = spec_of(values[0].type).shape
+    rows = [trace.emit_op(Reshape, (v,), {"shape": (1, *shape)}).results[0] for v in values]
+    return trace.emit(Concatenate, rows, {"axis": 0})
 
 
 def _own(trace: Trace, tensor: Tensor) -> Tensor:

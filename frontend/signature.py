@@ -108,7 +108,7 @@ class Arguments:
     @classmethod
     def of(cls, bound: Mapping[str, Any]) -> Arguments:
         leaves, nest = structure.flatten(dict(bound), is_dynamic)
-        return cls(leaves, nest)
+        return cls([interop.known(leaf) for leaf in leaves], nest)
 
     @property
     def names(self) -> list[str]:
@@ -242,7 +242,7 @@ def _match_nest(entry: Any, value: Any, path: str, specs: Any, leaves: list[Any]
 
 def _as_leaf(value: Any, dtype: DType, path: str) -> Any:
     if is_dynamic(value):
-        return value
+        return interop.known(value)
     if hasattr(value, "__dfc_tensor__"):
         return value.__dfc_tensor__()
     try:

@@ -14,10 +14,11 @@ from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
 from dfc.frontend import interop, names, operators
 from dfc.frontend.operation import Operation
 from dfc.frontend.promotion import tensor_in
+from dfc.frontend.signature import TensorSpec
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current, suspended
 from dfc.ir import locations
-from dfc.ir.dims import Shape
+from dfc.ir.dims import Shape, is_static
 from dfc.ir.dtypes import DType, as_dtype
 from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Update
 from dfc.ir.types import Spec, spec_of, tensor_type
@@ -45,7 +46,8 @@ class Variable:
     """A tensor of fixed shape and dtype whose value can be set, added to and subtracted from.
 
     `initial` is an array, a number, a nested list, or a function of no arguments that returns one; the function is
-    called once, outside any trace, when the value, shape or dtype is first needed. `name` defaults to `variable`,
+    called once, outside any trace, when the value, shape or dtype is first needed. A TensorSpec stands for no value:
+    reading is FailedPrecondition until one is assigned or restored. `name` defaults to `variable`,
     `variable_1` ... in order of creation; the present name scope is put before it. `trainable` says whether optimisers
     that are given no list update it.
 
@@ -62,7 +64,7 @@ class Variable:
         self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
         self.trainable = trainable
         self._dtype = None if dtype is None else as_dtype(dtype)
-        self._initial = initial if callable(initial) else self._checked(initial)
+        self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
         self._making = threading.RLock()
         self._running = False
@@ -102,8 +104,10 @@ class Variable:
                     initial = self._checked(initial())
             finally:
                 self._running = False
-        assert isinstance(initial, np.ndarray)
-        spec = Spec(tuple(initial.shape), as_dtype(initial.dtype))
+        spec = Spec(tuple(initial.shape), self._dtype or as_dtype(initial.dtype))
+        if isinstance(initial, TensorSpec):
+            _require_static(self.name, spec)
+            initial = None
         made = VariableState(self.name, spec, initial, self.trainable)
         self._initial = None
         return made
@@ -280,6 +284,11 @@ class Variable:
         def __neg__(self) -> Tensor: ...
         def __abs__(self) -> Tensor: ...
         def __getitem__(self, key: Any) -> Tensor: ...
+
+
+def _require_static(name: str, spec: Spec) -> None:
+    if not is_static(spec.shape):
+        raise InvalidArgument(f"variable {name!r} needs a static shape, got {spec.dtype}{list(spec.shape)}")
 
 
 def _fits(shape: Shape, target: Shape) -> bool:

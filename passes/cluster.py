@@ -76,7 +76,6 @@ class _Run:
 
     stage: int
     ops: list[Operation] = field(default_factory=list)
-    hosts: list[Operation] = field(default_factory=list)  # host ops between this island and the next
     inputs: dict[SSAValue, list[tuple[Operation, int]]] = field(default_factory=dict)  # from outside -> its uses here
     outputs: dict[SSAValue, None] = field(default_factory=dict)  # used outside
     refs: dict[SSAValue, None] = field(default_factory=dict)
@@ -89,9 +88,10 @@ class _Run:
 class _Function:
     """One function while it is clustered.
 
-    An op's stage is the most host ops on any path to it. The compilable ops of a stage are one run: a path that leaves
-    it through a host op comes back at a later stage only, so the run is convex; and a run can't be joined with the next
-    one, since a path through a host op leads from the one to the other.
+    A stage is a run of compilable ops and, after it, the host ops that need it; host ops that need no run come first,
+    at stage -1. An op's stage is the first that has all its operands. A path that leaves a run through a host op comes
+    back at a later stage only, so the run is convex; and a run can't be joined with the next one, since a path through
+    a host op leads from the one to the other.
 
     Tables go by `id`: hashing an op or a value calls Python, and all of them live as long as this object.
     """
@@ -101,6 +101,7 @@ class _Function:
         self.runs: list[_Run] = []
         self.run_of: dict[int, _Run] = {}  # of compilable ops
         self.hosts: dict[int, int] = {}  # of host ops: the stage
+        self.hosts_of: dict[int, list[Operation]] = {}  # the host ops of each stage
         self.tokens: dict[SSAValue, dict[Token, None]] = {}  # what a token of the old function waits for
         self.variables: dict[str, SSAValue] = {}
         self.strings = has_strings(self.block.args)  # whether there has been one
@@ -109,13 +110,11 @@ class _Function:
     def cluster(self) -> list[_Run]:
         for op in list(self.block.ops):
             self._visit(op)
+        self._place_hosts(-1)
         for run in self.runs:
             if run.ops:
                 self._make_island(run)
-            for op in run.hosts:
-                self._resolve_tokens(op)
-                self.block.detach_op(op)
-                self.block.insert_op_before(op, self.func.terminator)
+            self._place_hosts(run.stage)
         self._resolve_tokens(self.func.terminator)
         for op in self.done:
             op.operands = []
@@ -146,9 +145,9 @@ class _Function:
         elif isinstance(op, Call | Gradients):
             raise leftover(op, Phase.CLUSTERED, GONE[Phase.GRAPH][op.name])
         else:
-            stage = self.hosts[id(op)] = self._stage(op, after_host=0)
+            stage = self.hosts[id(op)] = self._stage(op, first=-1, after_host=0)
             self._takes(op, stage)
-            self._run(stage).hosts.append(op)
+            self.hosts_of.setdefault(stage, []).append(op)
             self.tokens.update((r, {r: None}) for r in op.results if r.type is CONTROL)
 
     def _run(self, stage: int) -> _Run:
@@ -156,23 +155,25 @@ class _Function:
             self.runs.append(_Run(len(self.runs)))
         return self.runs[stage]
 
-    def _stage(self, op: Operation, after_host: int) -> int:
-        """The first stage that has all operands; what a host op gives is there `after_host` stages later."""
-        stage = 0
+    def _stage(self, op: Operation, first: int, after_host: int) -> int:
+        """The first stage, from `first` on, that has all operands; what a host op gives is there `after_host` later."""
+        stage = first
         for operand in op.operands:
             for value in self.tokens[operand] if operand.type is CONTROL else (operand,):
                 if isinstance(value, int):
                     made = value
                 elif run := self.run_of.get(id(value.owner)):
                     made = run.stage
+                elif id(value.owner) in self.hosts:
+                    made = self.hosts[id(value.owner)] + after_host
                 else:
-                    made = self.hosts.get(id(value.owner), -after_host) + after_host
+                    made = 0 if type(value.owner) in SOURCES else first
                 if made > stage:
                     stage = made
         return stage
 
     def _into_run(self, op: Operation) -> None:
-        run = self._run(self._stage(op, after_host=1) if self.hosts else 0)
+        run = self._run(self._stage(op, first=0, after_host=1) if self.hosts else 0)
         for i, operand in enumerate(op.operands):
             owner = operand.owner
             if operand.type is CONTROL:
@@ -218,6 +219,12 @@ class _Function:
             run.outputs[value] = None
 
     # ---- then, the new function
+
+    def _place_hosts(self, stage: int) -> None:
+        for op in self.hosts_of.get(stage, ()):
+            self._resolve_tokens(op)
+            self.block.detach_op(op)
+            self.block.insert_op_before(op, self.func.terminator)
 
     def _resolve_tokens(self, op: Operation) -> None:
         data, tokens = split_tokens(tuple(op.operands))

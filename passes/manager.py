@@ -257,30 +257,30 @@ def run(
     report = Report() if report is None else report
     level = verify_level()
     located = level == 2 and op_without_location(program) is None
-    last = ""
     for item in passes:
         start = perf_counter()
         changes = item.apply(program)
         entry = Entry(str(item), perf_counter() - start, changes)
         report.entries.append(entry)
-        last = entry.text
         if level == 2:
-            _verify_after(program, last, located)
+            _verify_after(program, entry.text, located=located)
         for observer in observers:
             observer(entry, program)
     if reaches is not None:
         check_gate(program, reaches)
-    if level == 1:
-        _verify_after(program, last, located=False)
+    if level == 1 and passes:
+        hint = "DFC_VERIFY=2 looks after each pass and so finds the one that broke it"
+        _verify_after(program, report.entries[-1].text, located=False, hint=hint)
     return report
 
 
-def _verify_after(program: ModuleOp, last: str, located: bool) -> None:
-    where = f"after the pass {last}" if last else "before any pass ran"
+def _verify_after(program: ModuleOp, text: str, *, located: bool, hint: str = "") -> None:
     try:
         verify(program)
     except DfcError as error:
-        raise Internal(f"the program is not valid {where}: {error}") from error
+        raise Internal(f"the program is not valid after the pass {text}: {error}", hint=hint) from error
     lost = op_without_location(program) if located else None
     if lost is not None:
-        raise Internal(f"{lost.name} has no source position {where}, though every op had one before")
+        raise Internal(
+            f"{lost.name} has no source position after the pass {text}, though every op had one before", hint=hint
+        )

@@ -13,7 +13,7 @@ import numpy as np
 
 from dfc.backends import xla
 from dfc.backends.xla import Executable
-from dfc.errors import DfcError
+from dfc.errors import DfcError, FailedPrecondition
 from dfc.runtime.plan import HostValue, Plan, ProgramCall
 from dfc.runtime.variables import Holder, Lost, VariableState, join
 
@@ -66,14 +66,14 @@ class ProgramRun:
                             holder.settle()
                         return outputs
                     except DfcError as error:
-                        raise self._failed(holder, state, error) from error.__cause__
+                        raise self._failed(holder, state, feeds, error) from error.__cause__
             self._bind()
 
     def _run_pure(self, feeds: Values) -> Values:
         try:
             return self._call([], feeds)[1]
         except DfcError as error:
-            raise error.at(op=self.name) from error.__cause__
+            raise self._explained(feeds, error) from error.__cause__
 
     def _bind(self) -> None:
         """Find the variables: at the first call, and when a later step has moved them to another holder."""
@@ -95,7 +95,7 @@ class ProgramRun:
             layout = _SLICE
         self._binding = (holder, None if at == list(range(size)) else _gatherer(at), layout, written)
 
-    def _failed(self, holder: Holder, state: Sequence[Any], error: DfcError) -> DfcError:
+    def _failed(self, holder: Holder, state: Values, feeds: Values, error: DfcError) -> DfcError:
         """After a failed call, with the lock held: mark what it took from the variables, and say what is wrong."""
         holder.settle()
         for variable, buffer in zip(self._states, state, strict=True):
@@ -104,6 +104,13 @@ class ProgramRun:
         for variable, buffer in zip(self._states, state, strict=True):
             if buffer is not None and buffer.is_deleted():
                 holder.buffers[variable.locate()[1]] = Lost(self.name, error.diagnostic.message)
+        return self._explained(feeds, error)
+
+    def _explained(self, feeds: Values, error: DfcError) -> DfcError:
+        """The error with the step's name, or a clearer one where an input is gone."""
+        for index, feed in enumerate(feeds):
+            if feed.is_deleted():
+                return FailedPrecondition(f"input {index} was deleted or donated before the call", op=self.name)
         return error.at(op=self.name)
 
 

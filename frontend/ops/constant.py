@@ -13,10 +13,10 @@ import numpy as np
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import interop
 from dfc.frontend.defaults import default_float
-from dfc.frontend.immediate import operation
+from dfc.frontend.immediate import located, operation
 from dfc.frontend.ops.elementwise import astype, compare, identity, where
 from dfc.frontend.ops.shape import as_shape, axis_in, broadcast_to, error_here, expand_dims
-from dfc.frontend.promotion import check_fits, result_type, tensor_in
+from dfc.frontend.promotion import check_fits, holds_tensors, result_type, tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import current
 from dfc.ir.dims import Shape, SymbolicDim, is_static
@@ -28,6 +28,7 @@ FOLDED_ELEMENTS = 1 << 16
 """A range of up to so many elements becomes a constant of the graph, a longer one is computed."""
 
 
+@located
 def asarray(value: Operand, /, *, dtype: Any = None, copy: bool | None = None) -> Tensor:
     """`value` as a tensor: Python floats and ints become float32 and int32 (see `dfc.default_dtype`), arrays keep their
     dtype, nested lists of numbers become arrays; with `dtype`, it is converted. A tensor is returned as it is.
@@ -43,9 +44,13 @@ def asarray(value: Operand, /, *, dtype: Any = None, copy: bool | None = None) -
         return identity(converted) if copy and converted is value else converted
     if trace is None:
         return interop.to_tensor(value, wanted)
+    if holds_tensors(value):
+        stacked = tensor_in(trace, value)
+        return stacked if wanted is None else astype(stacked, wanted)
     return trace.constant(interop.to_numpy(value, wanted))
 
 
+@located
 def full(shape: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
     """A tensor of `shape` (ints or symbolic dimensions) filled with a number or a scalar tensor."""
     sizes = as_shape(shape, "full")
@@ -54,16 +59,19 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
     return _filled(sizes, fill_value, result_type(fill_value) if dtype is None else as_dtype(dtype))
 
 
+@located
 def zeros(shape: Any, *, dtype: Any = None) -> Tensor:
     """A tensor of zeros, of the default floating dtype unless told otherwise."""
     return _filled(as_shape(shape, "zeros"), 0, default_float() if dtype is None else as_dtype(dtype))
 
 
+@located
 def ones(shape: Any, *, dtype: Any = None) -> Tensor:
     """A tensor of ones, of the default floating dtype unless told otherwise."""
     return _filled(as_shape(shape, "ones"), 1, default_float() if dtype is None else as_dtype(dtype))
 
 
+@located
 def full_like(x: Operand, /, fill_value: Any, *, dtype: Any = None) -> Tensor:
     """`full` in the shape and, unless told otherwise, the dtype of x."""
     own = _spec(x)
@@ -99,6 +107,7 @@ def _filled(shape: Shape, number: Any, dtype: DType) -> Tensor:
     return interop.put(np.full([int(d) for d in shape], number, dtype.numpy))  # type: ignore[arg-type]
 
 
+@located
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Tensor:
     """start, start + step ... below stop (from 0 if one number is given). Numbers are Python's; `stop` alone may be a
     symbolic dimension. Integers give int32, floats float32 unless told otherwise."""

@@ -1,0 +1,173 @@
+"""Random functions of device and host ops: the same values, no path back into an island, and as few as can be."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, SSAValue
+
+from dfc.backends import reference
+from dfc.ir.dtypes import as_dtype
+from dfc.ir.locations import UNKNOWN, describe
+from dfc.ir.ops.elementwise import Add, Compare, Select, Tanh
+from dfc.ir.ops.function import Func, Island
+from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Group, Read
+from dfc.ir.types import spec_of
+from dfc.passes.cluster import cluster
+from dfc.passes.compilable import compilable
+from dfc.passes.phases import Phase, check_gate
+from dfc.passes.verify import verify
+from tests.programs import Trace
+
+SEEDS = range(80)
+
+
+def func_of(program: ModuleOp) -> Func:
+    (func,) = (op for op in program.ops if isinstance(op, Func))
+    return func
+
+
+def islands(program: ModuleOp) -> list[Island]:
+    return [op for op in func_of(program).block.ops if isinstance(op, Island)]
+
+
+class Programs:
+    """Makes a random function of float32[2], bool[2] and string[2] values, with two variables whose effects are in
+    order as a trace would have them, and, for strings, ops that only a host can run."""
+
+    def __init__(self, seed: int, hosts: bool) -> None:
+        self.choose = random.Random(seed)
+        self.trace = Trace({"x": ((2,), "float32"), "y": ((2,), "float32"), "s": ((2,), "string")})
+        x, y, s = self.trace.inputs
+        self.floats, self.strings, self.bools = [x, y], [s], list[SSAValue]()
+        self.refs = [self.trace.variable(name, (2,), "float32") for name in ("w", "u")]
+        self.last: list[list[SSAValue]] = [[], []]  # the tokens that the next write waits for
+        self.write: list[list[SSAValue]] = [[], []]
+        for _ in range(self.choose.randrange(4, 25)):
+            self.step(hosts)
+        outputs = self.choose.choices([*self.floats, *self.strings, *self.bools], k=3)
+        tokens = [t for last in self.last for t in last]
+        if self.choose.randrange(2) and tokens:
+            tokens = [self.trace(Group, *tokens)]
+        self.program = self.trace.finish(outputs, tokens)
+
+    def step(self, hosts: bool) -> None:
+        pick, trace = self.choose.choice, self.trace
+        match self.choose.randrange(8 if hosts else 6):
+            case 0:
+                self.floats.append(trace(Add, pick(self.floats), pick(self.floats)))
+            case 1:
+                self.floats.append(trace(Tanh, pick(self.floats)))
+            case 2:
+                self.bools.append(trace(Compare, pick(self.floats), pick(self.floats), direction="LT"))
+            case 3:
+                self.floats.append(trace.constant([1.5, -2.0], "float32"))
+            case 4:
+                k = self.choose.randrange(2)
+                read = trace.op(Read, self.refs[k], *self.write[k])
+                self.floats.append(read.value)
+                self.last[k].append(read.token)
+            case 5:
+                k = self.choose.randrange(2)
+                kind = pick([Assign, AssignAdd, AssignSub])
+                token = trace(kind, self.refs[k], pick(self.floats), *self.last[k])
+                self.last[k], self.write[k] = [token], [token]
+            case 6:
+                self.bools.append(trace(Compare, pick(self.strings), pick(self.strings), direction="EQ"))
+                self.floats.append(trace(Select, self.bools[-1], pick(self.floats), pick(self.floats)))
+            case 7:
+                pred = pick(self.bools) if self.bools else trace.constant([True, False], "bool")
+                other = trace.constant(np.array([b"a", b"b"], object), "string")
+                self.strings.append(trace(Select, pred, pick(self.strings), other))
+
+
+def fewest_islands(func: Func) -> int:
+    """How many islands any clustering needs: the most runs of device ops, parted by host ops, on a path."""
+    runs: dict[Operation, int] = {}  # the most on a path to and with this op
+    closed: dict[Operation, bool] = {}  # True where a later device op on such a path starts another run
+    for op in func.block.ops:
+        before = [operand.owner for operand in op.operands if isinstance(operand.owner, Operation)]
+        if compilable(op):
+            runs[op] = max([1, *(runs[b] + closed[b] for b in before)])
+            closed[op] = False
+        else:
+            runs[op] = max([0, *(runs[b] for b in before)])
+            neutral = op.name in ("df.group", "df.variable")
+            closed[op] = any(closed[b] and runs[b] == runs[op] for b in before) if neutral else True
+    return max(runs.values())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_clustering_keeps_values_and_state(seed: int) -> None:
+    program = Programs(seed, hosts=True).program
+    arguments: list[Any] = [
+        np.array([0.5, -1.0], np.float32),
+        np.array([2.0, 0.25], np.float32),
+        np.array([b"a", b"c"], object),
+    ]
+    variables = {"w": np.array([1.0, 2.0], np.float32), "u": np.array([-1.0, 0.0], np.float32)}
+    outputs, state = reference.run(program, arguments, variables)
+    needed = fewest_islands(func_of(program))
+    cluster(program)
+    verify(program)  # each operand is made before it is used, so no path leads back into an island
+    check_gate(program, Phase.CLUSTERED)
+    clustered_outputs, clustered_state = reference.run(program, arguments, variables)
+    for a, b in zip(outputs, clustered_outputs, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name, value in state.items():
+        np.testing.assert_array_equal(value, clustered_state[name])
+    assert len(islands(program)) <= max(needed, 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_without_host_ops_there_is_one_island(seed: int) -> None:
+    program = Programs(seed, hosts=False).program
+    work = [op for op in func_of(program).block.ops if compilable(op)]
+    counts = cluster(program)
+    assert counts["islands"] == len(islands(program)) <= 1
+    assert counts["islands"] == 1 or all(op.name == "df.constant" for op in work)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_op_keeps_a_position(seed: int) -> None:
+    program = Programs(seed, hosts=True).program
+    cluster(program)
+    assert all(describe(op.location) for op in func_of(program).walk())
+    for island in islands(program):
+        assert all(a.location != UNKNOWN for a in island.block.args if spec_of(a.type).dtype == as_dtype("bool"))
+
+
+def test_an_update_keeps_its_line_and_name() -> None:
+    trace = Trace({"x": ((2,), "float32")})
+    w = trace.variable("w", (2,), "float32")
+    trace.at(7)
+    program = trace.finish([], [trace(AssignSub, w, trace.inputs[0])])
+    cluster(program)
+    (island,) = islands(program)
+    subtract = island.block.first_op
+    assert subtract is not None
+    assert (subtract.name, describe(subtract.location)) == ("df.subtract", "model.py:7:1")
+
+
+def test_clustering_twice_changes_nothing() -> None:
+    program = Programs(3, hosts=True).program
+    cluster(program)
+    text = str(program)
+    assert cluster(program) == {"islands": 0, "ops in them": 0}
+    assert str(program) == text
+
+
+def test_unordered_writes_keep_the_blocks_order() -> None:
+    """Nothing orders the two writes, so any order is right; the block's is taken."""
+    trace = Trace({"x": ((2,), "float32"), "y": ((2,), "float32")})
+    w = trace.variable("w", (2,), "float32")
+    x, y = trace.inputs
+    program = trace.finish([], [trace(Assign, w, x), trace(Assign, w, y)])
+    cluster(program)
+    (island,) = islands(program)
+    assert island.written.data == (0,)
+    assert list(island.block.last_op.operands) == [island.block.args[1]]  # type: ignore[union-attr]
