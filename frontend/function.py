@@ -103,7 +103,7 @@ class Function(Generic[P, R]):
         functools.update_wrapper(self, python)
         self.python_function = python
         self.name: str = name or str(getattr(python, "__name__", type(python).__name__))
-        self.signature = None if signature is None else list(signature)
+        self.signature = list(signature) if isinstance(signature, list | tuple) else signature
         """The specs given to `dfc.function`, or None."""
         self._given_parameters = parameters
         self._lock = threading.RLock()

@@ -246,6 +246,6 @@ def _interned(cls: type[Value[Any]], value: Any) -> Value[Any]:
 
 def make(cls: type[Value[Any]], value: Any) -> Value[Any]:
     """The attribute of class `cls` that holds `value`; equal small values give the same object."""
-    if cls is Constant:
+    if cls is Constant or cls is Float:  # 0.0 and -0.0 are equal keys, but not the same float
         return cls.new(value)
     return _interned(cls, value)

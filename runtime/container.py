@@ -62,7 +62,10 @@ class Writer:
 
     def abandon(self) -> None:
         """Give up: nothing is left behind."""
-        self._file.close()
+        with suppress(OSError):  # a full disk, perhaps the reason for giving up
+            self._zip.close()
+        with suppress(OSError):
+            self._file.close()
         with suppress(FileNotFoundError):
             self._temporary.unlink()
 

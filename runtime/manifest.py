@@ -90,7 +90,7 @@ class Manifest:
 
 def to_json(manifest: Manifest) -> bytes:
     """The file's content; equal manifests give equal bytes."""
-    return json.dumps(asdict(manifest), indent=1, sort_keys=True).encode()
+    return json.dumps(asdict(manifest), indent=1).encode()
 
 
 def from_json(content: bytes, source: str) -> Manifest:

@@ -89,6 +89,8 @@ class TensorFile:
         self._source = source
         try:
             self._start = data_start(self._content)
+            if self._start > len(self._content):
+                raise ValueError("it is cut off")
             header = json.loads(bytes(self._content[8 : self._start]))
             metadata = header.pop("__metadata__", {})
             self._special = {k: Special(*v) for k, v in json.loads(metadata.get("dfc", "{}")).items()}

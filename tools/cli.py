@@ -88,7 +88,7 @@ def debugging() -> bool:
     return os.environ.get("DFC_DEBUG", "0") not in ("", "0")
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dfc", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """dfc, a dataflow compiler: compile programs to one file, look into it, run it.
 

@@ -5,6 +5,8 @@ How fast this process starts is a benchmark: nothing is imported here but what t
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,11 @@ def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], output: Path
     Inputs are `NAME=@file.npy`, `NAME=@file.npz:key`, or a value in JSON, `NAME=[1, 2]`. Without --output the results
     are printed.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's, which idle but take time to start; XLA has its own
     from dfc.errors import InvalidArgument
     from dfc.runtime.load import load
 
-    model = load(artifact, lean=True)
+    model = load(artifact, lean="jax" not in sys.modules)
     if entry is None:
         if len(model.entries) != 1:
             raise InvalidArgument(f"{artifact} has the entries {', '.join(model.entries)}: choose one with --entry")

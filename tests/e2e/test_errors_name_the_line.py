@@ -103,6 +103,6 @@ def test_an_op_without_a_gradient_is_named_with_its_line_when_gradients_are_aske
         y = trace.emit(Cube, [trace.value_of(x)])
         return dfc.gradients(dfc.sum(y), [x])
 
-    with pytest.raises(dfc.errors.NoGradient, match="No gradient defined for operation 'test.cube'") as caught:
+    with pytest.raises(dfc.errors.NoGradient, match=r"No gradient defined for operation 'test\.cube'") as caught:
         dfc.function(step).graph(dfc.TensorSpec((4,), "float32"))
     assert f"{__file__}:{step.__code__.co_firstlineno + 3}" in str(caught.value)

@@ -107,6 +107,7 @@ builtin.module {
   // Each island has its own copy of a constant; a host op gets it from one.
   // CHECK:      df.func {sym_name = "constants", arg_names = ["x", "s"], result_names = ["y", "s"]} ({
   // CHECK-NEXT: ^bb0(%x: tensor<2xf32>, %s: tensor<2x!df.string>):
+  // CHECK-NEXT:   %word = df.constant {value = string[2] "word"} : () -> tensor<2x!df.string>
   // CHECK-NEXT:   %0, %a = df.island %x {n_inputs = 1, n_refs = 0, written = [], results = [tensor<i1>, tensor<2xf32>]} ({
   // CHECK-NEXT:   ^bb0(%1: tensor<2xf32>):
   // CHECK-NEXT:     %2 = df.constant {value = float32[2] 1.0} : () -> tensor<2xf32>
@@ -114,7 +115,6 @@ builtin.module {
   // CHECK-NEXT:     %3 = df.constant {value = bool[] true} : () -> tensor<i1>
   // CHECK-NEXT:     df.yield %3, %a_1 : (tensor<i1>, tensor<2xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<2xf32>) -> (tensor<i1>, tensor<2xf32>)
-  // CHECK-NEXT:   %word = df.constant {value = string[2] "word"} : () -> tensor<2x!df.string>
   // CHECK-NEXT:   %host = df.select %0, %s, %word : (tensor<i1>, tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2x!df.string>
   // CHECK-NEXT:   %p = df.compare %host, %word {direction = "EQ"} : (tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2xi1>
   // CHECK-NEXT:   %y = df.island %p, %a {n_inputs = 2, n_refs = 0, written = [], results = [tensor<2xf32>]} ({
@@ -142,12 +142,12 @@ builtin.module {
   // CHECK-NEXT: ^bb0(%x: tensor<f32>):
   // CHECK-NEXT:   %w = df.variable {variable = "w", shape = [], dtype = float32} : () -> !df.ref<tensor<f32>>
   // CHECK-NEXT:   %log = df.variable {variable = "log", shape = [], dtype = string} : () -> !df.ref<tensor<!df.string>>
+  // CHECK-NEXT:   %done = df.constant {value = string[] "done"} : () -> tensor<!df.string>
   // CHECK-NEXT:   %0 = df.island %x, %w {n_inputs = 1, n_refs = 1, written = [0], results = []} ({
   // CHECK-NEXT:   ^bb0(%1: tensor<f32>, %2: tensor<f32>):
   // CHECK-NEXT:     %3 = df.add %2, %1 : tensor<f32>
   // CHECK-NEXT:     df.yield %3 : (tensor<f32>) -> ()
   // CHECK-NEXT:   }) : (tensor<f32>, !df.ref<tensor<f32>>) -> !df.control
-  // CHECK-NEXT:   %done = df.constant {value = string[] "done"} : () -> tensor<!df.string>
   // CHECK-NEXT:   %t2 = df.assign %log, %done, %0 : (!df.ref<tensor<!df.string>>, tensor<!df.string>, !df.control) -> !df.control
   // CHECK-NEXT:   %v, %4 = df.island %w, %0, %t2 {n_inputs = 0, n_refs = 1, written = [], results = [tensor<f32>]} ({
   // CHECK-NEXT:   ^bb0(%v_1: tensor<f32>):

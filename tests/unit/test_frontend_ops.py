@@ -112,7 +112,7 @@ REDUCTIONS: dict[str, Case] = {
     "sum": (dfc.sum, CUBE.sum(), (CUBE,)),
     "sum axis": (lambda x: dfc.sum(x, axis=(0, -1)), CUBE.sum((0, 2)), (CUBE,)),
     "sum keepdims": (lambda x: dfc.sum(x, axis=1, keepdims=True), CUBE.sum(1, keepdims=True), (CUBE,)),
-    "sum small ints": (dfc.sum, np.int32(456), (U,)),
+    "sum small ints": (dfc.sum, np.uint32(456), (U,)),
     "sum bools": (dfc.sum, np.int32(2), (BOOL,)),
     "sum dtype": (lambda x: dfc.sum(x, dtype="float32"), np.float32(I.sum()), (I,)),
     "sum no axes": (lambda x: dfc.sum(x, axis=()), CUBE, (CUBE,)),
