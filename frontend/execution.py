@@ -60,7 +60,8 @@ def emit(graph: Graph, bindings: Mapping[str, int]) -> Lowered:
     from dfc.backends.compile_cache import mlir_context
     from dfc.backends.stablehlo.emit import emit_island
 
-    _, func = lowered(graph, bindings)
-    context = mlir_context()
-    islands = [op for op in func.block.ops if isinstance(op, Island)]
-    return Lowered([emit_island(island, context=context, name=graph.name) for island in islands])
+    with paused():
+        _, func = lowered(graph, bindings)
+        context = mlir_context()
+        islands = [op for op in func.block.ops if isinstance(op, Island)]
+        return Lowered([emit_island(island, context=context, name=graph.name) for island in islands])

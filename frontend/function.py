@@ -27,6 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Key = tuple[Any, ...]
 
+_new_tensor = object.__new__
 assert operators  # it gives tensors their operators
 
 
@@ -144,9 +145,11 @@ class Function(Generic[P, R]):
             except (AttributeError, KeyError):
                 pass  # a new signature, or arguments that are not all concrete tensors
             else:
-                if compiled.single is not None:
-                    return Tensor(compiled.single, None, compiled.run(arrays)[0])  # type: ignore[return-value]
-                return compiled(arrays)  # type: ignore[no-any-return]
+                if compiled.single is None:
+                    return compiled(arrays)  # type: ignore[no-any-return]
+                result = _new_tensor(Tensor)  # without the frame of __init__
+                result._trace, result._type, (result._array,) = None, compiled.single, compiled.run(arrays)
+                return result  # type: ignore[return-value]
         return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
 
     def _call_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -161,14 +164,18 @@ class Function(Generic[P, R]):
             if type(leaf) is Tensor and leaf._trace is not None:
                 raise leaf._trace.leaked(leaf, locations.describe(locations.capture()))
         key: Key = (arguments.structure, *map(id, types))
-        compiled = self._compiled.get(key)
-        if compiled is None:
-            compiled = self._compile(key, arguments, types)
+        compiled = self._compiled.get(key) or self._compile(key, arguments, types)
         if not kwargs and args and all(type(a) is Tensor for a in args):
             self._fast[id(types[0]) if len(args) == 1 else tuple(map(id, types))] = compiled
         elif quick is not None:
             self._quick[quick[0]] = compiled
         return compiled([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
+
+    def compiled_for(self, *args: Any) -> Compiled:
+        """What a call with these tensors runs; it does not keep this function alive."""
+        arguments = self._arguments(args, {})
+        types = arguments.types()
+        return self._compile((arguments.structure, *map(id, types)), arguments, types)
 
     def _compile(self, key: Key, arguments: Arguments, types: tuple[Attribute, ...]) -> Compiled:
         bindings: dict[str, int] = {}

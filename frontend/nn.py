@@ -8,7 +8,7 @@ from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.elementwise import astype, compare, exp, log, stop_gradient, where
 from dfc.frontend.ops.reduction import max as reduce_max
 from dfc.frontend.ops.reduction import sum as reduce_sum
-from dfc.frontend.ops.shape import axis_in, error_here, expand_dims
+from dfc.frontend.ops.shape import axis_in, dim_size, error_here, expand_dims
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import current
 from dfc.ir.ops.shape import Iota
@@ -86,5 +86,5 @@ def sparse_softmax_cross_entropy(labels: Operand, logits: Operand, /) -> Tensor:
     chosen = reduce_sum(where(hit, shifted, 0), axis=-1)
     loss = log(reduce_sum(exp(shifted), axis=-1)) - chosen
     n_classes = scores.shape[-1]
-    known = (classes >= 0) & (classes < (n_classes if isinstance(n_classes, int) else asarray(n_classes)))
+    known = (classes >= 0) & (classes < (n_classes if isinstance(n_classes, int) else dim_size(scores, -1)))
     return where(known, loss, float("nan"))

@@ -14,8 +14,9 @@ from dfc.frontend.defaults import default_complex, default_float, default_int
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Trace
 from dfc.ir import dtypes, locations
-from dfc.ir.dims import Dim, Shape, SymbolicDim
+from dfc.ir.dims import Dim, Shape, SymbolicDim, symbol
 from dfc.ir.dtypes import DType
+from dfc.ir.ops.elementwise import AddN, Multiply
 from dfc.ir.ops.shape import Concatenate, DimSize, Reshape, shape_text
 from dfc.ir.types import spec_of
 
@@ -126,10 +127,10 @@ def lift(trace: Trace, operand: Any) -> Tensor | Number:
 
 
 def holds_tensors(operand: Any) -> bool:
-    """Whether a nested list has a tensor or a variable in it."""
+    """Whether a nested list has a tensor, a variable or a symbolic size in it."""
     if isinstance(operand, list | tuple):
         return any(holds_tensors(item) for item in operand)
-    return type(operand) is Tensor or hasattr(operand, "__dfc_tensor__")
+    return isinstance(operand, Tensor | SymbolicDim) or hasattr(operand, "__dfc_tensor__")
 
 
 def _stacked(trace: Trace, operands: Sequence[Any]) -> Tensor:
@@ -206,13 +207,24 @@ def _no_broadcast(shapes: tuple[Shape, ...], a: Dim, b: Dim) -> InvalidArgument:
 
 
 def dim_value(trace: Trace, dim: SymbolicDim) -> Tensor:
-    """The size that `dim` will have, as an int32 scalar, from an input of the function that has it as an axis."""
+    """The size that `dim` will have, as an int32 scalar, from inputs of the function whose axes have its symbols.
+
+    Raises InvalidArgument for a symbol that no input has alone, and for quotients.
+    """
     for tensor in trace.inputs:
         for axis, size in enumerate(tensor.shape):
             if size == dim:
                 return trace.emit(DimSize, (tensor._value,), {"axis": axis})
-    raise InvalidArgument(
-        f"the size {dim} is of no input of {trace.name!r}, so it can't be a value here",
-        location=locations.describe(locations.capture()),
-        hint="use dfc.dim_size(t, axis) on a tensor that has it",
-    )
+    if dim.text.isidentifier() or not all(atom.isidentifier() for monomial, _ in dim.terms for atom in monomial):
+        raise InvalidArgument(
+            f"the size {dim} is of no input of {trace.name!r}, so it can't be a value here",
+            location=locations.describe(locations.capture()),
+            hint="use dfc.dim_size(t, axis) on a tensor that has it",
+        )
+    terms = []
+    for monomial, coefficient in dim.terms:
+        term = trace.fill(coefficient, dtypes.int32, ())
+        for atom in monomial:
+            term = trace.emit_op(Multiply, (term, dim_value(trace, symbol(atom))._value)).results[0]
+        terms.append(term)
+    return trace.emit(AddN, terms)

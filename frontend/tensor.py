@@ -105,7 +105,7 @@ class Tensor:
 
     def item(self) -> bool | int | float | complex:
         """The only element as a Python number."""
-        result: bool | int | float | complex = self._view("item()").item()
+        result: bool | int | float | complex = self._number("item()")
         return result
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -121,21 +121,21 @@ class Tensor:
         return self._concrete("__dlpack_device__").__dlpack_device__()
 
     def __bool__(self) -> bool:
-        return bool(self._view("bool"))
+        return bool(self._number("bool"))
 
     def __int__(self) -> int:
-        return int(self._view("int"))
+        return int(self._number("int"))
 
     def __float__(self) -> float:
-        return float(self._view("float"))
+        return float(self._number("float"))
 
     def __complex__(self) -> complex:
-        return complex(self._view("complex"))
+        return complex(self._number("complex"))
 
     def __index__(self) -> int:
         if not self.dtype.is_integer:
             raise InvalidType(f"an index needs an integer, got {spec_of(self._type)}")
-        return int(self._view("index"))
+        return int(self._number("index"))
 
     def __len__(self) -> int:
         if not self.shape:
@@ -160,6 +160,17 @@ class Tensor:
 
     def __hash__(self) -> int:
         return id(self)
+
+    def _number(self, what: str) -> Any:
+        view = self._view(what)
+        if view.size != 1:
+            raise InvalidArgument(
+                f"one element is needed, got {spec_of(self._type)}",
+                op=what,
+                location=locations.describe(locations.capture()),
+                hint="use dfc.any or dfc.all" if what == "bool" else "",
+            )
+        return view.item()
 
     def _view(self, what: str) -> np.ndarray[Any, Any]:
         from dfc.backends.xla import to_numpy

@@ -24,7 +24,7 @@ from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Update
 from dfc.ir.types import Spec, spec_of, tensor_type
 
 if TYPE_CHECKING:
-    from dfc.frontend.function import Function
+    from dfc.frontend.function import Compiled
     from dfc.runtime.variables import VariableState
 
 _created = itertools.count()
@@ -68,7 +68,7 @@ class Variable:
         self._state: VariableState | None = None
         self._making = threading.RLock()
         self._running = False
-        self._updates: dict[type[Update], Function[..., Any]] = {}
+        self._updates: dict[tuple[type[Update], int], Compiled] = {}
         _alive[next(_created)] = self
 
     def _checked(self, initial: Any) -> np.ndarray[Any, Any]:
@@ -203,7 +203,7 @@ class Variable:
             return Operation(None, None, f"{self.name}/{op}", lambda: tensor)
         if spec_of(tensor._type).dtype is not spec.dtype:
             self._check(spec_of(tensor._type), op)
-        self._updater(cls)(tensor)
+        self._updater(cls, tensor)([tensor._array])
         return Operation(None, None, f"{self.name}/{op}", self.read)
 
     def _operand(self, value: Operand) -> Any:
@@ -249,18 +249,18 @@ class Variable:
             hint="convert it with dfc.astype" if kind is InvalidType else "",
         )
 
-    def _updater(self, cls: type[Update]) -> Function[..., Any]:
-        """The compiled step of an update outside a trace, so that it happens in place."""
+    def _updater(self, cls: type[Update], value: Tensor) -> Compiled:
+        """The compiled step of an update outside a trace, so that it happens in place. It refers to the state only:
+        a reference to the variable would make a cycle, and memory would not be free as soon as the variable is gone."""
         from dfc.frontend.function import Function
 
-        with self._making:
-            if cls not in self._updates:
-
-                def update(value: Tensor) -> None:
-                    self._update(cls, value)
-
-                self._updates[cls] = Function(update, name=cls.name.removeprefix("df."))
-            return self._updates[cls]
+        key = (cls, id(value._type))
+        found = self._updates.get(key)
+        if found is None:
+            with self._making:
+                update = Function(lambda x: self._update(cls, x), name=cls.name.removeprefix("df."))
+                found = self._updates[key] = update.compiled_for(value)
+        return found
 
     if TYPE_CHECKING:
 

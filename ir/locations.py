@@ -22,6 +22,7 @@ from xdsl.dialects.builtin import (
 
 UNKNOWN = UnknownLoc()
 MAX_FUSED = 8
+_NONE = NoneAttr()
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _package_prefixes: set[str] = set()
 _positions: dict[tuple[CodeType, int], FileLineColLoc] = {}
@@ -88,7 +89,7 @@ def fuse(*locations: LocationAttr) -> LocationAttr:
                 parts.append(member)
     if not parts:
         return UNKNOWN
-    return parts[0] if len(parts) == 1 else FusedLoc(ArrayAttr(parts[:MAX_FUSED]), NoneAttr())
+    return parts[0] if len(parts) == 1 else FusedLoc(ArrayAttr(parts[:MAX_FUSED]), _NONE)
 
 
 def is_known(location: Any) -> bool:

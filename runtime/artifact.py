@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
@@ -62,9 +62,6 @@ from dfc.runtime.plan import HostCall
 from dfc.runtime.programs import compile_module
 from dfc.runtime.step import emit, plan_of
 from dfc.runtime.variables import VariableState
-
-if TYPE_CHECKING:
-    import jax
 
 TARGETS = ("cpu",)
 """What executables can be made for."""
@@ -131,6 +128,10 @@ def build_artifact(
     for target in targets:
         if target not in TARGETS:
             raise NotFound(f"there is no target {target!r}", hint=f"targets: {', '.join(TARGETS)}")
+    states = {name: state for entry in entries for name, state in entry.variables.items()}
+    for name, value in (values or {}).items():
+        if name in states:
+            _check_value(states[name], value)
     graph, members, stamps, infos = (
         ModuleOp([]),
         dict[str, bytes](),
@@ -151,9 +152,8 @@ def build_artifact(
             used.update(dict.fromkeys(plan.variables))
             written.update(dict.fromkeys(plan.written))
         infos[entry.name] = _info(entry, func, symbol, all_sizes, list(used), list(written))
-    states = {name: state for entry in entries for name, state in entry.variables.items()}
     names = list(dict.fromkeys(name for info in infos.values() for name in info.reads))
-    arrays = {name: _value(states[name], (values or {}).get(name)) for name in names}
+    arrays = {name: values[name] if values and name in values else states[name].numpy() for name in names}
     members = {
         GRAPH: print_program(graph).encode(),
         CONSTANTS: tensor_file.pack(large_constants(graph)),
@@ -245,7 +245,7 @@ def _compile(
             f"entry {name!r} has {len(host_ops)} ops that only the host can run; an artifact holds compiled programs "
             "and string constants only"
         )
-    device: jax.Device = xla.devices("cpu")[0]
+    device = xla.devices("cpu")[0]
     for index, (island, call) in enumerate(zip(islands, plan.programs, strict=True)):
         module = emit(island, name)
         members[program_of(name, sizes, index)] = compile_cache.portable_artifact(module)
@@ -282,14 +282,10 @@ def _info(
     )
 
 
-def _value(state: VariableState, given: Any) -> Any:
-    """The value that is stored for a variable: its own unless another is `given`, which must fit."""
-    if given is None:
-        return state.numpy()
+def _check_value(state: VariableState, given: Any) -> None:
     if given.shape != state.spec.shape or given.dtype != state.spec.dtype.numpy:
         got = f"{given.dtype}[{', '.join(map(str, given.shape))}]"
         raise InvalidArgument(f"variable {state.name!r} is {state.spec}, and the value given for it is {got}")
-    return given
 
 
 def _tensor_info(name: str, spec: Spec) -> TensorInfo:

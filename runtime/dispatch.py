@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,20 +15,14 @@ from dfc.backends import xla
 from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition
 from dfc.runtime.plan import HostValue, Plan, ProgramCall
-from dfc.runtime.variables import Holder, Lost, VariableState, join
-
-if TYPE_CHECKING:
-    import jax
+from dfc.runtime.variables import Device, Holder, Lost, VariableState, join
 
 Values = list[Any]
 _Gather = Callable[[Values], Values]
 HostOp = Callable[[list[np.ndarray[Any, Any]]], Sequence[np.ndarray[Any, Any]]]
 
 
-_UNBOUND = Holder([])  # where a program looks before its first call: it has moved, so the program looks again
-_UNBOUND.attention, _UNBOUND.moved = True, (_UNBOUND, [])
-
-_READS, _WHOLE, _SLICE, _SCATTERED = range(4)  # how a program's written variables lie in their holder
+_READS, _SLICE, _SCATTERED = range(3)  # how a program's written variables lie in a holder that it doesn't write whole
 
 
 class ProgramRun:
@@ -41,22 +35,34 @@ class ProgramRun:
         self.executable, self.name = executable, name
         self._call = executable.call
         self._states, self._n_written = list(states), n_written
-        # One tuple, replaced whole: a slow thread that stores an outdated one is found out by its holder.
-        self._binding: tuple[Holder, _Gather | None, int, list[int]] = (_UNBOUND, None, _READS, [])
+        # Two ways to find the state, each stored whole: a slow thread that stores an outdated one is found out, since a
+        # holder that has moved says so. `_whole` is the usual one, a holder of just these variables, in this order.
+        self._whole = _unbound()
+        self._binding: tuple[Holder, _Gather | None, int, list[int]] = (self._whole, None, _READS, [])
         self.run: Callable[[Values], Values] = self._run if states else self._run_pure
 
     def _run(self, feeds: Values) -> Values:
         """Dispatch on `feeds` (device arrays that fit the program's signature); the outputs are not awaited."""
+        holder = self._whole
+        with holder.lock:
+            if not holder.attention:
+                try:
+                    # Nothing that looks for signals runs between the call and the store.
+                    holder.buffers, outputs = self._call(holder.buffers, feeds)
+                    return outputs
+                except DfcError as error:
+                    raise self._failed(holder, holder.buffers, feeds, error) from error.__cause__
+        return self._run_part(feeds)
+
+    def _run_part(self, feeds: Values) -> Values:
+        """The same for variables that are a part of their holder, are not all written, or have moved."""
         while True:
             holder, gather, layout, positions = self._binding
             with holder.lock:
                 if not holder.attention or holder.settle():
                     state = holder.buffers if gather is None else gather(holder.buffers)
                     try:
-                        # In each case nothing that looks for signals runs between the call and the store.
-                        if layout == _WHOLE:
-                            holder.buffers, outputs = self._call(state, feeds)
-                        elif layout == _READS:
+                        if layout == _READS:
                             _, outputs = self._call(state, feeds)
                         elif layout == _SLICE:
                             holder.buffers[positions[0] : positions[-1] + 1], outputs = self._call(state, feeds)
@@ -89,11 +95,11 @@ class ProgramRun:
         layout = _SCATTERED
         if not written:
             layout = _READS
-        elif written == list(range(size)):
-            layout = _WHOLE
         elif written == list(range(written[0], written[0] + len(written))):
             layout = _SLICE
         self._binding = (holder, None if at == list(range(size)) else _gatherer(at), layout, written)
+        if written == list(range(size)):
+            self._whole = holder
 
     def _failed(self, holder: Holder, state: Values, feeds: Values, error: DfcError) -> DfcError:
         """After a failed call, with the lock held: mark what it took from the variables, and say what is wrong."""
@@ -109,9 +115,16 @@ class ProgramRun:
     def _explained(self, feeds: Values, error: DfcError) -> DfcError:
         """The error with the step's name, or a clearer one where an input is gone."""
         for index, feed in enumerate(feeds):
-            if feed.is_deleted():
+            if hasattr(feed, "is_deleted") and feed.is_deleted():
                 return FailedPrecondition(f"input {index} was deleted or donated before the call", op=self.name)
         return error.at(op=self.name)
+
+
+def _unbound() -> Holder:
+    """Where a program looks before its first call: it has moved, so the program looks again."""
+    holder = Holder([])
+    holder.attention, holder.moved = True, (holder, [])
+    return holder
 
 
 def _gatherer(at: list[int]) -> _Gather:
@@ -165,7 +178,7 @@ def _is_direct(plan: Plan) -> bool:
     return call.inputs == tuple(range(n)) and plan.outputs == tuple(range(n, n + call.n_results))
 
 
-def _on_device(value: Any, device: jax.Device) -> Any:
+def _on_device(value: Any, device: Device) -> Any:
     return xla.to_device(value, device) if isinstance(value, np.ndarray) else value
 
 

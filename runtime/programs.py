@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dfc.backends import xla
 from dfc.backends.xla import Executable, Signature
 
-if TYPE_CHECKING:
-    import jax
 
-
-def compile_module(module: Any, signature: Signature, device: jax.Device, name: str) -> Executable:
+def compile_module(module: Any, signature: Signature, device: Any, name: str) -> Executable:
     """The StableHLO module compiled for `device`, or taken from the disk cache; donated arguments are marked in it.
 
     Raises XLA's errors as dfc's.

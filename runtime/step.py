@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -20,10 +20,7 @@ from dfc.ir.types import CONTROL, is_tensor, spec_of
 from dfc.runtime.dispatch import HostOp, PlanRun, Values
 from dfc.runtime.plan import HostCall, HostValue, Plan, ProgramCall
 from dfc.runtime.programs import compile_module
-from dfc.runtime.variables import VariableState
-
-if TYPE_CHECKING:
-    import jax
+from dfc.runtime.variables import Device, VariableState
 
 
 class Step:
@@ -41,7 +38,7 @@ class Step:
         self,
         func: Func,
         variables: Mapping[str, VariableState],
-        device: jax.Device | None = None,
+        device: Device | None = None,
         name: str | None = None,
     ) -> None:
         self.name = name or func.sym_name.data

@@ -24,11 +24,13 @@ from dfc.backends import xla
 from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
 
 if TYPE_CHECKING:
-    import jax
-
     from dfc.ir.types import Spec
 
 Array = NDArray[Any]
+Buffer = Any
+"""A `jax.Array` on one device. Only `dfc.backends.xla` imports jax, so types here can't say so."""
+Device = Any
+"""A `jax.Device`."""
 RESTORE = "assign it a value or restore a checkpoint"
 
 
@@ -90,9 +92,9 @@ class VariableState:
         self,
         name: str,
         spec: Spec,
-        initial: Array | jax.Array | Callable[[], Any] | None,
+        initial: Array | Buffer | Callable[[], Any] | None,
         trainable: bool = True,
-        device: jax.Device | None = None,
+        device: Device | None = None,
     ) -> None:
         self._slot: tuple[Holder, int] = (Holder([None]), 0)
         self.name, self.spec, self.trainable, self._device = name, spec, trainable, device
@@ -114,7 +116,7 @@ class VariableState:
         return f"VariableState({self.name!r}, {self.spec})"
 
     @property
-    def device(self) -> jax.Device:
+    def device(self) -> Device:
         """Where the value lives; JAX's default device unless one was given."""
         if self._device is None:
             self._device = xla.default_device()
@@ -127,7 +129,7 @@ class VariableState:
             found = holder.buffers[index]
         return not isinstance(found, Lost) and (found is not None or isinstance(self._initial, np.ndarray))
 
-    def read(self) -> jax.Array:
+    def read(self) -> Buffer:
         """A copy of the value on the device, not awaited: a later step's donation does not touch it."""
         while True:
             with self._locked() as (holder, index):
@@ -223,7 +225,7 @@ class VariableState:
         if shape != spec.shape:
             raise InvalidArgument(f"variable {self.name!r} holds {spec}, got shape {shape}")
 
-    def _upload(self, value: Any) -> jax.Array:
+    def _upload(self, value: Any) -> Buffer:
         if not _is_device_array(value):
             value = np.asarray(value)
         self._check(value)

@@ -121,16 +121,16 @@ def import_model(path: Path) -> ModuleType:
             f"importing {path} ended with sys.exit({stop.code!r})", hint='put it under `if __name__ == "__main__":`'
         ) from stop
     except Exception as error:
-        raise _import_failure(path, error) from error
+        raise _import_failure(path, str(module.__file__), error) from error
     return module
 
 
-def _import_failure(path: Path, error: Exception) -> InvalidArgument:
+def _import_failure(path: Path, file: str, error: Exception) -> InvalidArgument:
     if isinstance(error, SyntaxError):
         place = f"{error.filename}:{error.lineno}"
         return InvalidArgument(f"{path} is not valid Python: {error.msg}", location=place)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    place = f"{path}:{frames[-1].lineno}" if frames else ""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    place = f"{file}:{frames[-1].lineno}" if frames else ""
     return InvalidArgument(f"importing {path} failed: {type(error).__name__}: {error}", location=place)
 
 

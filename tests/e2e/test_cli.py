@@ -78,17 +78,24 @@ def failure(*arguments: object, code: int = 1) -> str:
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
-    if code == 1:
-        assert result.stderr.startswith("Error: ")
-    return result.stderr.removeprefix("Error: ").rstrip("\n")
+    progress, _, message = result.stderr.partition("Error: ")
+    assert all(line.startswith(("imported ", "Usage: ", "Try ")) for line in progress.splitlines() if line)
+    return message.rstrip("\n")
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("artifact")
     (folder / "model.py").write_text(MODEL)
-    ok("compile", folder / "model.py", "-o", folder / "model.dfc", "--batch", "2,4")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path])
+        ok("compile", folder / "model.py", "-o", folder / "model.dfc", "--batch", "2,4")
     return folder / "model.dfc"
+
+
+def read(path: str) -> dict[str, Any]:
+    with np.load(path) as file:
+        return dict(file)
 
 
 # ---- compile
@@ -117,7 +124,7 @@ def test_compile_takes_values_from_a_checkpoint(here: Path) -> None:
     ok("compile", "model.py", "--batch", "1", "--checkpoint", "checkpoints")
     np.save("x.npy", np.ones((1, 4), np.float32))
     ok("run", "model.dfc", "--entry", "predict", "--input", "x=@x.npy", "--output", "y.npz")
-    np.testing.assert_array_equal(np.load("y.npz")["logits"], np.full((1, 3), 4))
+    np.testing.assert_array_equal(read("y.npz")["logits"], np.full((1, 3), 4))
     assert "6." in ok("run", "model.dfc", "--entry", "add", "--input", "amount=1").stdout
 
 
@@ -194,7 +201,7 @@ def test_compile_shows_the_passes_at_work() -> None:
             "import dfc\n\nweights = undefined + 1\n",
             [],
             "importing model.py failed: NameError: name 'undefined' is not defined\n"
-            "  at model.py:3: weights = undefined + 1",
+            "  at {here}/model.py:3: weights = undefined + 1",
         ),
         ("def f(:\n", [], "model.py is not valid Python: invalid syntax\n  at {here}/model.py:1: def f(:"),
         (
@@ -213,7 +220,7 @@ def test_a_wrong_model_is_one_clear_error(here: Path, source: str, arguments: li
 def test_a_mistake_in_the_model_names_its_line(here: Path) -> None:
     (here / "model.py").write_text(MODEL.replace("dfc.matmul(x, weights)", "dfc.matmul(weights, x)"))
     message = failure("compile", "model.py", "--batch", "2")
-    assert message.startswith("matmul: ")
+    assert "contracting dimensions must match, got 3 and batch" in message
     assert "model.py:11" in message
     assert "logits = dfc.matmul(weights, x)" in message
 
@@ -224,9 +231,7 @@ def test_a_mistake_in_the_model_names_its_line(here: Path) -> None:
 def test_run_prints_names_types_and_values(artifact: Path) -> None:
     np.save("x.npy", np.eye(4, dtype=np.float32)[:2])
     result = ok("run", artifact, "--entry", "predict", "--input", "x=@x.npy")
-    assert result.stdout == "best int64[2]\n  [2 2]\nlogits float32[2, 3]\n  [[0. 1. 2.]\n   [3. 4. 5.]]\n" or (
-        result.stdout == "best int32[2]\n  [2 2]\nlogits float32[2, 3]\n  [[0. 1. 2.]\n   [3. 4. 5.]]\n"
-    )
+    assert result.stdout == "best int32[2]\n  [2 2]\nlogits float32[2, 3]\n  [[0. 1. 2.]\n   [3. 4. 5.]]\n"
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 11])
@@ -234,7 +239,7 @@ def test_run_takes_any_batch_that_was_proved(artifact: Path, rows: int) -> None:
     x = np.random.default_rng(rows).normal(size=(rows, 4)).astype(np.float32)
     np.savez("x.npz", first=x, second=-x)
     ok("run", artifact, "--entry", "predict", "--input", "x=@x.npz:second", "--output", "y.npz")
-    found = np.load("y.npz")
+    found = read("y.npz")
     np.testing.assert_allclose(found["logits"], -x @ WEIGHTS, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(found["best"], (-x @ WEIGHTS).argmax(-1))
 
@@ -258,7 +263,7 @@ def test_run_reads_json_and_bfloat16(here: Path) -> None:
             "output_0 bfloat16[3]\n  [2 4 6]\n"
         )
     ok("run", "model.dfc", "--input", "x=@x.npy", "--input", "b=false", "--output", "y.npz")
-    assert np.load("y.npz")["output_0"].tolist() == [1, 2, 3]
+    assert read("y.npz")["output_0"].tolist() == [1, 2, 3]
 
 
 def test_run_refuses_what_does_not_fit(artifact: Path) -> None:
@@ -327,7 +332,7 @@ def test_targets_and_devices() -> None:
 
 def test_wrong_usage_exits_with_2_and_helps() -> None:
     assert "No such command 'rnu'. Did you mean 'run'?" in failure("rnu", code=2)
-    assert "No such option: --bathc" in failure("compile", "model.py", "--bathc", "1", code=2)
+    assert failure("compile", "model.py", "--bathc", "1", code=2).startswith("No such option")
     assert "there is no target 'gpu'; targets: cpu" in failure("compile", "model.py", "--target", "gpu", code=2)
     assert "expected positive integers, as in 1,8,32, got '1,x'" in failure(
         "compile", "model.py", "--batch", "1,x", code=2
@@ -358,7 +363,7 @@ def test_a_process_of_its_own_runs_without_jax(artifact: Path) -> None:
     np.save("x.npy", np.ones((3, 4), np.float32))
     command = ["-X", "importtime", "-m", "dfc", "run", str(artifact), "--entry", "predict", "--input", "x=@x.npy"]
     done = _python(*command, "--output", "y.npz")
-    np.testing.assert_allclose(np.load("y.npz")["logits"], np.ones((3, 4)) @ WEIGHTS)
+    np.testing.assert_allclose(read("y.npz")["logits"], np.ones((3, 4)) @ WEIGHTS)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert {"numpy", "jaxlib._jax"} <= imported
     heavy = {"jax", "xdsl", "scipy", "asyncio", "safetensors", "dfc.frontend", "dfc.passes", "importlib.metadata"}

@@ -88,6 +88,27 @@ def test_nests_of_every_kind() -> None:
     assert isinstance(batch, Batch) and batch.labels.item() == 1.5
 
 
+def test_sizes_as_values() -> None:
+    @dfc.function(signature=[Spec(("b", "c"))])
+    def f(x: Any) -> Any:
+        b, c = x.shape
+        return dfc.asarray(b), x * (b * c + 2 * b - 1), dfc.asarray([b, c, 7])
+
+    size, scaled, listed = f(ones(3, 2))
+    assert (size.item(), size.dtype) == (3, "int32")
+    assert_array_equal(scaled.numpy(), np.full((3, 2), 11))
+    assert listed.numpy().tolist() == [3, 2, 7]
+
+    @dfc.function(signature=[Spec(("2*b",))])
+    def no_such_input(x: Any) -> Any:
+        return dfc.asarray(dfc.split(x, 2)[0].shape[0])
+
+    assert error_of(InvalidArgument, no_such_input.graph, __file__) == (
+        "asarray: the size b is of no input of 'no_such_input', so it can't be a value here\n"
+        "  use dfc.dim_size(t, axis) on a tensor that has it"
+    )
+
+
 def test_names_of_inputs_and_outputs() -> None:
     @dfc.function(signature=[{"a": Spec((2,)), "b": [Spec((2,)), Spec((2,), name="third")]}, Spec((2,), name="images")])
     def f(x: Any, y: Any) -> Any:
@@ -112,9 +133,13 @@ def test_names_of_inputs_and_outputs() -> None:
         (lambda x: (x, [x]), ["output_0", "output_1.0"], {"tuple": ["tensor", {"list": ["tensor"]}]}),
         (lambda x: [x, None], ["output_0"], {"list": ["tensor", {"static": None}]}),
         (lambda x: Point(x, x), ["x", "y"], {"namedtuple": "Point", "fields": {"x": "tensor", "y": "tensor"}}),
-        (lambda x: Batch(x, 3), ["images", "labels"], {"dataclass": "Batch", "fields": {"images": "tensor", "labels": "tensor"}}),
+        (
+            lambda x: Batch(x, 3),
+            ["images", "labels"],
+            {"dataclass": "Batch", "fields": {"images": "tensor", "labels": "tensor"}},
+        ),
     ],
-)  # fmt: skip
+)
 def test_structures_of_results(body: Any, names: list[str], structure: Any) -> None:
     f = dfc.function(signature=[Spec((2,))])(body)
     assert f.output_names == names
@@ -214,8 +239,13 @@ def test_sizes_that_follow_from_a_symbol() -> None:
 
     results = f(ones(3, 2), np.arange(6, dtype=np.float32), ones(5))
     assert [str(s) for s in f.graph().output_specs] == [
-        "float32[2*b]", "int32[2]", "float32[b - 1, 2]", "float32[2]", "float32[z_0]", "int32[b]",
-    ]  # fmt: skip
+        "float32[2*b]",
+        "int32[2]",
+        "float32[b - 1, 2]",
+        "float32[2]",
+        "float32[z_0]",
+        "int32[b]",
+    ]
     assert [r.shape for r in results] == [(6,), (2,), (2, 2), (2,), (5,), (3,)]
     assert_array_equal(results[0].numpy(), np.arange(6) + 1)
     assert_array_equal(results[1].numpy(), [3, 2])
@@ -228,9 +258,13 @@ def test_sizes_that_follow_from_a_symbol() -> None:
         ((ones(2, 4), ones(2)), InvalidArgument, "images must be float32[b, 3], got float32[2, 4]"),
         ((ones(2, 3), ones(5)), InvalidArgument, "y must be float32[b] with b = 2 by images, got float32[5]"),
         ((ones(2), ones(2)), InvalidArgument, "images must be float32[b, 3], got float32[2]"),
-        ((np.ones((2, 3)), ones(2)), InvalidType, "images must be float32[b, 3], got float64[2, 3]\n  convert it with dfc.astype or .astype('float32')"),
+        (
+            (np.ones((2, 3)), ones(2)),
+            InvalidType,
+            "images must be float32[b, 3], got float64[2, 3]\n  convert it with dfc.astype or .astype('float32')",
+        ),
     ],
-)  # fmt: skip
+)
 def test_arguments_that_do_not_fit_the_signature(args: Any, kind: Any, text: str) -> None:
     f = dfc.function(signature=[Spec(("b", 3), name="images"), Spec(("b",))])(lambda x, y: (x, y))
     assert error_of(kind, lambda: f(*args), __file__) == text
@@ -257,7 +291,7 @@ def test_wrong_nests_and_signatures() -> None:
         Spec((-1,))
     with pytest.raises(InvalidArgument, match="a name must be a text without blanks and colons, got 'a b'"):
         Spec((), name="a b")
-    with pytest.raises(InvalidType, match="dfc.function needs a function, got 3"):
+    with pytest.raises(InvalidType, match=r"dfc\.function needs a function, got 3"):
         dfc.function(3)  # type: ignore[call-overload]
     with pytest.raises(dfc.errors.Unimplemented, match="autograph is not there yet"):
         dfc.function(autograph=True)
@@ -339,7 +373,9 @@ def test_a_nested_function_with_a_signature_takes_the_callers_sizes() -> None:
     assert_array_equal(outer(ones(3, 2)).numpy(), [6, 6, 6])
     assert str(outer.graph().output_specs[0]) == "float32[b]"
     wrong = dfc.function(lambda x: inner(x))
-    assert error_of(InvalidArgument, lambda: wrong(ones(3, 3)), __file__) == "x must be float32[n, 2], got float32[3, 3]"
+    assert (
+        error_of(InvalidArgument, lambda: wrong(ones(3, 3)), __file__) == "x must be float32[n, 2], got float32[3, 3]"
+    )
 
 
 # ---- methods

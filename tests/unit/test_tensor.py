@@ -47,7 +47,7 @@ def test_values_come_back_as_numpy_in_their_own_dtype(dtype: str) -> None:
 def test_python_conversions() -> None:
     assert dfc.asarray(2.5).item() == 2.5
     assert float(dfc.asarray(2.5)) == 2.5
-    assert int(dfc.asarray([7])[0]) == 7
+    assert int(dfc.asarray([7])) == 7
     assert complex(dfc.asarray(2j)) == 2j
     assert bool(dfc.asarray(3) > 2) is True
     assert [10, 20, 30][dfc.asarray(1)] == 20
@@ -119,7 +119,9 @@ def errors(call: Any, kind: Any = InvalidArgument) -> str:
 
 def test_shapes_that_do_not_broadcast() -> None:
     a, b = dfc.zeros((2, 3)), dfc.zeros((4, 1))
-    assert errors(lambda: a * b) == "multiply: shapes (2, 3) and (4, 1) don't broadcast: 2 and 4 differ, and neither is 1"
+    assert (
+        errors(lambda: a * b) == "multiply: shapes (2, 3) and (4, 1) don't broadcast: 2 and 4 differ, and neither is 1"
+    )
 
 
 def test_dtypes_without_a_common_one() -> None:
@@ -170,23 +172,50 @@ def test_wrong_indices(key: Any, kind: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: dfc.reshape([1.0, 2.0], (-1, 3)), "reshape: one size of -1 must follow from the others, got (2) and (-1, 3)"),
+        (
+            lambda: dfc.reshape([1.0, 2.0], (-1, 3)),
+            "reshape: one size of -1 must follow from the others, got (2) and (-1, 3)",
+        ),
         (lambda: dfc.reshape([1.0], "a"), "reshape: a size is an int or a symbolic dimension, got 'a'"),
         (lambda: dfc.squeeze(np.zeros((2, 1)), axis=0), "squeeze: axis 0 must have size 1, got float64[2, 1]"),
         (lambda: dfc.sum(np.zeros(2), axis=1), "sum: the axis must be within rank 1, got 1"),
         (lambda: dfc.sum(np.zeros((2, 2)), axis=(0, -2)), "sum: axes must be distinct, got (0, -2)"),
         (lambda: dfc.sum(np.zeros(2), axis="a"), "sum: an axis is an int, got 'a'"),
         (lambda: dfc.split(np.zeros(3), 2), "split: axis 0 of float64[3] can't be split into 2"),
-        (lambda: dfc.stack([np.zeros(2), np.zeros(3)]), "stack: the shapes must be equal, got float64[2] and float64[3]"),
+        (
+            lambda: dfc.stack([np.zeros(2), np.zeros(3)]),
+            "stack: the shapes must be equal, got float64[2] and float64[3]",
+        ),
         (lambda: dfc.concat([]), "concat: at least one tensor is needed"),
-        (lambda: dfc.broadcast_to(np.zeros((2, 2)), (2,)), "broadcast_to: broadcasting can't remove axes, got (2, 2) to (2)"),
-        (lambda: dfc.pad(np.zeros(2), [(1, 2), (3, 4)]), "pad: pad_width must have a pair of non-negative ints for 1 axes, got [(1, 2), (3, 4)]"),
+        (
+            lambda: dfc.broadcast_to(np.zeros((2, 2)), (2,)),
+            "broadcast_to: broadcasting can't remove axes, got (2, 2) to (2)",
+        ),
+        (
+            lambda: dfc.pad(np.zeros(2), [(1, 2), (3, 4)]),
+            "pad: pad_width must have a pair of non-negative ints for 1 axes, got [(1, 2), (3, 4)]",
+        ),
         (lambda: dfc.matrix_transpose(np.zeros(2)), "matrix_transpose: at least two axes are needed, got float64[2]"),
-        (lambda: dfc.matmul(2.0, np.zeros(2)), "matmul: a scalar can't be an operand, got shapes () and (2)\n  use * for scalars"),
-        (lambda: dfc.matmul(np.zeros((2, 3, 4)), np.zeros((2, 3, 4))), "matmul: contracting dimensions must match, got 4 and 3 of shapes (2, 3, 4) and (2, 3, 4)"),
-        (lambda: dfc.matmul(np.zeros((2, 3, 4)), np.zeros((5, 4, 3))), "matmul: shapes (2) and (5) don't broadcast: 2 and 5 differ, and neither is 1, in (2, 3, 4) and (5, 4, 3)"),
-        (lambda: dfc.vecdot(np.zeros(2), np.zeros(3)), "vecdot: sizes along axis -1 must match, got 2 and 3 of shapes (2) and (3)"),
-        (lambda: dfc.vecdot(np.zeros(2), np.zeros(2), axis=0), "vecdot: the axis must be negative and within both ranks, got 0"),
+        (
+            lambda: dfc.matmul(2.0, np.zeros(2)),
+            "matmul: a scalar can't be an operand, got shapes () and (2)\n  use * for scalars",
+        ),
+        (
+            lambda: dfc.matmul(np.zeros((2, 3, 4)), np.zeros((2, 3, 4))),
+            "matmul: contracting dimensions must match, got 4 and 3 of shapes (2, 3, 4) and (2, 3, 4)",
+        ),
+        (
+            lambda: dfc.matmul(np.zeros((2, 3, 4)), np.zeros((5, 4, 3))),
+            "matmul: shapes (2) and (5) don't broadcast: 2 and 5 differ, and neither is 1, in (2, 3, 4) and (5, 4, 3)",
+        ),
+        (
+            lambda: dfc.vecdot(np.zeros(2), np.zeros(3)),
+            "vecdot: sizes along axis -1 must match, got 2 and 3 of shapes (2) and (3)",
+        ),
+        (
+            lambda: dfc.vecdot(np.zeros(2), np.zeros(2), axis=0),
+            "vecdot: the axis must be negative and within both ranks, got 0",
+        ),
         (lambda: dfc.tensordot(np.zeros(2), np.zeros(2), axes=2), "tensordot: axes must be within both ranks, got 2"),
         (lambda: dfc.full((-1,), 0), "full: sizes must not be negative, got (-1,)"),
         (lambda: dfc.arange(0, 3, 0), "arange: the step must not be zero"),
@@ -194,12 +223,27 @@ def test_wrong_indices(key: Any, kind: Any, text: str) -> None:
         (lambda: dfc.zeros((symbol("b"),)), "full: outside a trace sizes must be ints, got (b,)"),
         (lambda: dfc.var(np.zeros(2, np.complex64)), "var: the dtype must be real, got complex64"),
         (lambda: dfc.one_hot(np.zeros(2), 3), "one_hot: indices must be integers, got float64"),
-        (lambda: dfc.logical_and(1, 2), "logical_and: the operands must be bool, got int32\n  compare with zero first, or use dfc.bitwise_and and its like on integers"),
-        (lambda: dfc.nn.sparse_softmax_cross_entropy([1.0], [[1.0, 2.0]]), "sparse_softmax_cross_entropy: labels must be integers, got float32[1] and float32[1, 2]"),
-        (lambda: dfc.nn.sparse_softmax_cross_entropy([1, 2], [[1.0, 2.0]]), "sparse_softmax_cross_entropy: labels must have the shape of logits without the last axis, got int32[2] and float32[1, 2]"),
-        (lambda: dfc.nn.softmax_cross_entropy([1.0], [[1.0, 2.0]]), "softmax_cross_entropy: labels must have the shape of logits, got float32[1] and float32[1, 2]\n  integer labels go to dfc.nn.sparse_softmax_cross_entropy"),
+        (
+            lambda: dfc.logical_and(1, 2),
+            "logical_and: the operands must be bool, got int32\n"
+            "  compare with zero first, or use dfc.bitwise_and and its like on integers",
+        ),
+        (
+            lambda: dfc.nn.sparse_softmax_cross_entropy([1.0], [[1.0, 2.0]]),
+            "sparse_softmax_cross_entropy: labels must be integers, got float32[1] and float32[1, 2]",
+        ),
+        (
+            lambda: dfc.nn.sparse_softmax_cross_entropy([1, 2], [[1.0, 2.0]]),
+            "sparse_softmax_cross_entropy: labels must have the shape of logits without the last axis, "
+            "got int32[2] and float32[1, 2]",
+        ),
+        (
+            lambda: dfc.nn.softmax_cross_entropy([1.0], [[1.0, 2.0]]),
+            "softmax_cross_entropy: labels must have the shape of logits, got float32[1] and float32[1, 2]\n"
+            "  integer labels go to dfc.nn.sparse_softmax_cross_entropy",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_arguments(call: Any, text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         call()
@@ -213,6 +257,10 @@ def test_modes_and_transposes_that_are_not_there() -> None:
         dfc.pad(np.zeros(2), 1, mode="edge")
     with pytest.raises(InvalidArgument, match=r"T needs a matrix, got float32\[2\]"):
         _ = dfc.zeros(2).T
+    assert errors(lambda: bool(dfc.zeros(2) > 0)) == (
+        "bool: one element is needed, got bool[2]\n  use dfc.any or dfc.all"
+    )
+    assert errors(lambda: dfc.zeros(0).item()) == "item(): one element is needed, got float32[0]"
     with pytest.raises(InvalidType, match="a scalar has no len"):
         len(dfc.asarray(1.0))
     with pytest.raises(InvalidType, match="a scalar can't be iterated over"):

@@ -22,25 +22,32 @@ def errors(kind: Any, call: Callable[[], Any]) -> str:
     return error_of(kind, call, __file__)
 
 
+NUMBER = "use dfc.astype, or pass the number as a Python argument, which is part of the signature"
+READ = "compute it outside the function, or return it and read it after the call"
+BRANCH = "Python's `if`, `while`, `and`, `or` and `not` need the value: use dfc.where and dfc.logical_*"
+
+
 @pytest.mark.parametrize(
-    ("use", "text"),
+    ("use", "what", "hint"),
     [
-        (bool, "bool: the value of 'greater' (bool[]) isn't known while 'f' is traced\n  Python's `if`, `while`, `and`, `or` and `not` need the value: use dfc.where and dfc.logical_*"),
-        (int, "int: the value of 'greater' (bool[]) isn't known while 'f' is traced\n  use dfc.astype, or pass the number as a Python argument, which is part of the signature"),
-        (float, "float: the value of 'greater' (bool[]) isn't known while 'f' is traced\n  use dfc.astype, or pass the number as a Python argument, which is part of the signature"),
-        (np.asarray, "np.asarray: the value of 'greater' (bool[]) isn't known while 'f' is traced\n  compute it outside the function, or return it and read it after the call"),
-        (lambda t: t.numpy(), "numpy(): the value of 'greater' (bool[]) isn't known while 'f' is traced\n  compute it outside the function, or return it and read it after the call"),
-        (lambda t: t.item(), "item(): the value of 'greater' (bool[]) isn't known while 'f' is traced\n  compute it outside the function, or return it and read it after the call"),
-        (lambda t: t.__dlpack__(), "__dlpack__: the value of 'greater' (bool[]) isn't known while 'f' is traced\n  compute it outside the function, or return it and read it after the call"),
+        (bool, "bool", BRANCH),
+        (int, "int", NUMBER),
+        (float, "float", NUMBER),
+        (np.asarray, "np.asarray", READ),
+        (lambda t: t.numpy(), "numpy()", READ),
+        (lambda t: t.item(), "item()", READ),
+        (lambda t: t.__dlpack__(), "__dlpack__", READ),
     ],
-)  # fmt: skip
-def test_a_python_value_of_a_symbolic_tensor(use: Callable[[Any], Any], text: str) -> None:
+)
+def test_a_python_value_of_a_symbolic_tensor(use: Callable[[Any], Any], what: str, hint: str) -> None:
     @dfc.function
     def f(x: dfc.Tensor) -> dfc.Tensor:
-        use(dfc.identity(x > 0, name="greater"))
+        use(dfc.identity(x > 0, name="positive"))
         return x
 
-    assert errors(InvalidType, lambda: f(ONE)) == text
+    assert errors(InvalidType, lambda: f(ONE)) == (
+        f"{what}: the value of 'positive' (bool[]) isn't known while 'f' is traced\n  {hint}"
+    )
 
 
 def test_an_index_of_a_symbolic_tensor() -> None:
@@ -158,9 +165,7 @@ def test_sizes_that_are_not_known() -> None:
 
     with pytest.raises(InvalidType) as caught:
         length.graph()
-    assert str(caught.value) == (
-        "len() is b, which isn't known while tracing\n  use t.shape[0] or dfc.dim_size(t, 0)"
-    )
+    assert str(caught.value) == ("len() is b, which isn't known while tracing\n  use t.shape[0] or dfc.dim_size(t, 0)")
 
     @dfc.function(signature=[dfc.TensorSpec(("b",))])
     def reversed_half(x: dfc.Tensor) -> Any:

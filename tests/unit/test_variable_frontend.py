@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -157,10 +159,17 @@ def test_a_variable_without_a_value() -> None:
 
 def test_a_variable_that_is_gone_is_not_listed() -> None:
     v = dfc.Variable(0.0, name="listed")
-    assert v in alive_variables()
-    count = len(alive_variables())
-    del v
-    assert len(alive_variables()) == count - 1
+    v.assign_add(1.0)
+    assert any(other is v for other in alive_variables())
+    gone = weakref.ref(v)
+    gc.collect()
+    gc.disable()  # reference counts alone must free it
+    try:
+        del v
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert not any(other.name == "listed" for other in alive_variables())
 
 
 def errors(kind: Any, call: Callable[[], Any]) -> str:
