@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -336,6 +336,7 @@ class Executable:
     call: Call = field(repr=False)
     loaded: Any = field(repr=False)
     avals: tuple[Any, ...] = field(repr=False)
+    handlers: list[Any] = field(repr=False)
     blob: bytes | None = field(repr=False, default=None)  # what it was loaded from, if it was not compiled here
 
     @property
@@ -347,6 +348,19 @@ class Executable:
         """`call` after `check`."""
         self.check(state, feeds)
         return self.call(state, feeds)
+
+    def channel(self) -> tuple[list[list[jax.Array]], Iterator[list[jax.Array]]]:
+        """The fastest way to call, for one thread at a time: append the arguments to the list, then take the results
+        from the iterator, in a `for` statement.
+
+        Both C++ calls happen inside the iterator, which is made once: 0.1 of jax.jit's time less than `call` at one
+        variable. Like `call` it leaves no room for a KeyboardInterrupt: FOR_ITER does not look for signals, so what
+        the loop's body stores before its first call is stored for sure. An interrupt before the loop leaves the
+        arguments in the list: clear it. XLA's own errors come out untranslated, and the iterator goes on after them.
+        """
+        waiting: list[list[Any]] = []
+        wrap = methodcaller("consume_with_handlers", self.handlers)
+        return waiting, map(wrap, map(self.loaded.execute_sharded, iter(waiting.pop, None)))
 
     def check(self, state: Sequence[jax.Array], feeds: Sequence[jax.Array]) -> None:
         """Raise InvalidArgument unless count, shapes and dtypes are those the program was compiled for."""
@@ -411,7 +425,7 @@ def _assemble(loaded: Any, signature: Signature, device: Any, name: str, blob: b
     handlers = result_handlers([_aval(*spec) for spec in signature.results], _sharding(device))
     call = _dispatcher(loaded, handlers, signature.n_new_state, bool(signature.donated), name)
     avals = tuple(_aval(*spec) for spec in signature.inputs)
-    return Executable(name, signature, device, call, loaded, avals, blob)
+    return Executable(name, signature, device, call, loaded, avals, handlers, blob)
 
 
 def compile_program(

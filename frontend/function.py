@@ -62,7 +62,7 @@ def quick_key(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Key, li
                 return None
             key.append(id(x._type))
             arrays.append(x._array)
-        elif kind is np.ndarray:
+        elif kind is np.ndarray and x.dtype.isnative:
             key += (x.dtype, x.shape)
             arrays.append(x)
         elif not _add_static(kind, x, key):

@@ -27,8 +27,10 @@ def is_jax_array(value: Any) -> bool:
 
 
 def known(value: Any) -> Any:
-    """An array whose shape and dtype read as NumPy's: an array of another library becomes a tensor."""
-    if type(value) is Tensor or isinstance(value, np.ndarray | np.generic) or is_jax_array(value):
+    """An array of this machine's byte order whose dtype is NumPy's: one of another library becomes a tensor."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
+    if type(value) is Tensor or is_jax_array(value):
         return value
     return put(np.from_dlpack(value)) if is_array(value) else value
 
@@ -39,7 +41,7 @@ def to_numpy(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     if isinstance(value, Tensor):
         array = value.numpy()
     elif isinstance(value, np.ndarray | np.generic):
-        array = np.array(value)
+        array = np.array(known(value))
     elif is_array(value):
         array = np.array(value) if hasattr(value, "__array__") else np.from_dlpack(value).copy()
     else:

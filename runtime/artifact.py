@@ -18,7 +18,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
@@ -40,7 +40,6 @@ from dfc.ir.types import Spec, spec_of
 from dfc.passes.batch import rows_independent
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
-from dfc.runtime import plan as plans
 from dfc.runtime import tensor_file
 from dfc.runtime.container import Reader, Writer
 from dfc.runtime.manifest import (
@@ -58,7 +57,8 @@ from dfc.runtime.manifest import (
     sizes_name,
     to_json,
 )
-from dfc.runtime.plan import HostCall
+from dfc.runtime.plan import Plan
+from dfc.runtime.plan import to_json as plan_json
 from dfc.runtime.programs import compile_module
 from dfc.runtime.step import emit, plan_of
 from dfc.runtime.variables import VariableState
@@ -124,56 +124,47 @@ def build_artifact(
     two entries, or two variables, have the same name, Unimplemented for ops that only Python can run, and what the
     passes and XLA raise.
     """
-    _check_names(entries)
-    for target in targets:
-        if target not in TARGETS:
-            raise NotFound(f"there is no target {target!r}", hint=f"targets: {', '.join(TARGETS)}")
-    states = {name: state for entry in entries for name, state in entry.variables.items()}
-    for name, value in (values or {}).items():
-        if name in states:
-            _check_value(states[name], value)
-    graph, members, stamps, infos = (
-        ModuleOp([]),
-        dict[str, bytes](),
-        dict[str, dict[str, Any]](),
-        dict[str, EntryInfo](),
-    )
+    states = _checked_states(entries, targets, values or {})
+    graph, infos, programs = ModuleOp([]), dict[str, EntryInfo](), _Programs(targets, observers)
     for entry in entries:
         with paused():
             func = _add_to(graph, entry, observers)
         symbol = batch_symbol(entry, func)
         all_sizes: list[Sizes] = [{symbol: size} for size in sorted(set(entry.batch))] if symbol else [{}]
-        used: dict[str, None] = {}
-        written: dict[str, None] = {}
+        compiled = []
         for sizes in all_sizes:
             started = perf_counter()
-            plan = _compile(entry.name, func, sizes, members, stamps, observers)
+            compiled.append(programs.add(entry.name, func, sizes))
             progress(f"compiled {entry.name} for {sizes_name(sizes)} ({perf_counter() - started:.1f} s)")
-            used.update(dict.fromkeys(plan.variables))
-            written.update(dict.fromkeys(plan.written))
-        infos[entry.name] = _info(entry, func, symbol, all_sizes, list(used), list(written))
+        infos[entry.name] = _info(entry, func, symbol, all_sizes, compiled)
     names = list(dict.fromkeys(name for info in infos.values() for name in info.reads))
     arrays = {name: values[name] if values and name in values else states[name].numpy() for name in names}
     members = {
         GRAPH: print_program(graph).encode(),
         CONSTANTS: tensor_file.pack(large_constants(graph)),
         VARIABLES: tensor_file.pack(arrays),
-        **members,
+        **programs.members,
     }
     manifest = Manifest(
         entries=infos,
         variables={name: _tensor_info(name, states[name].spec) for name in names},
         targets=tuple(targets),
         members={name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
-        stamps=stamps,
+        stamps=programs.stamps,
         versions=_versions(),
     )
     return Artifact(manifest, members)
 
 
-def _check_names(entries: Sequence[EntrySpec]) -> None:
+def _checked_states(
+    entries: Sequence[EntrySpec], targets: Sequence[str], values: Mapping[str, Any]
+) -> dict[str, VariableState]:
+    """The variables of all entries by name, once it is clear that names, targets and values fit together."""
     if not entries:
         raise InvalidArgument("an artifact needs at least one entry")
+    for target in targets:
+        if target not in TARGETS:
+            raise NotFound(f"there is no target {target!r}", hint=f"targets: {', '.join(TARGETS)}")
     seen: set[str] = set()
     states: dict[str, VariableState] = {}
     for entry in entries:
@@ -188,6 +179,12 @@ def _check_names(entries: Sequence[EntrySpec]) -> None:
                     f"two variables of the artifact are called {name!r}; entry {entry.name!r} uses the second",
                     hint="give each variable a name of its own",
                 )
+    for name in values.keys() & states.keys():
+        given, spec = values[name], states[name].spec
+        if given.shape != spec.shape or given.dtype != spec.dtype.numpy:
+            got = f"{given.dtype}[{', '.join(map(str, given.shape))}]"
+            raise InvalidArgument(f"variable {name!r} is {spec}, and the value given for it is {got}")
+    return states
 
 
 def _add_to(graph: ModuleOp, entry: EntrySpec, observers: Sequence[Any]) -> Func:
@@ -224,41 +221,42 @@ def batch_symbol(entry: EntrySpec, func: Func) -> str | None:
     return symbols[0]
 
 
-def _compile(
-    name: str,
-    func: Func,
-    sizes: Sizes,
-    members: dict[str, bytes],
-    stamps: dict[str, dict[str, Any]],
-    observers: Sequence[Any],
-) -> plans.Plan:
-    """Compile the entry for these sizes, on this machine's CPU, and add the members."""
-    with paused():
-        alone = ModuleOp([])
-        clone_into(func, Builder(alone.body.block), {})
-        program = specialize(alone, sizes)
-        pipeline.lower(program, start=Phase.GRAPH, to=Phase.CLUSTERED, observers=observers)
-        clustered = next(op for op in program.ops if isinstance(op, Func))
-    plan, islands, host_ops = plan_of(clustered)
-    if any(isinstance(call, HostCall) for call in plan.calls):
-        raise Unimplemented(
-            f"entry {name!r} has {len(host_ops)} ops that only the host can run; an artifact holds compiled programs "
-            "and string constants only"
-        )
-    device = xla.devices("cpu")[0]
-    for index, (island, call) in enumerate(zip(islands, plan.programs, strict=True)):
-        module = emit(island, name)
-        members[program_of(name, sizes, index)] = compile_cache.portable_artifact(module)
-        blob = xla.serialize_executable(compile_module(module, call.signature, device, name))
-        member = executable_of(name, sizes, index, "cpu")
-        members[member], stamps[member] = blob, compile_cache.stamp(blob, device)
-    members[plan_member(name, sizes)] = json.dumps(plans.to_json(plan), sort_keys=True).encode()
-    return plan
+@dataclass
+class _Programs:
+    """The members of all programs, and the stamps of the executables among them."""
+
+    targets: Sequence[str]
+    observers: Sequence[Any]
+    members: dict[str, bytes] = field(default_factory=dict)
+    stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, name: str, func: Func, sizes: Sizes) -> Plan:
+        """Compile an entry for these sizes. Executables for the CPU are made on this machine's."""
+        with paused():
+            alone = ModuleOp([])
+            clone_into(func, Builder(alone.body.block), {})
+            program = specialize(alone, sizes)
+            pipeline.lower(program, start=Phase.GRAPH, to=Phase.CLUSTERED, observers=self.observers)
+            clustered = next(op for op in program.ops if isinstance(op, Func))
+        plan, islands, host_ops = plan_of(clustered)
+        if host_ops:
+            raise Unimplemented(
+                f"entry {name!r} needs the host for {len(host_ops)} ops on strings, and an artifact holds compiled "
+                "programs and string constants only"
+            )
+        device = xla.devices("cpu")[0]
+        for index, (island, call) in enumerate(zip(islands, plan.programs, strict=True)):
+            module = emit(island, name)
+            self.members[program_of(name, sizes, index)] = compile_cache.portable_artifact(module)
+            if "cpu" in self.targets:
+                blob = xla.serialize_executable(compile_module(module, call.signature, device, name))
+                member = executable_of(name, sizes, index, "cpu")
+                self.members[member], self.stamps[member] = blob, compile_cache.stamp(blob, device)
+        self.members[plan_member(name, sizes)] = json.dumps(plan_json(plan), sort_keys=True).encode()
+        return plan
 
 
-def _info(
-    entry: EntrySpec, func: Func, symbol: str | None, sizes: list[Sizes], used: list[str], written: list[str]
-) -> EntryInfo:
+def _info(entry: EntrySpec, func: Func, symbol: str | None, sizes: list[Sizes], plans: list[Plan]) -> EntryInfo:
     names = list(func.result_names.data)
     outputs = [_tensor_info(name, spec_of(value.type)) for name, value in zip(names, func.outputs, strict=True)]
     inputs = [
@@ -271,8 +269,8 @@ def _info(
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         structure=entry.structure if entry.structure is not None else {"dict": dict.fromkeys(names, "tensor")},
-        reads=tuple(used),
-        writes=tuple(written),
+        reads=tuple(dict.fromkeys(name for plan in plans for name in plan.variables)),
+        writes=tuple(dict.fromkeys(name for plan in plans for name in plan.written)),
         rows_independent=rows.independent,
         rows_reason=rows.reason if symbol else "",
         input_axes=rows.input_axes,
@@ -280,12 +278,6 @@ def _info(
         sizes=tuple(sizes),
         ops=dict(sorted(counts.items())),
     )
-
-
-def _check_value(state: VariableState, given: Any) -> None:
-    if given.shape != state.spec.shape or given.dtype != state.spec.dtype.numpy:
-        got = f"{given.dtype}[{', '.join(map(str, given.shape))}]"
-        raise InvalidArgument(f"variable {state.name!r} is {state.spec}, and the value given for it is {got}")
 
 
 def _tensor_info(name: str, spec: Spec) -> TensorInfo:

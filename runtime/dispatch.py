@@ -34,6 +34,8 @@ class ProgramRun:
     def __init__(self, executable: Executable, states: Sequence[VariableState], n_written: int, name: str) -> None:
         self.executable, self.name = executable, name
         self._call = executable.call
+        self._waiting, self._results = executable.channel()
+        self._push = self._waiting.append
         self._states, self._n_written = list(states), n_written
         # Two ways to find the state, each stored whole: a slow thread that stores an outdated one is found out, since a
         # holder that has moved says so. `_whole` is the usual one, a holder of just these variables, in this order.
@@ -47,11 +49,16 @@ class ProgramRun:
         with holder.lock:
             if not holder.attention:
                 try:
-                    # Nothing that looks for signals runs between the call and the store.
-                    holder.buffers, outputs = self._call(holder.buffers, feeds)
-                    return outputs
-                except DfcError as error:
-                    raise self._failed(holder, holder.buffers, feeds, error) from error.__cause__
+                    self._push(holder.buffers + feeds)
+                    for results in self._results:  # the call: no signal is looked for between it and the store
+                        holder.buffers = results[: self._n_written]
+                        return results[self._n_written :]
+                except Exception as error:
+                    found = xla.translate(error, self.name)
+                    raise self._failed(holder, holder.buffers, feeds, found) from error
+                finally:
+                    if self._waiting:  # an interrupt came before the call
+                        self._waiting.clear()
         return self._run_part(feeds)
 
     def _run_part(self, feeds: Values) -> Values:

@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 
 from dfc.backends import compile_cache, xla
 from dfc.backends.xla import Signature, Spec
-from dfc.errors import DfcError, Internal, NotFound
+from dfc.errors import DfcError, NotFound, Unimplemented
 from dfc.ir import locations
 from dfc.ir.op import Effect, Op, short_name
 from dfc.ir.ops.constant import ConstantOp
@@ -74,7 +74,7 @@ def emit(island: Island, name: str) -> Any:
 def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
     """How to run a clustered function: the plan, the islands of its programs in order, and the host's ops.
 
-    Raises Internal for ops that clustering should have put into an island.
+    Raises Unimplemented for ops on variables outside islands: those of variables that hold strings.
     """
     numbers: dict[SSAValue, int] = {argument: i for i, argument in enumerate(func.block.args)}
     calls: list[ProgramCall | HostValue | HostCall] = []
@@ -90,8 +90,8 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
             calls.append(HostValue(op.value.data.value))
         else:
             assert isinstance(op, Op), f"{op.name} is not an op of df"
-            calls.append(HostCall(len(host_ops), tuple(numbers[o] for o in op.operands), len(op.results)))
             host_ops.append(_host_op(op))
+            calls.append(HostCall(len(host_ops) - 1, tuple(numbers[o] for o in op.operands), len(op.results)))
         for result in op.results:
             if result.type is not CONTROL:
                 numbers[result] = len(numbers)
@@ -127,7 +127,9 @@ def _variable_name(ref: SSAValue) -> str:
 def _host_op(op: Op) -> HostOp:
     """A host op as a function on NumPy arrays; its errors name it and the user's line."""
     if op.EFFECT is not Effect.PURE:
-        raise Internal("this op should be inside an island, and stands outside", op=short_name(op), location=_where(op))
+        raise Unimplemented(
+            "the host can't run ops on variables, and no device holds strings", op=short_name(op), location=_where(op)
+        )
     evaluate, attributes = op.evaluate, op.values()
 
     def run(arrays: list[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:

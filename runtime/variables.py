@@ -155,7 +155,9 @@ class VariableState:
             return xla.to_numpy(copied)
         except Exception as error:
             raise FailedPrecondition(
-                f"the value of variable {self.name!r} is lost: the step that wrote it failed ({error})", hint=RESTORE
+                f"the value of variable {self.name!r} is lost: the step that wrote it failed "
+                f"({str(error).partition(chr(10))[0]})",
+                hint=RESTORE,
             ) from error
 
     def assign(self, value: Any) -> None:

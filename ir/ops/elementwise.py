@@ -9,7 +9,6 @@ from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.special
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var_operand_def
 
 from dfc.errors import InvalidArgument, InvalidType
@@ -192,8 +191,10 @@ class Logistic(Unary):
 
     @staticmethod
     def compute(x: Array) -> Array:
+        from scipy.special import expit  # a quarter of a second, which no program that only compiles should pay
+
         wide = x.astype(np.float64) if x.dtype.itemsize < 8 else x
-        return np.asarray(scipy.special.expit(wide))
+        return np.asarray(expit(wide))
 
 
 @irdl_op_definition

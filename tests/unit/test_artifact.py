@@ -20,14 +20,14 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import reference
-from dfc.errors import AlreadyExists, DataLoss, DfcError, InvalidArgument, InvalidType, NotFound
+from dfc.errors import AlreadyExists, DataLoss, DfcError, InvalidArgument, InvalidType, NotFound, Unimplemented
 from dfc.ir.dims import symbol
 from dfc.ir.dtypes import as_dtype
 from dfc.ir.ops.elementwise import Add, Multiply
 from dfc.ir.ops.function import Func
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.reduction import ReduceSum
-from dfc.ir.ops.shape import BroadcastInDim
+from dfc.ir.ops.shape import BroadcastInDim, Transpose
 from dfc.ir.ops.state import AssignAdd, Read
 from dfc.ir.text import print_program
 from dfc.ir.types import Spec
@@ -297,6 +297,27 @@ def test_two_symbols_are_refused() -> None:
     with pytest.raises(InvalidArgument) as caught:
         build_artifact([EntrySpec("f", trace.finish([trace(Add, *trace.inputs * 2)]), {}, batch=[1])])
     assert str(caught.value) == "entry 'f' has the symbolic dimensions b, h; only one can get batch sizes"
+
+
+def test_string_ops_are_refused() -> None:
+    trace = Trace({"words": ((2, 3), "string")}, name="f")
+    program = trace.finish([trace(Transpose, trace.inputs[0], permutation=(1, 0))])
+    with pytest.raises(Unimplemented) as caught:
+        build_artifact([EntrySpec("f", program, {})])
+    assert str(caught.value) == (
+        "entry 'f' needs the host for 1 ops on strings, and an artifact holds compiled programs and string constants "
+        "only"
+    )
+
+
+def test_without_a_target_the_portable_program_is_compiled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    build_artifact(specs()[:1], targets=[]).save(tmp_path / "m.dfc")
+    with caplog.at_level(logging.WARNING, logger="dfc"):
+        found = load(tmp_path / "m.dfc").score(x=x_of(2))["output_0"]
+    np.testing.assert_allclose(found, score(x_of(2)), rtol=1e-5, atol=1e-6)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'm.dfc'}: it holds no executable for 'score' on the CPU; the portable program is compiled instead"
+    ]
 
 
 def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path: Path) -> None:

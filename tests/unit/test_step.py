@@ -17,9 +17,9 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import pipeline, xla
-from dfc.errors import FailedPrecondition, NotFound, ResourceExhausted
+from dfc.errors import FailedPrecondition, NotFound, ResourceExhausted, Unimplemented
 from dfc.ir.dtypes import as_dtype
-from dfc.ir.ops.elementwise import Add, Identity, Multiply
+from dfc.ir.ops.elementwise import Add, Compare, Identity, Multiply, Select
 from dfc.ir.ops.function import Func
 from dfc.ir.ops.shape import BroadcastInDim
 from dfc.ir.ops.state import Assign, AssignAdd, Read
@@ -153,6 +153,27 @@ def test_host_ops_run_between_islands_on_numpy() -> None:
     strings, doubled = step([feed(2)])
     assert strings.tolist() == [b"one", b"two\0"]
     np.testing.assert_array_equal(xla.to_numpy(doubled), np.full(4, 4))
+
+
+def test_host_ops_take_what_islands_give() -> None:
+    trace = Trace({"x": ((2,), F32), "words": ((2,), "string")})
+    x, words = trace.inputs
+    positive = trace(Compare, x, trace.constant([0, 0], F32), direction="GT")
+    step = step_of(trace.finish([trace(Select, positive, words, trace.constant([b"-", b"-"], "string"))]), {})
+    assert [type(call).__name__ for call in step.plan.calls].count("HostCall") == 1
+    (chosen,) = step([xla.to_device(np.array([1, -1], np.float32)), np.array([b"a", b"b"], object)])
+    assert chosen.tolist() == [b"a", b"-"]
+
+
+def test_variables_of_strings_are_refused_at_their_line() -> None:
+    trace = Trace({})
+    trace.at(30)
+    program = trace.finish([trace.op(Read, trace.variable("names", (2,), "string")).value])
+    with pytest.raises(Unimplemented) as caught:
+        step_of(program, {})
+    assert str(caught.value) == (
+        "read: the host can't run ops on variables, and no device holds strings\n  at model.py:30:1"
+    )
 
 
 def test_a_variable_that_was_not_given_is_named() -> None:

@@ -98,6 +98,15 @@ def test_dlpack_both_ways() -> None:
     assert dfc.function(lambda x: x * 2)(Foreign()).dtype == "float64"
 
 
+def test_arrays_of_the_other_byte_order() -> None:
+    swapped = np.array([1.0, 2.0], ">f4")
+    f = dfc.function(lambda x: x * 2)
+    for _ in range(2):
+        assert_array_equal(f(swapped).numpy(), [2, 4])
+    assert dfc.asarray(swapped).dtype == "float32"
+    assert_array_equal(dfc.asarray(swapped).numpy(), [1, 2])
+
+
 def test_a_tensor_is_a_dict_key() -> None:
     a, b = dfc.asarray([1.0]), dfc.asarray([1.0])
     assert {a: 1, b: 2}[b] == 2

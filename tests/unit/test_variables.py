@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -15,6 +19,8 @@ from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.dtypes import as_dtype
 from dfc.ir.types import Spec
 from dfc.runtime.variables import Holder, VariableState, join
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def variable(name: str, value: Any, **options: Any) -> VariableState:
@@ -166,6 +172,44 @@ def test_a_holder_that_was_left_with_pending_buffers_settles_at_the_next_use() -
     holder.pending = [xla.to_device(np.full(2, 9, np.float32))]
     np.testing.assert_array_equal(made.numpy(), [9, 9])
     assert not holder.attention
+
+
+FAILS_LATER = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tests.unit.test_variables import variable
+
+def fail(x):
+    raise ValueError("no")
+
+late = jnp.ones((3000, 3000)) @ jnp.ones((3000, 3000))  # not computed yet when the next call is dispatched
+failing = jax.jit(lambda x: jax.pure_callback(fail, jax.ShapeDtypeStruct((2,), np.float32), x))(late[0, :2])
+made = variable("v", np.ones(2, np.float32))
+made.initialize()
+holder, index = made.locate()
+holder.buffers[index] = failing
+try:
+    made.numpy()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_value_whose_computation_failed_is_lost() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILS_LATER],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, second = done.stdout.splitlines()
+    assert first.startswith(
+        "FailedPrecondition the value of variable 'v' is lost: the step that wrote it failed (to_numpy: XLA: INTERNAL: "
+    )
+    assert second == "  assign it a value or restore a checkpoint"
 
 
 def test_a_variable_that_is_gone_leaves_no_buffer_behind() -> None:
