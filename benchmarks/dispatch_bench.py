@@ -60,7 +60,7 @@ def run(effort: Effort, only: tuple[str, ...] = ()) -> Result:
 
         def run_ours(calls: int, step: Any = step, feed: Any = ours_feed, last: Any = variables[-1]) -> None:
             for _ in range(calls):
-                step(feed)
+                _out = step(feed)
             last.numpy()
 
         def run_peer(calls: int, step: Any = jitted, feed: Any = peer_feed, holder: Any = holder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from dfc.ir import attributes as attribute_values
 from dfc.ir import locations
 from dfc.ir.attributes import Array, Texts
 from dfc.ir.builder import create
+from dfc.ir.construct import append
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import DType
 from dfc.ir.op import Op
@@ -41,6 +43,23 @@ MANY_OPS = 10_000
 _current: ContextVar[Trace | None] = ContextVar("dfc_trace", default=None)
 current = _current.get
 """The trace that this thread is in, or None."""
+
+
+class _Activity:
+    """How many traces are open in all threads: where that is none, a call need not ask for its own."""
+
+    __slots__ = ("count", "lock")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lock = threading.Lock()
+
+    def change(self, by: int) -> None:
+        with self.lock:
+            self.count += by
+
+
+activity = _Activity()
 
 
 class Program:
@@ -131,12 +150,14 @@ class Trace:
     def __enter__(self) -> Trace:
         scope = names.fresh_scope()
         scope.__enter__()
+        activity.change(1)
         self._tokens.append((_current.set(self), scope))
         return self
 
     def __exit__(self, *exception: object) -> None:
         token, scope = self._tokens.pop()
         _current.reset(token)
+        activity.change(-1)
         scope.__exit__(None, None, None)
         self.open = False
 
@@ -159,7 +180,7 @@ class Trace:
         if annotations is None:
             annotations = names.scope_annotations()
         op = create(cls, operands, attributes, location=locations.capture(), annotations=annotations)
-        self.block.add_op(op)
+        append(self.block, op)
         self._n_ops += 1
         if self._n_ops == self._next_check:
             self._warn_of_long_lines()

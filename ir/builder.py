@@ -13,6 +13,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from dfc.errors import DfcError
 from dfc.ir import attributes as attribute_values
 from dfc.ir import locations
+from dfc.ir.construct import append, construct
 from dfc.ir.op import Op, attribute_classes, short_name
 
 OpT = TypeVar("OpT", bound=Op)
@@ -37,17 +38,10 @@ def create(
         raise error.at(op=short_name(cls), location=locations.describe(location)) from None
     if attributes:
         classes = attribute_classes(cls)
-        properties = {k: attribute_values.make(classes[k], v) for k, v in attributes.items()}
+        properties: dict[str, Attribute] = {k: attribute_values.make(classes[k], v) for k, v in attributes.items()}
     else:
         properties = {}
-    return cls.create(
-        operands=operands,
-        result_types=result_types,
-        properties=properties,
-        attributes=annotations,
-        regions=regions,
-        location=location,
-    )
+    return construct(cls, operands, result_types, properties, dict(annotations), regions, location)
 
 
 class Builder:
@@ -78,7 +72,7 @@ class Builder:
     def op(self, cls: type[OpT], *operands: SSAValue, regions: Sequence[Region] = (), **attributes: Any) -> OpT:
         made = create(cls, operands, attributes, location=self.location, regions=regions, annotations=self.annotations)
         if self.before is None:
-            self.block.add_op(made)
+            append(self.block, made)
         else:
             self.block.insert_op_before(made, self.before)
         return made
@@ -121,16 +115,17 @@ def clone_into(op: OpT, builder: Builder, mapping: dict[SSAValue, SSAValue]) -> 
 
     Types and attributes are taken as they are: the copy is of the same op, at the same position in the user's code.
     """
-    copy = type(op).create(
-        operands=[mapping.get(o, o) for o in op.operands],
-        result_types=op.result_types,
-        properties=op.properties,
-        attributes=op.attributes,
-        regions=[_clone_region(r, mapping) for r in op.regions],
-        location=op.location,
+    copy = construct(
+        type(op),
+        [mapping.get(o, o) for o in op._operands],
+        [r.type for r in op.results],
+        dict(op.properties),
+        dict(op.attributes),
+        [_clone_region(r, mapping) for r in op.regions],
+        op.location,
     )
     if builder.before is None:
-        builder.block.add_op(copy)
+        append(builder.block, copy)
     else:
         builder.block.insert_op_before(copy, builder.before)
     mapping.update(zip(op.results, copy.results, strict=True))

@@ -11,6 +11,7 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, erase, replace
+from dfc.ir.construct import append
 from dfc.ir.op import Op
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Add, Subtract
@@ -285,7 +286,7 @@ class _Function:
                 self.done.append(op)
             else:
                 self.block.detach_op(op)
-                block.add_op(op)
+                append(block, op)
         return inner
 
 

@@ -36,7 +36,8 @@ class ProgramRun:
         self._call = executable.call
         self._waiting, self._results = executable.channel()
         self._push = self._waiting.append
-        self._states, self._n_written = list(states), n_written
+        self._new, self._outputs = slice(n_written), slice(n_written, None)
+        self.states, self._n_written = list(states), n_written
         # Two ways to find the state, each stored whole: a slow thread that stores an outdated one is found out, since a
         # holder that has moved says so. `_whole` is the usual one, a holder of just these variables, in this order.
         self._whole = _unbound()
@@ -51,15 +52,33 @@ class ProgramRun:
                 try:
                     self._push(holder.buffers + feeds)
                     for results in self._results:  # the call: no signal is looked for between it and the store
-                        holder.buffers = results[: self._n_written]
-                        return results[self._n_written :]
+                        holder.buffers = results[self._new]
+                        return results[self._outputs]
                 except Exception as error:
-                    found = xla.translate(error, self.name)
-                    raise self._failed(holder, holder.buffers, feeds, found) from error
-                finally:
-                    if self._waiting:  # an interrupt came before the call
-                        self._waiting.clear()
+                    failed = xla.translate(error, self.name)
+                    raise self._failed(holder, holder.buffers, feeds, failed) from error
+                except BaseException:
+                    self._waiting.clear()  # an interrupt before the call leaves its arguments there
+                    raise
         return self._run_part(feeds)
+
+    def run_one(self, feed: Any) -> Any:
+        """`run` for a program of one feed and one output: takes and returns the array itself."""
+        holder = self._whole
+        with holder.lock:
+            if not holder.attention:
+                try:
+                    self._push([*holder.buffers, feed])
+                    for results in self._results:
+                        holder.buffers = results  # with the output, which leaves the list before a signal is looked for
+                        return results.pop()
+                except Exception as error:
+                    failed = xla.translate(error, self.name)
+                    raise self._failed(holder, holder.buffers, [feed], failed) from error
+                except BaseException:
+                    self._waiting.clear()  # an interrupt before the call leaves its arguments there
+                    raise
+        return self._run_part([feed])[0]
 
     def _run_part(self, feeds: Values) -> Values:
         """The same for variables that are a part of their holder, are not all written, or have moved."""
@@ -90,10 +109,10 @@ class ProgramRun:
 
     def _bind(self) -> None:
         """Find the variables: at the first call, and when a later step has moved them to another holder."""
-        for state in self._states:
+        for state in self.states:
             state.initialize()
-        join(self._states, self._n_written)
-        located = [state.locate() for state in self._states]
+        join(self.states, self._n_written)
+        located = [state.locate() for state in self.states]
         holder = located[0][0]
         if any(other is not holder for other, _ in located):  # they moved on while we looked: the next call sees it
             return
@@ -111,10 +130,10 @@ class ProgramRun:
     def _failed(self, holder: Holder, state: Values, feeds: Values, error: DfcError) -> DfcError:
         """After a failed call, with the lock held: mark what it took from the variables, and say what is wrong."""
         holder.settle()
-        for variable, buffer in zip(self._states, state, strict=True):
+        for variable, buffer in zip(self.states, state, strict=True):
             if isinstance(buffer, Lost):
                 return variable.lost(buffer).at(op=self.name)
-        for variable, buffer in zip(self._states, state, strict=True):
+        for variable, buffer in zip(self.states, state, strict=True):
             if buffer is not None and buffer.is_deleted():
                 holder.buffers[variable.locate()[1]] = Lost(self.name, error.diagnostic.message)
         return self._explained(feeds, error)
@@ -161,7 +180,14 @@ class PlanRun:
             ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name)
             for call, executable in zip(plan.programs, executables, strict=True)
         ]
-        self.run: Callable[[Values], Values] = self.programs[0].run if _is_direct(plan) else self._run_all
+        self.run: Callable[[Values], Values] = self._run_all
+        self.run_one: Callable[[Any], Any] | None = None
+        """`run` of a direct plan with one input and one output, on the arrays themselves."""
+        if _is_direct(plan):
+            (program,) = self.programs
+            self.run = program.run
+            if program.states and plan.n_inputs == len(plan.outputs) == 1:
+                self.run_one = program.run_one
 
     def _run_all(self, feeds: Values) -> Values:
         """The calls in order, which is a valid order of their effects."""
