@@ -103,14 +103,17 @@ def tensor_type(shape: Shape, dtype: DType) -> TensorType[Attribute]:
 
 
 def spec_of(type: Attribute) -> Spec:
-    """Shape and dtype of a tensor type, or of the tensor behind a reference."""
+    """Shape and dtype of a tensor type. Raises InvalidType for any other type, references included."""
     spec = _specs.get(id(type))
     return spec if spec is not None else _decode(type)
 
 
+def spec_behind(type: Attribute) -> Spec:
+    """Shape and dtype of a tensor type, or of the variable behind a reference."""
+    return spec_of(type.tensor) if isinstance(type, RefType) else spec_of(type)
+
+
 def _decode(type: Attribute) -> Spec:
-    if isinstance(type, RefType):
-        return spec_of(type.tensor)
     if not isinstance(type, TensorType):
         raise InvalidType(f"expected a tensor, got {type}")
     dtype = _DTYPES.get(type.element_type)
@@ -134,7 +137,6 @@ def ref_type(spec: Spec) -> RefType:
     found = _refs.get(spec)
     if found is None:
         found = _refs.setdefault(spec, RefType(tensor_type(*spec)))
-        _specs[id(found)] = spec
     return found
 
 
@@ -143,7 +145,7 @@ def interned(type: Any) -> Any:
     if isinstance(type, TensorType):
         return tensor_type(*_decode(type))
     if isinstance(type, RefType):
-        return ref_type(_decode(type))
+        return ref_type(spec_behind(type))
     return CONTROL if isinstance(type, ControlType) else type
 
 

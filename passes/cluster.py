@@ -28,7 +28,7 @@ from dfc.ir.ops.function import (
 )
 from dfc.ir.ops.shape import Iota
 from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Group, Read, Variable
-from dfc.ir.types import CONTROL, spec_of, tensor_type
+from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.compilable import STATE, class_compilable, has_strings
 from dfc.passes.manager import Pass
 from dfc.passes.phases import GONE, Phase, leftover
@@ -241,7 +241,8 @@ class _Function:
         refs = list(run.refs)
         region, block = single_block_region(())
         arguments = [
-            block.insert_arg(tensor_type(*spec_of(v.type)), i, _location_of(v)) for i, v in enumerate([*inputs, *refs])
+            block.insert_arg(tensor_type(*spec_behind(v.type)), i, _location_of(v))
+            for i, v in enumerate([*inputs, *refs])
         ]
         for argument, uses in zip(arguments, run.inputs.values(), strict=False):
             for op, i in uses:

@@ -10,7 +10,7 @@ from xdsl.ir import Operation, SSAValue
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops.function import Call, Func, Gradients, Island, Return, Yield
 from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Group, Read, Variable
-from dfc.ir.types import CONTROL, spec_of
+from dfc.ir.types import CONTROL, spec_behind
 
 STRUCTURE = (Func, Return, Yield, Call, Gradients, Island, Variable, Group)
 """Ops that are neither the device's nor the host's work: they hold, name or order other ops."""
@@ -36,6 +36,6 @@ def has_strings(values: Iterable[SSAValue]) -> bool:
     """True where one of the values is a string tensor or a reference to one."""
     for value in values:
         type = value.type
-        if type is not CONTROL and spec_of(type).dtype.kind == "string":
+        if type is not CONTROL and spec_behind(type).dtype.kind == "string":
             return True
     return False

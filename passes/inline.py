@@ -16,7 +16,7 @@ from dfc.ir.dims import Bindings, Dim, SymbolicDim
 from dfc.ir.op import Effect, Op, Types, short_name
 from dfc.ir.ops.function import Call, Func, Return, split_tokens
 from dfc.ir.ops.state import Group, Variable
-from dfc.ir.types import CONTROL, spec_of
+from dfc.ir.types import CONTROL, spec_behind, spec_of
 from dfc.passes.manager import Pass, did_you_mean
 from dfc.passes.specialize import bound, respecialized
 
@@ -108,7 +108,7 @@ def _handle(op: Variable, handles: dict[str, SSAValue]) -> SSAValue:
     name = op.variable.data
     first = handles.setdefault(name, op.ref)
     if first.type != op.ref.type:
-        specs = f"{spec_of(first.type)} and {spec_of(op.ref.type)}"
+        specs = f"{spec_behind(first.type)} and {spec_behind(op.ref.type)}"
         raise _error(InvalidArgument, op, f"the variable {name!r} must have one shape and dtype, got {specs}")
     return first
 

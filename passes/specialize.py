@@ -14,7 +14,7 @@ from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, create
 from dfc.ir.dims import Bindings, SymbolicDim, is_static, substitute
 from dfc.ir.op import Op, short_name
-from dfc.ir.types import CONTROL, Spec, is_tensor, spec_of, tensor_type
+from dfc.ir.types import CONTROL, Spec, is_tensor, spec_behind, spec_of, tensor_type
 from dfc.passes.manager import Pass, did_you_mean
 
 
@@ -118,7 +118,7 @@ def _fill(source: Region, target: Region, bindings: Bindings, mapping: dict[SSAV
 def _mentions_symbols(op: Operation) -> bool:
     for values in (op.results, op.operands):
         for value in values:
-            if value.type is not CONTROL and not is_static(spec_of(value.type).shape):
+            if value.type is not CONTROL and not is_static(spec_behind(value.type).shape):
                 return True
     return any(_has_symbols(v.data) for v in op.properties.values())  # type: ignore[attr-defined]
 

@@ -16,7 +16,7 @@ from dfc.ir.op import Effect, Op, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island, Return
 from dfc.ir.ops.state import Group, Variable
-from dfc.ir.types import CONTROL, is_tensor, spec_of
+from dfc.ir.types import CONTROL, is_tensor, spec_behind
 from dfc.runtime.dispatch import HostOp, PlanRun, Values
 from dfc.runtime.plan import HostCall, HostValue, Plan, ProgramCall
 from dfc.runtime.programs import compile_module
@@ -101,7 +101,7 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
 
 
 def _static(spec_like: Any) -> Spec:
-    spec = spec_of(spec_like)
+    spec = spec_behind(spec_like)
     return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # type: ignore[arg-type]  # emission needs static
 
 

@@ -20,7 +20,7 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir import types
 from dfc.ir.attributes import Flag, Int, Ints, Specs, Text, Texts
 from dfc.ir.op import Attributes, Effect, Op, Types
-from dfc.ir.types import CONTROL, ControlType, RefType, Spec, spec_of, tensor_type
+from dfc.ir.types import CONTROL, ControlType, RefType, Spec, spec_behind, spec_of, tensor_type
 
 
 def split_tokens(values: list[SSAValue] | tuple[SSAValue, ...]) -> tuple[list[SSAValue], list[SSAValue]]:
@@ -156,7 +156,7 @@ class Gradients(Op):
                 raise InvalidArgument(f"grad_ys must match ys, got {spec_of(seed)} for {spec_of(y)}", label="C2")
         if len(kinds) != n_xs or any(k not in (DENSE, NONE) for k in kinds):
             raise InvalidArgument(f"kinds must be dense or none, one for each of {n_xs} xs, got {kinds}", label="C3")
-        wanted = [spec_of(t) for t, k in zip(operands[n_ys : n_ys + n_xs], kinds, strict=True) if k == DENSE]
+        wanted = [spec_behind(t) for t, k in zip(operands[n_ys : n_ys + n_xs], kinds, strict=True) if k == DENSE]
         for spec in wanted:
             if not spec.dtype.is_inexact:
                 raise InvalidType(f"a gradient needs a floating or complex x, got {spec}", label="C4")

@@ -12,7 +12,7 @@ from dfc.ir.attributes import Dims, Element, Text
 from dfc.ir.dims import is_static
 from dfc.ir.op import Attributes, Effect, Op, Types
 from dfc.ir.ops.elementwise import NUMERIC, require_kind
-from dfc.ir.types import CONTROL, ControlType, RefType, Spec, ref_type, spec_of, tensor_type
+from dfc.ir.types import CONTROL, ControlType, RefType, Spec, ref_type, spec_behind, spec_of, tensor_type
 
 
 def require_tokens(operands: Types, label: str) -> None:
@@ -26,7 +26,7 @@ def require_ref(type: Attribute, label: str) -> Spec:
     """The spec of the variable behind a reference; InvalidType for another type."""
     if not isinstance(type, RefType):
         raise InvalidType(f"the first operand must be a reference to a variable, got {type}", label=label)
-    return spec_of(type)
+    return spec_behind(type)
 
 
 @irdl_op_definition

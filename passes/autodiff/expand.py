@@ -15,7 +15,7 @@ from dfc.ir.builder import replace
 from dfc.ir.op import short_name
 from dfc.ir.ops.elementwise import Add, AddN
 from dfc.ir.ops.function import DENSE, Gradients
-from dfc.ir.types import Spec, is_tensor, spec_of
+from dfc.ir.types import Spec, is_tensor, spec_behind, spec_of
 from dfc.passes.autodiff.paths import Paths, carries
 from dfc.passes.autodiff.rules import RULES, RuleBuilder
 from dfc.passes.manager import Pass
@@ -139,7 +139,7 @@ class _Flow:
 
 
 def _require_type(index: int, value: SSAValue, operand: SSAValue) -> None:
-    want: Spec = spec_of(operand.type)
+    want: Spec = spec_behind(operand.type)
     got = spec_of(value.type) if is_tensor(value.type) else value.type
     if got != want:
         raise InvalidArgument(f"the gradient rule must give {want} for operand {index}, got {got}")

@@ -18,7 +18,7 @@ from dfc.ir import locations
 from dfc.ir.op import short_name
 from dfc.ir.ops.function import Call, Func, Gradients
 from dfc.ir.ops.state import Read, Variable
-from dfc.ir.types import ControlType, spec_of
+from dfc.ir.types import ControlType, spec_behind
 from dfc.passes.autodiff.rules import NON_DIFFERENTIABLE, RULES
 
 INEXACT = ("float", "complex")
@@ -37,7 +37,7 @@ class Reaching(NamedTuple):
 
 def carries(type: Attribute) -> bool:
     """Whether gradients flow through values of this type: floating and complex tensors, references to such."""
-    return type.__class__ is not ControlType and spec_of(type).dtype.kind in INEXACT
+    return type.__class__ is not ControlType and spec_behind(type).dtype.kind in INEXACT
 
 
 class Paths:

@@ -31,7 +31,7 @@ from dfc.ir.op import Op, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Compare
 from dfc.ir.ops.shape import BroadcastInDim
-from dfc.ir.types import Spec, spec_of, tensor_type
+from dfc.ir.types import Spec, spec_behind, spec_of, tensor_type
 
 Gradient = SSAValue | Callable[[], SSAValue | None] | None
 Grads = Sequence[Any]  # SSAValue, or None for a result that nothing flows into
@@ -96,7 +96,7 @@ class RuleBuilder(Builder):
 
     def full_of(self, value: float, type: Attribute) -> SSAValue:
         """A tensor of this type (or of the variable's type, for a reference) full of `value`."""
-        spec = spec_of(type)
+        spec = spec_behind(type)
         scalar = self._scalar(value, tensor_type((), spec.dtype))
         if spec.shape == ():
             return scalar
@@ -141,4 +141,4 @@ def known_scalar(value: SSAValue) -> Any:
 
 def spec(value: SSAValue) -> Spec:
     """Shape and dtype of a value."""
-    return spec_of(value.type)
+    return spec_behind(value.type)
