@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -377,8 +378,10 @@ def test_product_over_a_symbolic_size_is_right_at_zeros() -> None:
 
 # ---- random programs
 
+EXAMPLES = int(os.environ.get("DFC_EXAMPLES", "50"))
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.data())
 def test_gradients_of_random_programs(data: st.DataObject) -> None:
     made = random_program(lambda n: data.draw(st.integers(0, n - 1)))

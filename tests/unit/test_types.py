@@ -30,7 +30,7 @@ def test_a_reference_is_not_taken_for_a_tensor() -> None:
     b = Builder(block)
     ref = b(Variable, variable="w", shape=(2,), dtype=dtypes.float32)
     assert types.spec_behind(ref.type) == types.Spec((2,), dtypes.float32)
-    with pytest.raises(InvalidType, match="add: expected a tensor, got !df.ref<tensor<2xf32>>"):
+    with pytest.raises(InvalidType, match=r"add: expected a tensor, got !df\.ref<tensor<2xf32>>"):
         b(Add, ref, ref)
 
 
