@@ -47,37 +47,43 @@ class ProgramRun:
     def _run(self, feeds: Values) -> Values:
         """Dispatch on `feeds` (device arrays that fit the program's signature); the outputs are not awaited."""
         holder = self._whole
-        with holder.lock:
-            if not holder.attention:
-                try:
-                    self._push(holder.buffers + feeds)
-                    for results in self._results:  # the call: no signal is looked for between it and the store
-                        holder.buffers = results[self._new]
-                        return results[self._outputs]
-                except Exception as error:
-                    failed = xla.translate(error, self.name)
-                    raise self._failed(holder, holder.buffers, feeds, failed) from error
-                except BaseException:
-                    self._waiting.clear()  # an interrupt before the call leaves its arguments there
-                    raise
+        for _ in holder.acquired:  # takes the lock; no signal is looked for between that and the `try`
+            try:
+                if holder.attention:
+                    break
+                self._push(holder.buffers + feeds)
+                for results in self._results:  # the call; no signal is looked for between that and the store
+                    holder.buffers = results[self._new]
+                    return results[self._outputs]
+            except Exception as error:
+                failed = xla.translate(error, self.name)
+                raise self._failed(holder, holder.buffers, feeds, failed) from error
+            except BaseException:
+                self._waiting.clear()  # an interrupt before the call leaves its arguments there
+                raise
+            finally:
+                holder.release()
         return self._run_part(feeds)
 
     def run_one(self, feed: Any) -> Any:
         """`run` for a program of one feed and one output: takes and returns the array itself."""
         holder = self._whole
-        with holder.lock:
-            if not holder.attention:
-                try:
-                    self._push([*holder.buffers, feed])
-                    for results in self._results:
-                        holder.buffers = results  # with the output, which leaves the list before a signal is looked for
-                        return results.pop()
-                except Exception as error:
-                    failed = xla.translate(error, self.name)
-                    raise self._failed(holder, holder.buffers, [feed], failed) from error
-                except BaseException:
-                    self._waiting.clear()  # an interrupt before the call leaves its arguments there
-                    raise
+        for _ in holder.acquired:
+            try:
+                if holder.attention:
+                    break
+                self._push([*holder.buffers, feed])
+                for results in self._results:
+                    holder.buffers = results  # with the output, which leaves the list before a signal is looked for
+                    return results.pop()
+            except Exception as error:
+                failed = xla.translate(error, self.name)
+                raise self._failed(holder, holder.buffers, [feed], failed) from error
+            except BaseException:
+                self._waiting.clear()
+                raise
+            finally:
+                holder.release()
         return self._run_part([feed])[0]
 
     def _run_part(self, feeds: Values) -> Values:
