@@ -38,10 +38,10 @@ assert operators  # it gives tensors their operators
 class Compiled:
     """What a call of one signature and one set of sizes runs."""
 
-    __slots__ = ("run", "run_one", "single", "structure", "types")
+    __slots__ = ("run", "single", "step", "structure", "types")
 
     def __init__(self, step: Step, types: Sequence[Attribute], structure: Structure) -> None:
-        self.run, self.run_one = step.run, step.run_one
+        self.step, self.run = step, step.run
         self.types, self.structure = types, structure
         self.single = types[0] if structure.kind == "leaf" else None
 
@@ -176,11 +176,13 @@ class Function(Generic[P, R]):
         compiled = self._compiled.get(key) or self._compile(key, arguments, types)
         if not kwargs and args and all(type(a) is Tensor for a in args):
             self._fast[tuple(map(id, types))] = compiled
-            if compiled.run_one is not None:
-                self._last = (types[0], compiled.single, compiled.run_one)
         elif quick is not None:
             self._quick[quick[0]] = compiled
-        return compiled([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
+        result = compiled([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
+        run_one = compiled.step.run_one  # known once the step has run
+        if run_one and compiled.single is not None and not kwargs and len(args) == 1 and type(args[0]) is Tensor:
+            self._last = (types[0], compiled.single, run_one)
+        return result
 
     def compiled_for(self, *args: Any) -> Compiled:
         """What a call with these tensors runs; it does not keep this function alive."""

@@ -43,6 +43,8 @@ class ProgramRun:
         self._whole = _unbound()
         self._binding: tuple[Holder, _Gather | None, int, list[int]] = (self._whole, None, _READS, [])
         self.run: Callable[[Values], Values] = self._run if states else self._run_pure
+        self.run_one: Callable[[Any], Any] | None = None
+        """After the first call of a program that writes all of its holder and has one output: see `_one_output`."""
 
     def _run(self, feeds: Values) -> Values:
         """Dispatch on `feeds` (device arrays that fit the program's signature); the outputs are not awaited."""
@@ -64,27 +66,6 @@ class ProgramRun:
             finally:
                 holder.release()
         return self._run_part(feeds)
-
-    def run_one(self, feed: Any) -> Any:
-        """`run` for a program of one feed and one output: takes and returns the array itself."""
-        holder = self._whole
-        for _ in holder.acquired:
-            try:
-                if holder.attention:
-                    break
-                self._push([*holder.buffers, feed])
-                for results in self._results:
-                    holder.buffers = results  # with the output, which leaves the list before a signal is looked for
-                    return results.pop()
-            except Exception as error:
-                failed = xla.translate(error, self.name)
-                raise self._failed(holder, holder.buffers, [feed], failed) from error
-            except BaseException:
-                self._waiting.clear()
-                raise
-            finally:
-                holder.release()
-        return self._run_part([feed])[0]
 
     def _run_part(self, feeds: Values) -> Values:
         """The same for variables that are a part of their holder, are not all written, or have moved."""
@@ -132,6 +113,35 @@ class ProgramRun:
         self._binding = (holder, None if at == list(range(size)) else _gatherer(at), layout, written)
         if written == list(range(size)):
             self._whole = holder
+            if len(self.executable.signature.results) == size + 1:
+                self.run_one = self._one_output(holder)
+
+    def _one_output(self, holder: Holder) -> Callable[[Any], Any]:
+        """`run` for a program of one feed and one output that writes all of `holder`: takes and returns the array
+        itself. A closure, since looking things up on `self` costs 2 % of a small call; once the holder has moved on it
+        still does the right thing, the long way."""
+        acquired, release, push, calls = holder.acquired, holder.release, self._push, self._results
+
+        def run_one(feed: Any) -> Any:
+            for _ in acquired:
+                try:
+                    if holder.attention:
+                        break
+                    push([*holder.buffers, feed])
+                    for results in calls:
+                        holder.buffers = results  # with the output: pop is done before a signal is looked for
+                        return results.pop()
+                except Exception as error:
+                    failed = xla.translate(error, self.name)
+                    raise self._failed(holder, holder.buffers, [feed], failed) from error
+                except BaseException:
+                    self._waiting.clear()
+                    raise
+                finally:
+                    release()
+            return self._run_part([feed])[0]
+
+        return run_one
 
     def _failed(self, holder: Holder, state: Values, feeds: Values, error: DfcError) -> DfcError:
         """After a failed call, with the lock held: mark what it took from the variables, and say what is wrong."""
@@ -187,13 +197,15 @@ class PlanRun:
             for call, executable in zip(plan.programs, executables, strict=True)
         ]
         self.run: Callable[[Values], Values] = self._run_all
-        self.run_one: Callable[[Any], Any] | None = None
-        """`run` of a direct plan with one input and one output, on the arrays themselves."""
         if _is_direct(plan):
-            (program,) = self.programs
-            self.run = program.run
-            if program.states and plan.n_inputs == len(plan.outputs) == 1:
-                self.run_one = program.run_one
+            self.run = self.programs[0].run
+
+    @property
+    def run_one(self) -> Callable[[Any], Any] | None:
+        """`run` on the arrays themselves, for a direct plan of one input and one output that has run before and writes
+        every variable it uses; else None."""
+        direct = _is_direct(self.plan) and self.plan.n_inputs == len(self.plan.outputs) == 1
+        return self.programs[0].run_one if direct else None
 
     def _run_all(self, feeds: Values) -> Values:
         """The calls in order, which is a valid order of their effects."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,9 @@ class Step:
     """A static function at phase `clustered`, compiled when it is made; no lock is held meanwhile.
 
     `step(feeds)` takes one `jax.Array` on `device` an input (NumPy arrays of `bytes` for strings), which it does not
-    check, and returns one an output, not awaited. `run` is the same without the frame of `__call__`; `run_one` is, for
-    a step with one input and one output (else None), the same without the lists. Variables are given by the names that
-    the function uses; those without a value get their initial one at the first call. Calls from many threads are safe:
-    each is one atomic read and update of an island's variables. Errors name the step.
+    check, and returns one an output, not awaited. `run` is the same without the frame of `__call__`. Variables are
+    given by the names that the function uses; those without a value get their initial one at the first call. Calls
+    from many threads are safe: each is one atomic read and update of an island's variables. Errors name the step.
 
     Raises NotFound for a variable that `variables` lacks, and what emission and XLA raise.
     """
@@ -53,11 +52,16 @@ class Step:
             for island, call in zip(islands, plan.programs, strict=True)
         ]
         self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops)
-        self.run, self.run_one = self._bound.run, self._bound.run_one
+        self.run = self._bound.run
 
     def __call__(self, feeds: Values) -> Values:
         """One step; see the class."""
         return self.run(feeds)
+
+    @property
+    def run_one(self) -> Callable[[Any], Any] | None:
+        """`run` on the arrays themselves, where that is possible: see `PlanRun.run_one`."""
+        return self._bound.run_one
 
     @property
     def plan(self) -> Plan:

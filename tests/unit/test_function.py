@@ -498,3 +498,22 @@ def test_errors_of_the_users_own_code_pass_through() -> None:
     f = dfc.function(lambda x: {}[x])
     with pytest.raises(KeyError):
         f(ones(1))
+
+
+def test_the_short_way_of_one_tensor_is_not_taken_for_another_signature() -> None:
+    v = dfc.Variable(np.float32(1.0), name="short_way")
+
+    @dfc.function
+    def step(x: dfc.Tensor, twice: bool = False) -> dfc.Tensor:
+        v.assign_add(x)
+        return x * 2.0 if twice else x * 1.0
+
+    x, y = dfc.asarray(np.float32(3.0)), dfc.asarray(np.float32([3.0, 4.0]))
+    for _ in range(3):
+        assert step(x, twice=True).item() == 6.0
+        assert step(x).item() == 3.0
+        assert step(x, True).item() == 6.0
+    assert v.numpy() == 1.0 + 9 * 3.0
+    with pytest.raises(dfc.errors.InvalidArgument):
+        step(y)
+    assert step(x).item() == 3.0
