@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,19 +21,13 @@ from dfc.ir.ops import elementwise as ew
 from dfc.ir.ops import linalg, reduction, shape, state
 from dfc.ir.ops.function import Call, Gradients, Island
 from dfc.passes.autodiff import RULES, autodiff, plan
+from tests.families import GRADIENTS
+from tests.families.linalg import dot_axes
+from tests.families.rows import Build, GradientCase, X, normal
 from tests.programs import NDArray, Trace, random_program
 
-Build = Callable[..., SSAValue]
 STEP = 1e-6
 NAN = float("nan")
-
-
-def normal(*size: int, seed: int = 0) -> NDArray:
-    return np.asarray(np.random.default_rng(seed).normal(size=size))
-
-
-def positive(*size: int, seed: int = 0) -> NDArray:
-    return np.asarray(np.random.default_rng(seed).uniform(0.5, 2.0, size=size))
 
 
 def weighted(trace: Trace, values: Sequence[SSAValue], seed: int) -> SSAValue:
@@ -100,116 +93,8 @@ def gradient(build: Build, *inputs: Any) -> list[NDArray]:
     return reference.run(program, arrays)[0]
 
 
-@dataclass
-class Case:
-    """An op on inputs near which it is smooth."""
-
-    op: type[Op]
-    inputs: Sequence[NDArray]
-    attributes: dict[str, Any] = field(default_factory=dict)
-    build: Build | None = None
-    orders: int = 2
-
-    def __call__(self, trace: Trace, *xs: SSAValue) -> SSAValue:
-        return self.build(trace, *xs) if self.build else trace(self.op, *xs, **self.attributes)
-
-
-def masked(trace: Trace, *xs: SSAValue) -> SSAValue:
-    return trace(ew.Select, trace.constant([[True, False, True], [False, False, True]], "bool"), *xs)
-
-
-def scalar_masked(trace: Trace, *xs: SSAValue) -> SSAValue:
-    return trace(ew.Select, trace(ew.Compare, trace.sum(xs[0]), trace.sum(xs[1]), direction="LT"), *xs)
-
-
-def dot(lb: Any, rb: Any, lc: Any, rc: Any) -> dict[str, Any]:
-    return {"lhs_batch": lb, "rhs_batch": rb, "lhs_contracting": lc, "rhs_contracting": rc}
-
-
-X, Y = normal(2, 3, seed=1), normal(2, 3, seed=2)
-P, Q = positive(2, 3, seed=3), positive(2, 3, seed=4)
-WITH_ZEROS = np.array([[0.0, 1.5, -2.0], [0.0, 0.0, 3.0]])
-
-CASES = [
-    Case(ew.Negate, [X]),
-    Case(ew.Abs, [X]),
-    Case(ew.Exponential, [X]),
-    Case(ew.ExponentialMinusOne, [X]),
-    Case(ew.Log, [P]),
-    Case(ew.LogPlusOne, [P]),
-    Case(ew.Sqrt, [P]),
-    Case(ew.Rsqrt, [P]),
-    Case(ew.Sine, [X]),
-    Case(ew.Cosine, [X]),
-    Case(ew.Tangent, [X / 2]),
-    Case(ew.Tanh, [X]),
-    Case(ew.Logistic, [X]),
-    Case(ew.Identity, [X]),
-    Case(ew.Add, [X, Y]),
-    Case(ew.Subtract, [X, Y]),
-    Case(ew.Multiply, [X, Y]),
-    Case(ew.Divide, [X, Q]),
-    Case(ew.Remainder, [np.array([5.3, -5.3, 1.2]), np.array([2.1, 2.1, -0.5])]),
-    Case(ew.Power, [P, Y]),
-    Case(ew.Power, [X], build=lambda t, x: t(ew.Power, x, t.constant(np.full((2, 3), 3.0)))),
-    Case(
-        ew.Power,
-        [X],
-        build=lambda t, x: t(ew.Power, x, t(shape.BroadcastInDim, t.constant(2.0), shape=(2, 3), dims=())),
-    ),
-    Case(
-        ew.Power,
-        [X],
-        build=lambda t, x: t(ew.Power, x, t(shape.BroadcastInDim, t.constant(3.0), shape=(2, 3), dims=())),
-    ),
-    Case(ew.Maximum, [X, Y]),
-    Case(ew.Minimum, [X, Y]),
-    Case(ew.Atan2, [X, Q]),
-    Case(ew.Atan2, [P, Y]),
-    Case(ew.AddN, [X, Y, P]),
-    Case(ew.Select, [X, Y], build=masked),
-    Case(ew.Select, [X, Y], build=scalar_masked),
-    Case(ew.Convert, [X], {"dtype": dtypes.float64}),
-    Case(linalg.DotGeneral, [normal(2, 3), normal(3, 4)], dot((), (), (1,), (0,))),
-    Case(linalg.DotGeneral, [normal(3, 2), normal(4, 3)], dot((), (), (0,), (1,))),
-    Case(linalg.DotGeneral, [normal(2, 2, 3), normal(2, 3, 2)], dot((0,), (0,), (2,), (1,))),
-    Case(linalg.DotGeneral, [normal(3, 2, 4), normal(4, 2, 2)], dot((1,), (2,), (2,), (0,))),
-    Case(linalg.DotGeneral, [normal(3, 2, 2), normal(2, 3, 2)], dot((), (), (0, 2), (1, 0))),
-    Case(linalg.DotGeneral, [normal(2, 3, 2), normal(3, 2, 2)], dot((2, 0), (1, 2), (1,), (0,))),
-    Case(linalg.DotGeneral, [normal(2), normal(3)], dot((), (), (), ())),
-    Case(linalg.DotGeneral, [normal(3), normal(3)], dot((), (), (0,), (0,))),
-    Case(reduction.ReduceSum, [X], {"axes": (1,)}),
-    Case(reduction.ReduceSum, [normal(2, 2, 3)], {"axes": (0, 2)}),
-    Case(reduction.ReduceSum, [X], {"axes": ()}),
-    Case(reduction.ReduceProd, [X], {"axes": (1,)}),
-    Case(reduction.ReduceProd, [X], {"axes": ()}),
-    Case(reduction.ReduceProd, [normal(2, 2, 3)], {"axes": (0, 2)}),
-    Case(reduction.ReduceProd, [WITH_ZEROS], {"axes": (1,)}, orders=3),
-    Case(reduction.ReduceProd, [WITH_ZEROS], {"axes": (0, 1)}, orders=3),
-    Case(reduction.ReduceProd, [normal(5)], {"axes": (0,)}),
-    Case(reduction.ReduceProd, [normal(1, 2)], {"axes": (0,)}),
-    Case(reduction.ReduceMax, [X], {"axes": (1,)}),
-    Case(reduction.ReduceMin, [normal(2, 2, 3)], {"axes": (0, 2)}),
-    Case(shape.Reshape, [X], {"shape": (3, 2)}),
-    Case(shape.Transpose, [normal(2, 1, 3)], {"permutation": (2, 0, 1)}),
-    Case(shape.BroadcastInDim, [normal(3)], {"shape": (2, 3, 2), "dims": (1,)}),
-    Case(shape.BroadcastInDim, [normal(1, 3)], {"shape": (2, 3), "dims": (0, 1)}),
-    Case(shape.BroadcastInDim, [normal(1, 3)], {"shape": (1, 2, 3), "dims": (0, 2)}),
-    Case(shape.BroadcastInDim, [normal(1)], {"shape": (2, 2), "dims": (1,)}),
-    Case(shape.BroadcastInDim, [normal()], {"shape": (2,), "dims": ()}),
-    Case(shape.Concatenate, [normal(2, 1), normal(2, 3), normal(2, 2)], {"axis": 1}),
-    Case(shape.Slice, [normal(5, 4)], {"starts": (1, 0), "limits": (5, 3), "strides": (2, 1)}),
-    Case(shape.Slice, [normal(6)], {"starts": (1,), "limits": (6,), "strides": (3,)}),
-    Case(shape.Slice, [normal(3)], {"starts": (2,), "limits": (2,), "strides": (2,)}),
-    Case(shape.Pad, [normal(2, 3), normal()], {"low": (1, 0), "high": (0, 2), "interior": (0, 1)}),
-    Case(shape.Pad, [normal(4, 3), normal()], {"low": (-1, 2), "high": (0, -1), "interior": (2, 0)}),
-    Case(shape.Pad, [normal(3), normal()], {"low": (0,), "high": (0,), "interior": (2,)}),
-    Case(shape.Reverse, [X], {"axes": (1,)}),
-]
-
-
-@pytest.mark.parametrize("case", CASES, ids=[f"{i}-{short_name(c.op)}" for i, c in enumerate(CASES)])
-def test_gradients_equal_finite_differences(case: Case) -> None:
+@pytest.mark.parametrize("case", GRADIENTS, ids=[f"{i}-{short_name(c.op)}" for i, c in enumerate(GRADIENTS)])
+def test_gradients_equal_finite_differences(case: GradientCase) -> None:
     # A nonlinear function on both sides makes second derivatives that aren't all zero.
     def build(trace: Trace, *xs: SSAValue) -> SSAValue:
         y = case(trace, *xs)
@@ -220,7 +105,7 @@ def test_gradients_equal_finite_differences(case: Case) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_gradients_have_the_types_of_xs_at_every_width(dtype: str) -> None:
-    for case in (c for c in CASES if c.build is None):
+    for case in (c for c in GRADIENTS if c.build is None):
         trace = Trace({f"x{i}": (x.shape, dtype) for i, x in enumerate(case.inputs)})
         y = case(trace, *trace.inputs)
         program = trace.finish(trace.gradients([y], trace.inputs, plan([y], trace.inputs)))
@@ -235,7 +120,7 @@ def test_gradients_have_the_types_of_xs_at_every_width(dtype: str) -> None:
 def test_every_op_with_a_rule_has_a_case() -> None:
     refusing = {Call, Gradients, Island}
     elsewhere = {state.Read}  # tests/unit/test_autodiff.py: gradients by variables
-    covered = {case.op for case in CASES} | refusing | elsewhere
+    covered = {case.op for case in GRADIENTS} | refusing | elsewhere
     assert {op.name for op in all_ops() if op in RULES} - {op.name for op in covered} == set()
 
 
@@ -341,7 +226,7 @@ def test_maximum_over_nothing() -> None:
 def symbolic(trace: Trace, x: SSAValue, w: SSAValue) -> SSAValue:
     """Every op that has sizes in its attributes, on a batch of unknown size."""
     b = symbol("b")
-    h = trace(ew.Tanh, trace(linalg.DotGeneral, x, w, **dot((), (), (1,), (0,))))
+    h = trace(ew.Tanh, trace(linalg.DotGeneral, x, w, **dot_axes((), (), (1,), (0,))))
     h = trace(shape.Concatenate, h, x, axis=0)
     h = trace(shape.Slice, h, starts=(b - 1, 0), limits=(2 * b, 3), strides=(1, 2))
     h = trace(shape.Pad, h, trace.sum(w), low=(1, -1), high=(b, 2), interior=(1, 0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.numerics.cases import ROWS, cases
+from tests.families import ROWS, cases
 from tests.numerics.values import check
 from tests.support import OPS, function_of, run_xla, spec
 

@@ -17,6 +17,7 @@ UINTS = ("uint8", "uint16", "uint32", "uint64")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 COMPLEX = ("complex64", "complex128")
 NUMERIC = (*INTS, *UINTS, *FLOATS, *COMPLEX)
+EVERY = ("bool", *NUMERIC)
 ORDERED = ("bool", *INTS, *UINTS, *FLOATS)
 
 
@@ -197,3 +198,19 @@ def _difference(actual: Array, expected: Array, case: Case, what: str, units: fl
         f"{what} {dict(case.attributes)}: got {actual.ravel()[index]!r}, expected {expected.ravel()[index]!r} "
         f"at element {index} for {operands!r} within {units} epsilons"
     )
+
+
+def counted(shape: tuple[int, ...], dtype: str) -> Array:
+    x = np.arange(int(np.prod(shape))).reshape(shape)
+    return array(x % 2 if dtype == "bool" else x - 3 if dtype in (*INTS, *FLOATS) else x, dtype)
+
+
+def sample(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    """Random values; integers from their whole range, so that sums wrap."""
+    if dtype == "bool":
+        return np.asarray(rng.random(shape) < 0.5)
+    if dtype in INTS + UINTS:
+        info = np.iinfo(dtype)
+        return np.asarray(rng.integers(info.min, info.max, shape, dtype, endpoint=True))
+    values = rng.standard_normal(shape)
+    return array(values + 1j * rng.standard_normal(shape) if dtype in COMPLEX else values, dtype)

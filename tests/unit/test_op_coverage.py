@@ -13,7 +13,7 @@ from dfc.backends.stablehlo import rules as emission
 from dfc.ir import dialect
 from dfc.ir.op import Op, short_name
 from dfc.passes.autodiff import rules as autodiff
-from tests.numerics import cases
+from tests import families
 from tests.unit import test_roundtrip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ NEEDS: dict[str, tuple[Callable[[type[Op]], bool], dict[str, str]]] = {
     'a gradient or non_differentiable("why") in passes/autodiff': (has_gradient, {}),
     "an emission rule in backends/stablehlo": (has_emission, {}),
     "a round trip in tests/unit/test_roundtrip.py": (lambda op: short_name(op) in test_roundtrip.covered(), {}),
-    "a row in tests/numerics/cases.py": (lambda op: short_name(op) in cases.ROWS, NO_VALUES),
+    "a row in tests/families": (lambda op: short_name(op) in families.ROWS, NO_VALUES),
 }
 
 
@@ -95,7 +95,7 @@ def test_an_op_is_emitted_or_says_why_not() -> None:
 
 def test_numerics_rows_are_in_the_order_of_the_ops() -> None:
     computing = [short_name(op) for op in dialect.all_ops() if short_name(op) not in NO_VALUES]
-    assert list(cases.ROWS) == computing
+    assert list(families.ROWS) == computing
 
 
 # ---- one stem and one order in every room

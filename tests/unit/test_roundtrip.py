@@ -17,7 +17,7 @@ from dfc.ir.dialect import all_ops
 from dfc.ir.op import short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.text import parse_program, print_program
-from tests.numerics.cases import ROWS, cases
+from tests.families import ROWS, cases
 from tests.programs import random_program
 from tests.support import OPS, function_of, program_of, spec
 

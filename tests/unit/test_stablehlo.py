@@ -28,7 +28,7 @@ from dfc.ir.ops.shape import BroadcastInDim
 from dfc.ir.ops.state import Read
 from dfc.ir.text import parse_program, print_program
 from dfc.ir.types import Spec, spec_of, tensor_type
-from tests.numerics.cases import ROWS, cases
+from tests.families import ROWS, cases
 from tests.programs import Trace, random_program
 from tests.support import OPS, USER_LINE, function_of, run_xla, spec
 
