@@ -14,7 +14,30 @@ from xdsl.ir import Attribute, Dialect
 from dfc.ir import attributes, types
 from dfc.ir.op import Op
 
-FAMILIES = ("elementwise", "linalg", "reduction", "shape", "constant", "state", "function")
+FAMILIES = (
+    "elementwise",
+    "complex",
+    "bitwise",
+    "special",
+    "linalg",
+    "factorization",
+    "fft",
+    "reduction",
+    "cumulative",
+    "sorting",
+    "shape",
+    "indexing",
+    "segment",
+    "convolution",
+    "window",
+    "image",
+    "random",
+    "quantize",
+    "strings",
+    "constant",
+    "state",
+    "function",
+)
 """Stems of the op families, the same in every room."""
 
 

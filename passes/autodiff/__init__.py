@@ -6,12 +6,15 @@ gradient, `non_differentiable` says why it has none.
 
 from __future__ import annotations
 
-from dfc.passes.autodiff import constant, elementwise, function, linalg, reduction, shape, state
+import importlib
+
+from dfc.ir.dialect import FAMILIES
 from dfc.passes.autodiff.expand import Autodiff, autodiff, expand
 from dfc.passes.autodiff.plan import plan
 from dfc.passes.autodiff.rules import NON_DIFFERENTIABLE, RULES, RuleBuilder, non_differentiable, rule
 
-FAMILIES = (elementwise, linalg, reduction, shape, constant, state, function)
+for _family in FAMILIES:  # each fills the table with its rules
+    importlib.import_module(f"dfc.passes.autodiff.{_family}")
 
 __all__ = [
     "NON_DIFFERENTIABLE",

@@ -1,0 +1,1 @@
+"""Strings: variable-length bytes, on the host."""

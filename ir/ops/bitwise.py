@@ -1,0 +1,1 @@
+"""Bits: shifts, counts, reinterpretation."""

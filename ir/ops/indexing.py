@@ -1,0 +1,1 @@
+"""Reading and writing parts of a tensor at indices that are data."""

@@ -1,0 +1,1 @@
+"""Random bits and numbers, counter-based: the same key gives the same bits everywhere."""
