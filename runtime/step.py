@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island, Return
 from dfc.ir.ops.state import Group, Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
-from dfc.runtime.dispatch import HostOp, PlanRun, Values
+from dfc.runtime.dispatch import Direct, HostOp, PlanRun, Values
 from dfc.runtime.plan import HostCall, HostValue, Plan, ProgramCall
 from dfc.runtime.programs import compile_module
 from dfc.runtime.variables import Device, VariableState
@@ -59,9 +59,9 @@ class Step:
         return self.run(feeds)
 
     @property
-    def run_one(self) -> Callable[[Any], Any] | None:
-        """`run` on the arrays themselves, where that is possible: see `PlanRun.run_one`."""
-        return self._bound.run_one
+    def direct(self) -> Direct | None:
+        """What a call can do in its own frame, where that is possible: see `PlanRun.direct`."""
+        return self._bound.direct
 
     @property
     def plan(self) -> Plan:
