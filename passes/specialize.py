@@ -92,6 +92,7 @@ def respecialized(op: Operation, bindings: Bindings, mapping: dict[SSAValue, SSA
     for old, new in zip(op.results, copy.results, strict=True):
         if is_tensor(new.type):
             _require_sizes(spec_of(new.type), op, spec_of(old.type))
+            _require_formula(spec_of(new.type), op, bound(spec_of(old.type), bindings))
         mapping[old] = new
     return copy
 
@@ -145,6 +146,17 @@ def bound(value: Any, bindings: Bindings) -> Any:
     if isinstance(value, tuple):
         return tuple(bound(v, bindings) for v in value)
     return value
+
+
+def _require_formula(got: Spec, op: Operation, wanted: Spec) -> None:
+    """What was made from the symbolic type, a gradient's padding perhaps, is right only if its formula holds here."""
+    if got != wanted:
+        raise InvalidArgument(
+            f"at these sizes the result must be {wanted}, as its symbolic type says, got {got}",
+            op=short_name(op),
+            location=locations.describe(op.location),
+            hint="the formula for this dimension doesn't hold at these sizes: use a static dimension, or other sizes",
+        )
 
 
 def _require_sizes(spec: Spec, op: Operation, before: Spec) -> None:

@@ -134,7 +134,7 @@ def build_artifact(
         compiled = []
         for sizes in all_sizes:
             started = perf_counter()
-            compiled.append(programs.add(entry.name, func, sizes))
+            compiled.append(programs.add(entry, func, sizes))
             progress(f"compiled {entry.name} for {sizes_name(sizes)} ({perf_counter() - started:.1f} s)")
         infos[entry.name] = _info(entry, func, symbol, all_sizes, compiled)
     names = list(dict.fromkeys(name for info in infos.values() for name in info.reads))
@@ -192,12 +192,16 @@ def _add_to(graph: ModuleOp, entry: EntrySpec, observers: Sequence[Any]) -> Func
     lowered = specialize(entry.program, {})  # a copy
     if entry.phase is not Phase.GRAPH:
         pipeline.lower(lowered, to=Phase.GRAPH, start=entry.phase, observers=observers)
-    wanted = entry.func or entry.name
-    for op in lowered.ops:
+    func = _function(lowered, entry.func or entry.name, entry)
+    copy = clone_into(func, Builder(graph.body.block), {})
+    copy.properties["sym_name"] = type(func.sym_name).new(entry.name)
+    return copy
+
+
+def _function(program: ModuleOp, wanted: str, entry: EntrySpec) -> Func:
+    for op in program.ops:
         if isinstance(op, Func) and op.sym_name.data == wanted:
-            copy = clone_into(op, Builder(graph.body.block), {})
-            copy.properties["sym_name"] = type(op.sym_name).new(entry.name)
-            return copy
+            return op
     raise NotFound(f"the program of entry {entry.name!r} has no function {wanted!r}")
 
 
@@ -230,14 +234,20 @@ class _Programs:
     members: dict[str, bytes] = field(default_factory=dict)
     stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, name: str, func: Func, sizes: Sizes) -> Plan:
-        """Compile an entry for these sizes. Executables for the CPU are made on this machine's."""
+    def add(self, entry: EntrySpec, func: Func, sizes: Sizes) -> Plan:
+        """Compile an entry, at phase graph `func`, for these sizes. Executables for the CPU are made on this
+        machine's."""
+        name, start = entry.name, Phase.GRAPH
         with paused():
-            alone = ModuleOp([])
-            clone_into(func, Builder(alone.body.block), {})
-            program = specialize(alone, sizes)
-            pipeline.lower(program, start=Phase.GRAPH, to=Phase.CLUSTERED, observers=self.observers)
-            clustered = next(op for op in program.ops if isinstance(op, Func))
+            program = ModuleOp([])
+            clone_into(func, Builder(program.body.block), {})
+            if sizes and entry.phase is Phase.TRACE:
+                # From the start again: with sizes known, gradients and what is simplified are as good as in a call.
+                program, name, start = entry.program, entry.func or entry.name, Phase.TRACE
+            program = specialize(program, sizes)
+            pipeline.lower(program, start=start, to=Phase.CLUSTERED, observers=self.observers)
+            clustered = _function(program, name, entry)
+        name = entry.name
         plan, islands, host_ops = plan_of(clustered)
         if host_ops:
             raise Unimplemented(
