@@ -11,11 +11,10 @@ from xdsl.ir import Block, Operation
 
 from dfc.ir.builder import replace
 from dfc.ir.op import Op
-from dfc.ir.ops.function import Func
-from dfc.passes.cse import asks_gradients
 from dfc.passes.folding import FOLD_LIMIT, fold, foldable
 from dfc.passes.manager import Pass
 from dfc.passes.prune import erase_unused
+from dfc.passes.requests import without_requests
 from dfc.passes.simplifications import Rule, rules_of
 
 
@@ -23,7 +22,8 @@ from dfc.passes.simplifications import Rule, rules_of
 class Canonicalize(Pass):
     """Fold constants into ones of at most `limit` elements, and apply the identities of `passes/simplifications.py`.
 
-    Requires: nothing; a function that still asks for gradients is left alone, since its xs name values.
+    Requires: nothing; a function that still asks for gradients, or is bound by calls to one that does, is left alone,
+    since xs name values and gradients go through calls.
     Ensures: no rule applies any more, a pure op of constants only is a constant unless that would be large, and no pure
     op is unused. Reads, writes and stateful ops stay. NaNs, infinities and the signs of zeros stay as they were; the
     last bit of a folded function such as exp is NumPy's.
@@ -39,9 +39,8 @@ class Canonicalize(Pass):
 def canonicalize(program: ModuleOp, limit: int = FOLD_LIMIT) -> dict[str, int]:
     """Simplify every function; a folded result has at most `limit` elements."""
     counts = {"folded": 0, "simplified": 0, "erased": 0}
-    for func in program.ops:
-        if isinstance(func, Func) and not asks_gradients(func.block):
-            _simplify(func.block, limit, counts)
+    for func in without_requests(program):
+        _simplify(func.block, limit, counts)
     return counts
 
 

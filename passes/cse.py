@@ -10,16 +10,16 @@ from xdsl.ir import Block, Operation
 
 from dfc.ir.builder import replace
 from dfc.ir.op import Effect
-from dfc.ir.ops.function import Func, Gradients
 from dfc.passes.manager import Pass
+from dfc.passes.requests import without_requests
 
 
 @dataclass(frozen=True)
 class Cse(Pass):
     """Merge pure ops that compute the same.
 
-    Requires: nothing; a function that still asks for gradients is left alone, since merging would change what its xs
-    are.
+    Requires: nothing; a function that still asks for gradients, or is bound by calls to one that does, is left alone,
+    since merging would change what xs are.
     Ensures: no block has two pure ops of one class with the same operands and attributes. Handles of one variable
     merge; reads, writes and stateful ops never do. A merged op's position and name go to the one that stays.
     """
@@ -32,12 +32,7 @@ class Cse(Pass):
 
 def cse(program: ModuleOp) -> dict[str, int]:
     """Merge equal pure ops, block by block."""
-    return {"merged": sum(_merge(f.block) for f in program.ops if isinstance(f, Func) and not asks_gradients(f.block))}
-
-
-def asks_gradients(block: Block) -> bool:
-    """True while a df.gradients is in the block: its xs name values, so none may be merged or folded."""
-    return any(type(op) is Gradients for op in block.ops)
+    return {"merged": sum(_merge(func.block) for func in without_requests(program))}
 
 
 def _merge(block: Block) -> int:
