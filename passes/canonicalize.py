@@ -9,7 +9,7 @@ from typing import ClassVar
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation
 
-from dfc.ir.builder import replace
+from dfc.ir.builder import Replacing
 from dfc.ir.op import Op
 from dfc.passes.folding import FOLD_LIMIT, fold, foldable
 from dfc.passes.manager import Pass
@@ -40,18 +40,22 @@ def canonicalize(program: ModuleOp, limit: int = FOLD_LIMIT) -> dict[str, int]:
     """Simplify every function; a folded result has at most `limit` elements."""
     counts = {"folded": 0, "simplified": 0, "erased": 0}
     for func in without_requests(program):
-        _simplify(func.block, limit, counts)
+        replacing = Replacing()
+        _simplify(func.block, limit, counts, replacing)
+        replacing.finish()
+        counts["erased"] += _erase_unused(func.block)
     return counts
 
 
-def _simplify(block: Block, limit: int, counts: dict[str, int]) -> None:
+def _simplify(block: Block, limit: int, counts: dict[str, int], replacing: Replacing) -> None:
     """One walk is enough: operands come before their users, no rule looks at users, and what a rule makes stands in
     front of the op that it replaces, where the walk goes on."""
     op = block.first_op
     while op is not None:
+        replacing.visit(op)
         if op.regions:
             for inner in (b for region in op.regions for b in region.blocks):
-                _simplify(inner, limit, counts)
+                _simplify(inner, limit, counts, replacing)
         previous = op.prev_op
         can_fold, rules = _plan(type(op))
         value = fold(op, limit) if can_fold else None
@@ -66,9 +70,13 @@ def _simplify(block: Block, limit: int, counts: dict[str, int]) -> None:
             else:
                 op = op.next_op
                 continue
-        replace(op, [value])
+        replacing.replace(op, [value])
         op = previous.next_op if previous is not None else block.first_op
-    counts["erased"] += erase_unused(block, pure_only=True)
+
+
+def _erase_unused(block: Block) -> int:
+    inner = sum(_erase_unused(b) for op in block.ops for region in op.regions for b in region.blocks)
+    return inner + erase_unused(block, pure_only=True)
 
 
 @cache

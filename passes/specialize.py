@@ -99,9 +99,9 @@ def respecialized(op: Operation, bindings: Bindings, mapping: dict[SSAValue, SSA
 
 def _fill(source: Region, target: Region, bindings: Bindings, mapping: dict[SSAValue, SSAValue]) -> None:
     for block in source.blocks:
-        copy = Block()
-        for argument in block.args:
-            made = copy.insert_arg(_bound_type(argument.type, bindings), len(copy.args), argument.location)
+        copy = Block(arg_types=[_bound_type(argument.type, bindings) for argument in block.args])
+        for argument, made in zip(block.args, copy.args, strict=True):
+            made.location = argument.location
             mapping[argument] = made
             if is_tensor(made.type):
                 owner = source.parent
