@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from keyword import iskeyword
 from typing import Any
 
 from dfc.errors import InvalidArgument
@@ -87,22 +88,35 @@ class SymbolicDim:
         return total
 
 
+RESERVED = frozenset({"floordiv", "max"})
+"""Functions of dimensions, there now or to come."""
+
 Dim = int | SymbolicDim
 Shape = tuple[Dim, ...]
 
 
 def symbol(name: str) -> SymbolicDim:
-    """The dimension that is the symbol `name` (a Python identifier)."""
+    """The dimension that is the symbol `name`: a Python identifier that means nothing else in a dimension's text."""
     if not name.isidentifier():
         raise InvalidArgument(f"a symbolic dimension needs a name that is an identifier, got {name!r}")
+    if iskeyword(name) or name in RESERVED:
+        raise InvalidArgument(
+            f"a symbolic dimension can't be called {name!r}: dimensions are written as Python expressions, where that "
+            "has a meaning",
+            hint=f"take another name, for example {name}_size",
+        )
     return SymbolicDim((((name,), 1),))
 
 
 @lru_cache(maxsize=4096)
 def parse_dim(text: str) -> Dim:
     """The dimension written as `text`, for example `2*b + 1`. Raises InvalidArgument for anything else."""
+    if iskeyword(text) or text in RESERVED:
+        return symbol(text)  # the error for a name
     try:
         return _evaluate(ast.parse(text, mode="eval").body, symbol)
+    except InvalidArgument:
+        raise
     except (SyntaxError, KeyError, TypeError, ValueError) as error:
         raise InvalidArgument(f"{text!r} is not a dimension: expected integers, names, + - * and floordiv") from error
 

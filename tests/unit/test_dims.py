@@ -101,3 +101,15 @@ def test_not_a_dimension(text: str) -> None:
 def test_a_symbol_is_an_identifier() -> None:
     with pytest.raises(InvalidArgument, match="identifier, got '2b'"):
         symbol("2b")
+
+
+@pytest.mark.parametrize("name", ["class", "in", "None", "floordiv", "max"])
+def test_a_name_that_means_something_else(name: str) -> None:
+    for make in (symbol, parse_dim, lambda n: parse_dim(f"2*{n}")):
+        with pytest.raises(InvalidArgument) as caught:
+            make(name)
+        if make is symbol or make is parse_dim:
+            assert str(caught.value) == (
+                f"a symbolic dimension can't be called {name!r}: dimensions are written as Python expressions, where "
+                f"that has a meaning\n  take another name, for example {name}_size"
+            )
