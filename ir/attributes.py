@@ -31,6 +31,11 @@ class Value(Data[T], Generic[T]):
     """An attribute that holds one Python value."""
 
     @classmethod
+    def normal(cls, value: T) -> T:
+        """`value` in the one form that equal values have: True, 1 and np.int64(1) are equal, and print differently."""
+        return value
+
+    @classmethod
     def parse_value(cls, parser: AttrParser) -> T:
         raise NotImplementedError
 
@@ -54,6 +59,10 @@ class Int(Value[int]):
     name = "df.int"
 
     @classmethod
+    def normal(cls, value: int) -> int:
+        return int(value)
+
+    @classmethod
     def parse_value(cls, parser: AttrParser) -> int:
         return parser.parse_integer()
 
@@ -63,6 +72,10 @@ class Flag(Value[bool]):
     """True or false."""
 
     name = "df.flag"
+
+    @classmethod
+    def normal(cls, value: bool) -> bool:
+        return bool(value)
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> bool:
@@ -107,6 +120,10 @@ class Ints(Value[tuple[int, ...]]):
     name = "df.ints"
 
     @classmethod
+    def normal(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(map(int, value))
+
+    @classmethod
     def parse_value(cls, parser: AttrParser) -> tuple[int, ...]:
         return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer))
 
@@ -134,6 +151,10 @@ class Dims(Value[Shape]):
     """A shape: integers and symbolic dimensions (written as strings)."""
 
     name = "df.dims"
+
+    @classmethod
+    def normal(cls, value: Shape) -> Shape:
+        return types.normal_shape(value)
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> Shape:
@@ -164,6 +185,10 @@ class Specs(Value[tuple[types.Spec, ...]]):
     """A list of tensor types, given as shapes and dtypes."""
 
     name = "df.specs"
+
+    @classmethod
+    def normal(cls, value: tuple[types.Spec, ...]) -> tuple[types.Spec, ...]:
+        return tuple(types.Spec(types.normal_shape(shape), dtype) for shape, dtype in value)
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> tuple[types.Spec, ...]:
@@ -276,7 +301,7 @@ class Constant(Value[Array]):
 
 @lru_cache(maxsize=65536, typed=True)
 def _interned(cls: type[Value[Any]], value: Any) -> Value[Any]:
-    return cls.new(value)
+    return cls.new(cls.normal(value))
 
 
 def make(cls: type[Value[Any]], value: Any) -> Value[Any]:

@@ -10,6 +10,9 @@ import pytest
 
 from dfc.ir import attributes
 from dfc.ir.attributes import SPLAT_BLOCK, Array
+from dfc.ir.dims import symbol
+from dfc.ir.dtypes import as_dtype
+from dfc.ir.types import Spec, spec_of, tensor_type
 
 LONG = 3 * SPLAT_BLOCK + 7
 
@@ -51,3 +54,16 @@ def test_the_search_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_digest_does_not_depend_on_the_memory_layout() -> None:
     rows = np.arange(12, dtype=np.int32).reshape(3, 4)
     assert Array.of(np.asfortranarray(rows)).digest == Array.of(rows).digest != Array.of(rows.T).digest
+
+
+def test_equal_numbers_print_alike() -> None:
+    """Equal keys are interned once, so what came first must not show: sizes here are in no other test."""
+    kind = attributes.Ints
+    assert attributes.make(kind, (True, 98765, np.int64(3))).data == (1, 98765, 3)
+    assert repr(attributes.make(kind, (1, 98765, 3)).data) == "(1, 98765, 3)"
+    assert repr(attributes.make(attributes.Int, True).data) == "1"
+    assert attributes.make(attributes.Flag, 1).data is True
+    assert repr(attributes.make(attributes.Dims, (True, symbol("b"), np.int64(98765))).data) == "(1, b, 98765)"
+    specs = attributes.make(attributes.Specs, (Spec((True, 98765), as_dtype("int8")),)).data
+    assert repr(specs[0].shape) == "(1, 98765)"
+    assert repr(spec_of(tensor_type((True, np.int64(98765)), as_dtype("int16"))).shape) == "(1, 98765)"
