@@ -93,7 +93,7 @@ def pad(op: sh.Pad, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     def by_x() -> SSAValue:
         # Padding by the opposite also puts zeros where negative padding had removed elements.
         found: SSAValue = g
-        if any(low) or any(high):
+        if any(n != 0 for n in (*low, *high)):
             removed, none = (tuple(-n for n in low), tuple(-n for n in high)), (0,) * len(low)
             found = b(sh.Pad, g, b.scalar(0, g), low=removed[0], high=removed[1], interior=none)
         if any(interior):
