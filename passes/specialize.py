@@ -10,10 +10,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from dfc.errors import InvalidArgument, NotFound
-from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, create
 from dfc.ir.dims import Bindings, SymbolicDim, is_static, substitute
-from dfc.ir.op import Op, short_name
+from dfc.ir.op import Op, error_at
 from dfc.ir.types import CONTROL, Spec, is_tensor, spec_behind, spec_of, tensor_type
 from dfc.passes.manager import Pass, did_you_mean
 
@@ -151,19 +150,15 @@ def bound(value: Any, bindings: Bindings) -> Any:
 def _require_formula(got: Spec, op: Operation, wanted: Spec) -> None:
     """What was made from the symbolic type, a gradient's padding perhaps, is right only if its formula holds here."""
     if got != wanted:
-        raise InvalidArgument(
+        raise error_at(
+            InvalidArgument,
+            op,
             f"at these sizes the result must be {wanted}, as its symbolic type says, got {got}",
-            op=short_name(op),
-            location=locations.describe(op.location),
-            hint="the formula for this dimension doesn't hold at these sizes: use a static dimension, or other sizes",
+            "the formula for this dimension doesn't hold at these sizes: use a static dimension, or other sizes",
         )
 
 
 def _require_sizes(spec: Spec, op: Operation, before: Spec) -> None:
     for size, dim in zip(spec.shape, before.shape, strict=True):
         if isinstance(size, int) and size < 0:
-            raise InvalidArgument(
-                f"the dimension {dim} becomes {size}, and a size is not negative",
-                op=short_name(op),
-                location=locations.describe(op.location),
-            )
+            raise error_at(InvalidArgument, op, f"the dimension {dim} becomes {size}, and a size is not negative")
