@@ -156,13 +156,13 @@ class Function(Generic[P, R]):
             return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
         if direct is None:
             return compiled(arrays)  # type: ignore[no-any-return]
-        holder, acquired, release, push, calls, program = direct
+        holder, acquired, release, waiting, calls, program = direct
         array = None
         for _ in acquired:  # takes the lock; no signal is looked for between that and the `try`
             try:
                 if holder.attention:
                     break
-                push([*holder.buffers, feed])
+                waiting += ([*holder.buffers, feed],)  # not `append`: a call would look for signals
                 for results in calls:  # the call; no signal is looked for between that, the store and the pop
                     holder.buffers = results
                     array = results.pop()
