@@ -290,8 +290,11 @@ class Function(Generic[P, R]):
 
     def lower(self, *specs: Any, **named_specs: Any) -> execution.Lowered:
         """The StableHLO for these arguments, given as for `graph`; sizes must be ints. `.text` is its text."""
+        bindings: dict[str, int] = {}
+        if self._checked is not None and (specs or named_specs):
+            bindings = self._checked.unify(self._arguments(specs, named_specs).types())
         with paused():
-            return execution.emit(self.graph(*specs, **named_specs), {})
+            return execution.emit(self.graph(*specs, **named_specs), bindings)
 
     def explain(self) -> str:
         """When and why the function was traced: each signature, the line of its first call, what had changed."""
