@@ -86,15 +86,19 @@ class EntrySpec:
     phase: Phase = Phase.TRACE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Artifact:
     """An artifact in memory: its members in order, but for the manifest, which lists them."""
 
     manifest: Manifest
     members: Mapping[str, bytes]
 
+    def __repr__(self) -> str:
+        size = sum(map(len, self.members.values()))
+        return f"<dfc artifact of {', '.join(self.manifest.entries)}: {size / 1e6:.2f} MB>"
+
     def save(self, path: str | Path) -> None:
-        """Write the file; it appears whole or not at all."""
+        """Write the file; it appears whole or not at all. Raises NotFound where its folder does not exist."""
         writer = Writer(path)
         try:
             writer.add(MANIFEST, to_json(self.manifest))
