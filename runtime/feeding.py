@@ -190,6 +190,23 @@ def _rows(array: Array, axis: int | None, start: int, n: int, size: int) -> Arra
     return np.concatenate([taken, np.broadcast_to(last, shape)], axis)
 
 
+def constants(structure: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The results that are the same at every call, numbers and strings, under flat names as the tensors have."""
+    if structure == "tensor":
+        return
+    if "static" in structure:
+        if structure["static"] is not None:
+            yield path or "output_0", structure["static"]
+        return
+    listed = structure.get("list", structure.get("tuple"))
+    if listed is not None:
+        children = [(str(i) if path else f"output_{i}", child) for i, child in enumerate(listed)]
+    else:
+        children = list(structure.get("dict", structure.get("fields")).items())
+    for key, child in children:
+        yield from constants(child, f"{path}.{key}" if path else key)
+
+
 def rebuilt(structure: Any, leaves: Iterator[Any]) -> Any:
     """The nest that `EntryInfo.structure` describes, with its leaves in order. Named tuples and dataclasses are made
     anew with the same name and fields."""

@@ -25,7 +25,10 @@ def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], output: Path
     are printed.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's, which idle but take time to start; XLA has its own
+    import numpy as np
+
     from dfc.errors import InvalidArgument
+    from dfc.runtime.feeding import constants
     from dfc.runtime.load import entries_of, find_entry, load
 
     entries = entries_of(load(artifact, lean="jax" not in sys.modules))
@@ -40,14 +43,12 @@ def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], output: Path
         if name in feeds:
             raise click.UsageError(f"--input {name!r} is given twice")
         feeds[name] = read_input(name, source)
-    results = chosen.flat(**feeds)
+    results = {**chosen.flat(**feeds), **{name: np.array(value) for name, value in constants(chosen.info.structure)}}
     if output is not None:
         write_npz(output, results)
         return
-    import numpy as np
-
     for name, value in results.items():
-        dtype = "string" if value.dtype == object else value.dtype
+        dtype = "string" if value.dtype.kind in "OU" else value.dtype
         click.echo(f"{name} {dtype}[{', '.join(map(str, value.shape))}]")
         click.echo(f"  {np.array2string(value, threshold=50, prefix='  ')}")
 

@@ -304,6 +304,21 @@ def test_run_reads_json_and_bfloat16(here: Path) -> None:
     assert read("y.npz")["output_0"].tolist() == [1, 2, 3]
 
 
+def test_run_shows_results_that_are_constants(here: Path) -> None:
+    (here / "model.py").write_text(
+        "import dfc\n\n\n@dfc.function(signature=[dfc.TensorSpec((), 'int32', name='x')])\n"
+        "def f(x):\n    return [x, 'cat', {'kind': (None, 'dog')}]\n"
+    )
+    ok("compile", "model.py")
+    assert ok("run", "model.dfc", "--input", "x=1").stdout == (
+        "output_0 int32[]\n  1\noutput_1 string[]\n  'cat'\noutput_2.kind.1 string[]\n  'dog'\n"
+    )
+    ok("run", "model.dfc", "--input", "x=1", "--output", "y.npz")
+    assert {name: str(value) for name, value in read("y.npz").items()} == {
+        "output_0": "1", "output_1": "cat", "output_2.kind.1": "dog",
+    }  # fmt: skip
+
+
 def test_run_refuses_what_does_not_fit(artifact: Path) -> None:
     np.save("x.npy", np.zeros((2, 4)))
     np.save("objects.npy", np.array([{}, []], dtype=object), allow_pickle=True)
