@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def printed(source: str) -> str:
 
 def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # `dfc compile` adds the model's folder
     model, load, train = blocks("python")
     answer, trained = blocks("text")
     Path("model.py").write_text(model)
