@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -16,20 +16,15 @@ from typing import Any
 
 import click
 
-from dfc.backends import pipeline, xla
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, NotFound
 from dfc.frontend import aot
 from dfc.frontend.function import Function, is_entry
 from dfc.ir import locations
-from dfc.ir.ops.function import Func
 from dfc.ir.text import print_program
 from dfc.passes import manager
 from dfc.passes.phases import Phase
-from dfc.passes.specialize import specialize
-from dfc.runtime.artifact import TARGETS, EntrySpec, batch_symbol
+from dfc.runtime.artifact import TARGETS, phase_texts
 from dfc.runtime.container import check_folder
-from dfc.runtime.programs import compile_module
-from dfc.runtime.step import emit, plan_of
 
 
 def _batch(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[int]:
@@ -183,29 +178,3 @@ def find_entries(module: ModuleType, path: Path, wanted: Sequence[str]) -> dict[
     chosen = {name: every[name] for name in (dict.fromkeys(wanted) or every)}
     first = {id(function): name for name, function in reversed(chosen.items())}  # one function may have two names
     return {name: function for name, function in chosen.items() if wanted or first[id(function)] == name}
-
-
-def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[manager.Observer]) -> Iterator[str]:
-    """The entry at `phase`: df text, StableHLO text, or XLA's optimised HLO; one text a compiled size and island."""
-    last_df = phase if phase.position <= Phase.CLUSTERED.position else Phase.CLUSTERED
-    symbolic = specialize(spec.program, {})  # a copy
-    if last_df is phase:
-        pipeline.lower(symbolic, to=phase, observers=observers)
-        yield print_program(symbolic)
-        return
-    pipeline.lower(symbolic, to=Phase.GRAPH, observers=observers)
-    (func,) = (op for op in symbolic.ops if isinstance(op, Func) and op.sym_name.data == spec.func)
-    symbol = batch_symbol(spec, func)
-    all_sizes: list[Mapping[str, int]] = [{symbol: size} for size in spec.batch] if symbol else [{}]
-    for sizes in all_sizes:
-        program = specialize(symbolic, sizes)
-        pipeline.lower(program, start=Phase.GRAPH, to=last_df, observers=observers)
-        (clustered,) = (op for op in program.ops if isinstance(op, Func) and op.sym_name.data == spec.func)
-        plan, islands, _ = plan_of(clustered)
-        for island, call in zip(islands, plan.programs, strict=True):
-            module = emit(island, spec.name)
-            if phase is Phase.STABLEHLO:
-                yield f"{module}\n"
-            else:
-                device = xla.devices("cpu")[0]
-                yield f"{compile_module(module, call.signature, device, spec.name).hlo_text()}\n"
