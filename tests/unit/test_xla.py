@@ -569,3 +569,9 @@ def test_importing_this_module_imports_neither_jax_nor_jaxlib() -> None:
 def test_a_missing_kernel_library_is_named() -> None:
     with pytest.raises(NotFound, match=r"^kernel conv: /nowhere/libconv.so"):
         xla.register_kernel("conv", "/nowhere/libconv.so", "Conv")
+
+
+def test_strings_on_a_device_are_refused_with_the_reason() -> None:
+    with pytest.raises(InvalidType) as caught:
+        xla.to_device(np.array(["a"]))
+    assert str(caught.value) == ("a device can't hold values of dtype <U1\n  tensors of strings can't be made yet")
