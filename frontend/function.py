@@ -156,13 +156,13 @@ class Function(Generic[P, R]):
             return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
         if direct is None:
             return compiled(arrays)  # type: ignore[no-any-return]
-        holder, acquired, release, push, calls, program = direct
+        holder, acquired, release, waiting, calls, program = direct
         array = None
         for _ in acquired:  # takes the lock; no signal is looked for between that and the `try`
             try:
                 if holder.attention:
                     break
-                push([*holder.buffers, feed])
+                waiting += ([*holder.buffers, feed],)  # not `append`: a call would look for signals
                 for results in calls:  # the call; no signal is looked for between that, the store and the pop
                     holder.buffers = results
                     array = results.pop()
@@ -290,8 +290,11 @@ class Function(Generic[P, R]):
 
     def lower(self, *specs: Any, **named_specs: Any) -> execution.Lowered:
         """The StableHLO for these arguments, given as for `graph`; sizes must be ints. `.text` is its text."""
+        bindings: dict[str, int] = {}
+        if self._checked is not None and (specs or named_specs):
+            bindings = self._checked.unify(self._arguments(specs, named_specs).types())
         with paused():
-            return execution.emit(self.graph(*specs, **named_specs), {})
+            return execution.emit(self.graph(*specs, **named_specs), bindings)
 
     def explain(self) -> str:
         """When and why the function was traced: each signature, the line of its first call, what had changed."""

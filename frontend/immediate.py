@@ -88,7 +88,7 @@ def elementwise(body: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may come here too
 _functions: dict[Callable[..., Any], Any] = {}
 
 

@@ -52,7 +52,7 @@ class _Activity:
 
     def __init__(self) -> None:
         self.count = 0
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may trace too
 
     def change(self, by: int) -> None:
         with self.lock:

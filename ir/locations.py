@@ -50,8 +50,13 @@ def capture() -> LocationAttr:
     return UNKNOWN
 
 
+def is_internal(code: CodeType) -> bool:
+    """Whether the code is dfc's own, by its file."""
+    return any(code.co_filename.startswith(p) for p in _package_prefixes)
+
+
 def _is_internal(code: CodeType) -> bool:
-    return any(code.co_filename.startswith(p) for p in _package_prefixes) or code.co_filename.startswith("<frozen")
+    return is_internal(code) or code.co_filename.startswith("<frozen")
 
 
 def _position(key: tuple[CodeType, int], frame: FrameType) -> FileLineColLoc:

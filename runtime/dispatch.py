@@ -29,7 +29,7 @@ class Direct(NamedTuple):
     holder: Holder
     acquired: Iterator[bool]
     release: Callable[[], None]
-    push: Callable[[Values], None]
+    waiting: list[Values]
     calls: Iterator[Values]
     program: ProgramRun
 
@@ -47,7 +47,6 @@ class ProgramRun:
         self.executable, self.name = executable, name
         self._call = executable.call
         self._waiting, self._results = executable.channel()
-        self._push = self._waiting.append
         self._new, self._outputs = slice(n_written), slice(n_written, None)
         self.states, self._n_written = list(states), n_written
         # Two ways to find the state, each stored whole: a slow thread that stores an outdated one is found out, since a
@@ -65,7 +64,8 @@ class ProgramRun:
             try:
                 if holder.attention:
                     break
-                self._push(holder.buffers + feeds)
+                waiting = self._waiting
+                waiting += (holder.buffers + feeds,)  # not `append`: a call would look for signals
                 for results in self._results:  # the call; no signal is looked for between that and the store
                     holder.buffers = results[self._new]
                     return results[self._outputs]
@@ -83,8 +83,13 @@ class ProgramRun:
         """The same for variables that are a part of their holder, are not all written, or have moved."""
         while True:
             holder, gather, layout, positions = self._binding
+            again = holder.is_owned()
+            if again and layout != _READS:
+                raise holder.reentered(f"step {self.name!r}")
             with holder.lock:
+                holder.busy = again
                 if not holder.attention or holder.settle():
+                    holder.busy = holder.attention = True
                     state = holder.buffers if gather is None else gather(holder.buffers)
                     try:
                         if layout == _READS:
@@ -98,6 +103,9 @@ class ProgramRun:
                         return outputs
                     except DfcError as error:
                         raise self._failed(holder, state, feeds, error) from error.__cause__
+                    finally:
+                        holder.busy = again
+                        holder.attention = again or holder.pending is not None
             self._bind()
 
     def _run_pure(self, feeds: Values) -> Values:
@@ -126,7 +134,7 @@ class ProgramRun:
         if written == list(range(size)):
             self._whole = holder
             if len(self.executable.signature.results) == size + 1:
-                self.direct = Direct(holder, holder.acquired, holder.release, self._push, self._results, self)
+                self.direct = Direct(holder, holder.acquired, holder.release, self._waiting, self._results, self)
 
     def run_again(self, feed: Any) -> Any:
         """The one output, the long way: for a direct call that found its holder moved on."""

@@ -31,7 +31,7 @@ class Optimizer:
     def __init__(self, learning_rate: Operand) -> None:
         self.learning_rate = learning_rate
         self._slots: dict[str, dict[Variable, Variable]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._outside: Function[..., Any] | None = None
 
     def update(self, gradient: Tensor, variable: Variable) -> None:

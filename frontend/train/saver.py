@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.variable import Variable, alive_variables
 from dfc.runtime import checkpoint
 
@@ -31,10 +31,13 @@ class Saver:
 
     def _named(self) -> dict[str, Variable]:
         if isinstance(self._variables, Mapping):
+            for value in self._variables.values():
+                _require_variable(value)
             return dict(self._variables)
         listed = alive_variables() if self._variables is None else self._variables
         named: dict[str, Variable] = {}
         for variable in listed:
+            _require_variable(variable)
             if named.setdefault(variable.name, variable) is not variable:
                 raise InvalidArgument(
                     f"two variables are called {variable.name!r}", hint="give the Saver a dict of names and variables"
@@ -42,7 +45,8 @@ class Saver:
         return named
 
     def save(self, directory: Path, step: int) -> str:
-        """Write a checkpoint `DIRECTORY/ckpt-STEP` and return its path. Raises InvalidArgument without variables."""
+        """Write a checkpoint `DIRECTORY/ckpt-STEP` and return its path. Raises InvalidArgument without variables, and
+        for a step that is no whole number from 0 on."""
         arrays = {name: variable.numpy() for name, variable in self._named().items()}
         return checkpoint.save(str(directory), step, arrays, self.max_to_keep)
 
@@ -58,6 +62,11 @@ class Saver:
             variable.check_fits(arrays[name])
         for name, variable in named.items():
             variable.assign(arrays[name])
+
+
+def _require_variable(value: object) -> None:
+    if not isinstance(value, Variable):
+        raise InvalidType(f"a Saver takes variables, got {value!r}")
 
 
 def latest_checkpoint(directory: Path) -> str | None:

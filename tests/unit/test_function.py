@@ -482,6 +482,15 @@ def test_lower_gives_stablehlo() -> None:
     assert "tensor<2xf32>" in text
 
 
+def test_lower_takes_the_sizes_of_a_signature() -> None:
+    f = dfc.function(signature=[Spec(("n", 2))])(lambda x: x + x)
+    assert "tensor<3x2xf32>" in f.lower(Spec((3, 2))).text
+    assert "tensor<5x2xf32>" in f.lower(np.zeros((5, 2), np.float32)).text
+    with pytest.raises(InvalidArgument, match=r"x must be float32\[n, 2\], got float32\[3, 4\]"):
+        f.lower(Spec((3, 4)))
+    assert "tensor<2xf32>" in dfc.function(signature=[Spec((2,))])(lambda x: x + x).lower().text
+
+
 def test_a_graph_prints_and_stays_as_traced() -> None:
     f = dfc.function(lambda x: dfc.identity(x * 2.0, name="twice"), name="double")
     graph = f.graph(Spec(("b",)))
