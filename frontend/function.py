@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,6 +92,13 @@ def _add_static(kind: type, value: Any, key: list[Any]) -> bool:
     return True
 
 
+def _are_leaves(arrays: list[Any], leaves: list[Any]) -> bool:
+    """Whether a quick key's arrays are all that the program is given: a signature makes inputs of numbers too, and an
+    argument left out may have an array for its default."""
+    held = [leaf._array if type(leaf) is Tensor else leaf for leaf in leaves]
+    return len(held) == len(arrays) and all(map(operator.is_, held, arrays))
+
+
 class Function(Generic[P, R]):
     """What `dfc.function` makes of a Python function; called like that function.
 
@@ -134,6 +142,15 @@ class Function(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<dfc.function {self.name!r}, traced {len(self._history)} times>"
+
+    def __copy__(self) -> Function[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Function[P, R]:
+        return self
+
+    def __reduce__(self) -> str:
+        return str(getattr(self, "__qualname__", self.name))  # as Python's functions: by where it is found
 
     # ---- calls
 
@@ -195,7 +212,7 @@ class Function(Generic[P, R]):
         compiled = self._compiled.get(key) or self._compile(key, arguments, types)
         if not kwargs and args and all(type(a) is Tensor for a in args):
             self._fast[tuple(map(id, types))] = compiled
-        elif quick is not None:
+        elif quick is not None and _are_leaves(quick[1], arguments.leaves):
             self._quick[quick[0]] = compiled
         result = compiled([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
         direct = compiled.step.direct  # known once the step has run
@@ -378,6 +395,15 @@ class BoundFunction:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__func__, name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoundFunction) and other.__func__ is self.__func__ and other.__self__ is self.__self__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.__self__, self.__func__.python_function.__name__)
 
     def __repr__(self) -> str:
         return f"<dfc.function {self.__func__.name!r} of {self.__self__!r}>"
