@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 from collections.abc import Callable
@@ -136,6 +137,13 @@ class Variable:
     def __hash__(self) -> int:
         return id(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise InvalidType(
+            f"variable {self.name!r} is state, which can't be copied or pickled",
+            location=locations.describe(locations.capture()),
+            hint="dfc.Variable(v.numpy()) makes a second one; dfc.train.Saver writes values to a file",
+        )
+
     # ---- reading
 
     def read(self) -> Tensor:
@@ -149,8 +157,8 @@ class Variable:
         return self.read()
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a new NumPy array, once it is computed."""
-        return self.state.numpy()
+        """The value as a new NumPy array, once it is computed. Raises InvalidType in a trace, which has no values."""
+        return self.state.numpy() if current() is None else self.read().numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return self.read().__array__(dtype, copy)
@@ -297,4 +305,5 @@ def _fits(shape: Shape, target: Shape) -> bool:
     return len(shape) <= len(target) and all(a == b or a == 1 for a, b in pairs)
 
 
+locations.add_internal_prefix(copy.__file__)  # an error in a copy is at the line that asks for it
 operators.install(Variable)
