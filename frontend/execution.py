@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from dfc.backends import pipeline
 from dfc.errors import Internal
 from dfc.frontend.graph import Graph
-from dfc.ir.collector import paused
+from dfc.ir.collector import without_collection
 from dfc.ir.ops.function import Func, Island
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from dfc.runtime.step import Step
 
 
+@without_collection
 def lowered(graph: Graph, bindings: Mapping[str, int], *, to: Phase = Phase.CLUSTERED) -> tuple[ModuleOp, Func]:
     """A copy of the graph with its sizes fixed, after the default passes, and its function in the copy."""
-    with paused():
-        program = specialize(graph.module, bindings)
-        pipeline.lower(program, to=to)
+    program = specialize(graph.module, bindings)
+    pipeline.lower(program, to=to)
     return program, entry_of(program, graph.name)
 
 
@@ -55,13 +55,13 @@ class Lowered:
         return "\n".join(str(module) for module in self.modules)
 
 
+@without_collection
 def emit(graph: Graph, bindings: Mapping[str, int]) -> Lowered:
     """The graph as StableHLO; its sizes must all be known."""
     from dfc.backends.compile_cache import mlir_context
     from dfc.backends.stablehlo.emit import emit_island
 
-    with paused():
-        _, func = lowered(graph, bindings)
-        context = mlir_context()
-        islands = [op for op in func.block.ops if isinstance(op, Island)]
-        return Lowered([emit_island(island, context=context, name=graph.name) for island in islands])
+    _, func = lowered(graph, bindings)
+    context = mlir_context()
+    islands = [op for op in func.block.ops if isinstance(op, Island)]
+    return Lowered([emit_island(island, context=context, name=graph.name) for island in islands])

@@ -20,9 +20,8 @@ from dfc.frontend.signature import Arguments, Parameters, Signature, TensorSpec,
 from dfc.frontend.structure import Structure
 from dfc.frontend.subtrace import Traced
 from dfc.frontend.tensor import Tensor
-from dfc.frontend.tracing import Program, Trace, activity, current
+from dfc.frontend.tracing import Program, Trace, activity, current, tracing_lock
 from dfc.ir import dims, locations
-from dfc.ir.collector import paused
 from dfc.ir.types import Spec, spec_of, tensor_type
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class Function(Generic[P, R]):
         self.signature = list(signature) if isinstance(signature, list | tuple) else signature
         """The specs given to `dfc.function`, or None."""
         self._given_parameters = parameters
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # while compiling; no user code runs with it held
         self._fast: dict[Any, Compiled] = {}
         """By the ids of the arguments' types (interned, so that ids stand for them), where all are concrete tensors."""
         self._last: tuple[Any, Any, Any] = (None, None, None)
@@ -230,10 +229,10 @@ class Function(Generic[P, R]):
         bindings: dict[str, int] = {}
         if self._checked is not None:
             bindings = self._checked.unify(types)
+        traced = self._trace_once(arguments, types)
         with self._lock:
             found = self._compiled.get(key)
             if found is None:
-                traced = self._trace_once(arguments, types)
                 specs = [spec_of(t) for t in traced.output_types]
                 output_types = [tensor_type(dims.substitute(s.shape, bindings), s.dtype) for s in specs]
                 step = execution.compile_step(traced.graph, bindings)
@@ -247,20 +246,21 @@ class Function(Generic[P, R]):
     # ---- tracing
 
     def _trace_once(self, arguments: Arguments, types: tuple[Attribute, ...]) -> Traced:
-        """The trace of a signature, made at its first use. Call with the lock held."""
+        """The trace of a signature, made at its first use."""
         signature = self._checked
         names = arguments.names if signature is None else signature.names
         if signature is not None:
             types = tuple(tensor_type(*spec) for spec in signature.specs)
         key = (arguments.structure, tuple(names), *map(id, types))
-        found = self._traced.get(key)
-        if found is None:
-            place = locations.describe(locations.capture())
-            found = subtrace.trace(self, Program(), None, self._nest_of(arguments), types, names)
-            self._traced[key] = found
-            described = Arguments(arguments.leaves, self._full_structure(arguments))
-            self._history.append((place, describe(described, types)))
-        return found
+        with tracing_lock:
+            found = self._traced.get(key)
+            if found is None:
+                place = locations.describe(locations.capture())
+                found = subtrace.trace(self, Program(), None, self._nest_of(arguments), types, names)
+                self._traced[key] = found
+                described = Arguments(arguments.leaves, self._full_structure(arguments))
+                self._history.append((place, describe(described, types)))
+            return found
 
     def _full_structure(self, arguments: Arguments) -> Structure:
         if self._checked is None:
@@ -302,13 +302,11 @@ class Function(Generic[P, R]):
             types = tuple(type_of(x, n) for x, n in zip(arguments.leaves, arguments.names, strict=True))
         else:
             types = tuple(tensor_type(*spec) for spec in signature.specs)
-        with self._lock:
-            return self._trace_once(arguments, types).graph
+        return self._trace_once(arguments, types).graph
 
     def lower(self, *specs: Any, **named_specs: Any) -> execution.Lowered:
         """The StableHLO for these arguments, given as for `graph`; sizes must be ints. `.text` is its text."""
-        with paused():
-            return execution.emit(self.graph(*specs, **named_specs), {})
+        return execution.emit(self.graph(*specs, **named_specs), {})
 
     def explain(self) -> str:
         """When and why the function was traced: each signature, the line of its first call, what had changed."""

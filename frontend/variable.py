@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -17,7 +16,7 @@ from dfc.frontend.operation import Operation
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.signature import TensorSpec
 from dfc.frontend.tensor import Operand, Tensor
-from dfc.frontend.tracing import Trace, current, suspended
+from dfc.frontend.tracing import Trace, current, suspended, tracing_lock
 from dfc.ir import locations
 from dfc.ir.dims import Shape, is_static
 from dfc.ir.dtypes import DType, as_dtype
@@ -67,7 +66,6 @@ class Variable:
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
-        self._making = threading.RLock()
         self._running = False
         self._updates: dict[tuple[type[Update], int], Compiled] = {}
         _alive[next(_created)] = self
@@ -87,7 +85,7 @@ class Variable:
     def state(self) -> VariableState:
         """The runtime's holder of the value; the initial function is called if it wasn't."""
         if self._state is None:
-            with self._making:
+            with tracing_lock:
                 if self._state is None:
                     self._state = self._make_state()
         return self._state
@@ -265,9 +263,8 @@ class Variable:
         key = (cls, id(value._type))
         found = self._updates.get(key)
         if found is None:
-            with self._making:
-                update = Function(lambda x: self._update(cls, x), name=cls.name.removeprefix("df."))
-                found = self._updates[key] = update.compiled_for(value)
+            update = Function(lambda x: self._update(cls, x), name=cls.name.removeprefix("df."))
+            found = self._updates[key] = update.compiled_for(value)
         return found
 
     if TYPE_CHECKING:

@@ -18,8 +18,8 @@ class Saver:
     """Saves and restores variables by name.
 
     `variables` is a variable, a list, or a dict of names in the checkpoint; without it, every variable that is alive
-    when saving or restoring. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None: none is). Raises
-    InvalidArgument for two variables of one name.
+    when saving or restoring. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None:
+    none is). Raises InvalidArgument for two variables of one name.
     """
 
     def __init__(
