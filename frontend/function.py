@@ -266,7 +266,7 @@ class Function(Generic[P, R]):
         if self._checked is None:
             return arguments.structure
         tensors, extra = self._checked.structure, arguments.structure
-        return Structure("dict", tensors.keys + extra.keys, tensors.children + extra.children)
+        return Structure("dict", tensors.keys + extra.keys, tensors.children + extra.children)  # never compared
 
     def _nest_of(self, arguments: Arguments) -> Callable[[Sequence[Tensor]], dict[str, Any]]:
         """What puts tensors into the arguments' nest."""

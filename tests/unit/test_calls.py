@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,3 +51,75 @@ def test_a_plan_refuses_another_number_of_inputs_before_it_runs_anything() -> No
     with pytest.raises(Internal, match="a step of 2 inputs was given 1"):
         step._bound._run_all([x._array])
     assert v.numpy().tolist() == [0.0, 0.0]
+
+
+@dataclass(frozen=True)
+class Options:
+    scale: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Handle:
+    scale: Any
+
+
+def _traced(*arguments: Any) -> tuple[list[str], int]:
+    """The dtypes of results that depend on the first argument's type, and how many traces they took."""
+    traces = []
+
+    @dfc.function
+    def body(nest: Any) -> Any:
+        traces.append(nest)
+        number = nest
+        while not isinstance(number, int | float):
+            if isinstance(number, dict):
+                number = next(iter(number))
+            else:
+                number = number.scale if isinstance(number, Options | Handle) else next(iter(number))
+        return dfc.asarray(number) if number == number else dfc.asarray(0.0)
+
+    return [str(body(argument).dtype) for argument in arguments], len(traces)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda x: x,
+        Options,
+        lambda x: frozenset([x]),
+        lambda x: frozenset([(x, "a")]),
+        lambda x: {x: "a"},
+        lambda x: Options((Options(x),)),
+    ],
+)
+def test_equal_static_values_of_different_types_have_programs_of_their_own(wrapped: Any) -> None:
+    given = [wrapped(x) for x in (2, 2.0, 2, 2.0)]
+    assert _traced(*given) == (["int32", "float32", "int32", "float32"], 2)
+    assert _traced(wrapped(1), wrapped(True), wrapped(1)) == (["int32", "bool", "int32"], 2)
+
+
+def test_a_static_nan_is_traced_once_and_values_that_are_equal_to_themselves_alone_each() -> None:
+    assert _traced(math.nan, float("nan"), np.nan)[1] == 1
+    assert _traced(Options(math.nan), Options(math.nan))[1] == 1
+    one, other = Handle(1), Handle(1)
+    assert _traced(one, other, one)[1] == 2
+
+
+def test_a_traced_method_as_an_argument_is_traced_once_an_instance() -> None:
+    traces = []
+
+    class Model:
+        @dfc.function
+        def score(self, x: Any) -> Any:
+            return x + 1
+
+    @dfc.function
+    def apply(call: Any, x: Any) -> Any:
+        traces.append(call)
+        return call(x)
+
+    model = Model()
+    for _ in range(3):
+        assert apply(model.score, 1.0).item() == 2.0
+    assert apply(Model().score, 1.0).item() == 2.0
+    assert len(traces) == 2
