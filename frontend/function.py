@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 import threading
 import weakref
@@ -113,6 +114,15 @@ class Function(Generic[P, R]):
     ) -> None:
         if not callable(python):
             raise InvalidType(f"dfc.function needs a function, got {python!r}")
+        code = inspect.unwrap(python)
+        if inspect.isgeneratorfunction(code) or inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
+            kind = "a generator" if inspect.isgeneratorfunction(code) else "an async function"
+            raise InvalidType(
+                f"{getattr(python, '__name__', python)!r} is {kind}, whose body does not run when it is called",
+                op="dfc.function",
+                location=locations.describe(locations.capture()),
+                hint="decorate a plain function that returns its results",
+            )
         functools.update_wrapper(self, python)
         self.python_function = python
         self.name: str = name or str(getattr(python, "__name__", type(python).__name__))

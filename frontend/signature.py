@@ -246,7 +246,7 @@ def _as_leaf(value: Any, dtype: DType, path: str) -> Any:
     if hasattr(value, "__dfc_tensor__"):
         return value.__dfc_tensor__()
     try:
-        return interop.to_numpy(value, dtype)
+        return interop.fitting(value, dtype)
     except DfcError as error:
         raise error.at(op=path) from None
 

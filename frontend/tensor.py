@@ -150,7 +150,9 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:
             raise InvalidType("a scalar can't be iterated over")
-        return (self[i] for i in range(len(self)))
+        if self._trace is not None:
+            return (self[i] for i in range(len(self)))
+        return map(_from_elements, map(np.array, self._view("iter")))
 
     def __repr__(self) -> str:
         spec = spec_of(self._type)

@@ -10,10 +10,10 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
+from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.frontend import interop, names, operators
 from dfc.frontend.operation import Operation
-from dfc.frontend.promotion import tensor_in
+from dfc.frontend.promotion import holds_tensors, tensor_in
 from dfc.frontend.signature import TensorSpec
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current, suspended, tracing_lock
@@ -182,18 +182,22 @@ class Variable:
     # ---- writing
 
     def assign(self, value: Operand, use_locking: bool = False) -> Operation:
-        """Set the value. Raises InvalidArgument for another shape, InvalidType for another dtype.
+        """Set the value, to one of the variable's shape and dtype.
+
+        Numbers and lists take the variable's dtype where its kind holds them. Raises InvalidArgument for another shape,
+        InvalidType for another dtype, and for floats that would become integers.
 
         Updates of one step are applied together, so `use_locking` changes nothing on one device.
         """
         return self._update(Assign, value)
 
     def assign_add(self, value: Operand, use_locking: bool = False) -> Operation:
-        """Add to the value, in place; see `assign`."""
+        """Add to the value, in place; see `assign`. What is added is broadcast to the variable's shape, as by NumPy's
+        `+=`."""
         return self._update(AssignAdd, value)
 
     def assign_sub(self, value: Operand, use_locking: bool = False) -> Operation:
-        """Subtract from the value, in place; see `assign`."""
+        """Subtract from the value, in place; see `assign_add`."""
         return self._update(AssignSub, value)
 
     def _update(self, cls: type[Update], value: Operand) -> Operation:
@@ -202,7 +206,7 @@ class Variable:
         if trace is not None:
             return self._update_inside(trace, cls, value, op)
         spec = self.spec
-        tensor = interop.to_tensor(self._operand(value))
+        tensor = interop.to_tensor(self._operand(value, op))
         if cls is Assign:
             self._check(spec_of(tensor._type), op)
             self.state.assign(tensor._array)
@@ -212,14 +216,17 @@ class Variable:
         self._updater(cls, tensor)([tensor._array])
         return Operation(None, None, f"{self.name}/{op}", self.read)
 
-    def _operand(self, value: Operand) -> Any:
+    def _operand(self, value: Operand, op: str) -> Any:
         """Numbers and nested lists in the variable's dtype; everything else as it is."""
-        if isinstance(value, bool | int | float | complex | list | tuple):
-            return interop.to_numpy(value, self.dtype)
+        if isinstance(value, bool | int | float | complex | list | tuple) and not holds_tensors(value):
+            try:
+                return interop.fitting(value, self.dtype)
+            except DfcError as error:
+                raise error.at(op=op, location=locations.describe(locations.capture())) from None
         return value.__dfc_tensor__() if hasattr(value, "__dfc_tensor__") else value
 
     def _update_inside(self, trace: Trace, cls: type[Update], value: Operand, op: str) -> Operation:
-        tensor = tensor_in(trace, self._operand(value))
+        tensor = tensor_in(trace, self._operand(value, op))
         given = tensor._value
         if cls is not Assign and spec_of(given.type).dtype is self.dtype and tensor.ndim <= self.ndim:
             given = trace.broadcast(given, self.shape) if _fits(tensor.shape, self.shape) else given

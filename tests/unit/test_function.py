@@ -517,3 +517,21 @@ def test_the_short_way_of_one_tensor_is_not_taken_for_another_signature() -> Non
     with pytest.raises(dfc.errors.InvalidArgument):
         step(y)
     assert step(x).item() == 3.0
+
+
+def test_functions_that_do_not_run_when_called_are_refused() -> None:
+    def generator(x: Any) -> Any:
+        yield x
+
+    async def later(x: Any) -> Any:
+        return x
+
+    for python, kind in ((generator, "a generator"), (later, "an async function")):
+        with pytest.raises(InvalidType) as caught:
+            dfc.function(python)
+        lines = str(caught.value).splitlines()
+        assert lines.pop(1).startswith(f"  at {__file__}:")
+        assert lines == [
+            f"dfc.function: {python.__name__!r} is {kind}, whose body does not run when it is called",
+            "  decorate a plain function that returns its results",
+        ]

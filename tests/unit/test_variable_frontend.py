@@ -231,3 +231,36 @@ def test_the_update_of_another_variable_type_error_names_the_operation() -> None
     group = dfc.train.SGD(0.1).apply_gradients([(np.float32(1), dfc.Variable(1.0))])
     with pytest.raises(FailedPrecondition, match="the operation 'SGD' has no value"):
         group.value()
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(
+    ("initial", "value", "dtype"), [(0, 2.7, "int32"), (0, [1.5], "int32"), (True, 2, "bool"), (1.0, 1j, "float32")]
+)
+def test_numbers_are_not_cut_down_to_a_narrower_kind(initial: Any, value: Any, dtype: str, traced: bool) -> None:
+    v = dfc.Variable(initial)
+    text = f"assign: {value!r} can't become {dtype} without loss\n  convert it with dfc.astype"
+    call = lambda: v.assign(value)  # noqa: E731
+    assert error_of(InvalidType, dfc.function(call) if traced else call, __file__) == text
+    assert v.numpy() == initial
+
+
+def test_a_signature_does_not_cut_floats_down_and_numbers_of_the_kind_fit() -> None:
+    f = dfc.function(signature=[dfc.TensorSpec((), "int32")])(lambda x: x + 1)
+    with pytest.raises(InvalidType, match=r"2\.9 can't become int32 without loss"):
+        f(2.9)
+    assert f(2).item() == 3 and f(True).item() == 2
+    half = dfc.Variable(1.0, dtype="bfloat16")
+    half.assign(2)
+    half.assign_add(0.5)
+    assert float(half) == 2.5
+
+
+def test_what_is_added_is_broadcast_and_what_is_assigned_is_not() -> None:
+    v = dfc.Variable([[1.0, 2.0], [3.0, 4.0]])
+    for add in (v.assign_add, dfc.function(lambda x: v.assign_add(x) and None)):
+        add(dfc.asarray([1.0, 0.0]))
+        add(dfc.asarray(1.0))
+    assert v.numpy().tolist() == [[5.0, 4.0], [7.0, 6.0]]
+    with pytest.raises(InvalidArgument, match="assign"):
+        v.assign(dfc.asarray([1.0, 0.0]))
