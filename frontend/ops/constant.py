@@ -108,7 +108,7 @@ def _filled(shape: Shape, number: Any, dtype: DType) -> Tensor:
         return Tensor(value.type, trace, value)
     if not is_static(shape):
         raise error_here(InvalidArgument, f"outside a trace sizes must be ints, got {shape}", "full")
-    return interop.put(np.full([int(d) for d in shape], number, dtype.numpy))  # type: ignore[arg-type]
+    return interop.put(np.full([int(d) for d in shape], number, dtype.numpy))
 
 
 @located

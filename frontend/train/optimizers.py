@@ -56,7 +56,7 @@ class Optimizer:
             slots = self._slots.setdefault(name, {})
             if variable not in slots:
                 spec = variable.spec
-                zeros = np.zeros([int(d) for d in spec.shape], spec.dtype.numpy)  # type: ignore[arg-type]
+                zeros = np.zeros([int(d) for d in spec.shape], spec.dtype.numpy)
                 made = Variable(zeros, name="slot", trainable=False)
                 made.name = f"{variable.name}/{name}"  # beside its variable, whatever the present scope
                 slots[variable] = made
