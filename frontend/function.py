@@ -7,6 +7,7 @@ import inspect
 import operator
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -14,7 +15,7 @@ import numpy as np
 from xdsl.ir import Attribute
 
 from dfc.backends.xla import to_device
-from dfc.errors import FailedPrecondition, InvalidType, Unimplemented
+from dfc.errors import DfcError, FailedPrecondition, InvalidType, Unimplemented
 from dfc.frontend import execution, interop, operators, structure, subtrace
 from dfc.frontend.graph import Graph
 from dfc.frontend.signature import Arguments, Parameters, Signature, TensorSpec, changes, describe, type_of
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Key = tuple[Any, ...]
+HELD_INSTANCES = 64
+"""How many instances that allow no weak references a traced method keeps alive; an older one is traced again."""
 
 _new_tensor = object.__new__
 assert operators  # it gives tensors their operators
@@ -140,6 +143,7 @@ class Function(Generic[P, R]):
         self._traced: dict[Key, Traced] = {}
         self._history: list[tuple[str, dict[str, str]]] = []
         self._bound: dict[int, tuple[Any, Function[..., Any]]] = {}
+        self._held: deque[int] = deque()
 
     @functools.cached_property
     def _parameters(self) -> Parameters:
@@ -250,8 +254,14 @@ class Function(Generic[P, R]):
         return found
 
     def _arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
-        bound = self._parameters.bind(args, kwargs)
-        return Arguments.of(bound) if self._checked is None else self._checked.arguments(bound)
+        try:
+            bound = self._parameters.bind(args, kwargs)
+            return Arguments.of(bound) if self._checked is None else self._checked.arguments(bound)
+        except DfcError as error:
+            known = error.diagnostic.op
+            text = f"{known}: {error.diagnostic.message}" if known else error.diagnostic.message
+            here = error.diagnostic.location or locations.describe(locations.capture())
+            raise type(error)(text, op=self.name, location=here, hint=error.diagnostic.hint) from None
 
     # ---- tracing
 
@@ -377,8 +387,11 @@ class Function(Generic[P, R]):
         key, table, python = id(instance), self._bound, self.python_function
         try:
             reference: Callable[[], Any] = weakref.ref(instance, lambda _: table.pop(key, None))
-        except TypeError:  # the class has __slots__ without __weakref__
+        except TypeError:  # the class has __slots__ without __weakref__: the latest ones are kept
             reference = lambda: instance  # noqa: E731
+            self._held.append(key)
+            if len(self._held) > HELD_INSTANCES:
+                table.pop(self._held.popleft(), None)
 
         @functools.wraps(python)
         def method(*args: Any, **kwargs: Any) -> Any:

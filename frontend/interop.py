@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dfc.errors import InvalidArgument, InvalidType
+from dfc.errors import InvalidArgument, InvalidType, Unimplemented
 from dfc.frontend.defaults import default_complex, default_float, default_int
 from dfc.frontend.tensor import Tensor
 from dfc.ir.dtypes import DType, as_dtype
@@ -30,7 +30,14 @@ def known(value: Any) -> Any:
     """An array of this machine's byte order whose dtype is NumPy's: one of another library becomes a tensor."""
     if isinstance(value, np.ndarray | np.generic):
         return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
-    if type(value) is Tensor or is_jax_array(value):
+    if type(value) is Tensor:
+        return value
+    if is_jax_array(value):
+        if isinstance(value, sys.modules["jax"].core.Tracer):
+            raise Unimplemented(
+                "a value that jax is tracing can't be an input",
+                hint="call the function outside of jax.jit, jax.grad and jax.vmap",
+            )
         return value
     return put(np.from_dlpack(value)) if is_array(value) else value
 

@@ -163,6 +163,12 @@ class Tensor:
     def __hash__(self) -> int:
         return id(self)
 
+    def __format__(self, text: str) -> str:
+        return format(self._number("format"), text) if text else repr(self)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self._number("round"), digits)
+
     # ---- copies: a tensor never changes, and one in a pickle is its elements
 
     def __copy__(self) -> Tensor:

@@ -64,6 +64,9 @@ class Variable:
         self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
         self.trainable = trainable
         self._dtype = None if dtype is None else as_dtype(dtype)
+        self._created_at = ""
+        if isinstance(initial, TensorSpec):
+            self._created_at = locations.describe(locations.capture())
         self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
         self._running = False
@@ -106,7 +109,7 @@ class Variable:
         spec = Spec(tuple(initial.shape), self._dtype or as_dtype(initial.dtype))
         if isinstance(initial, TensorSpec):
             _require_static(self.name, spec)
-            initial = None
+            initial = _no_value(self.name, self._created_at)
         made = VariableState(self.name, spec, initial, self.trainable)
         self._initial = None
         return made
@@ -162,6 +165,18 @@ class Variable:
         return self.read().__array__(dtype, copy)
 
     __array_ufunc__ = None
+
+    def __format__(self, text: str) -> str:
+        return format(self.read(), text) if text else repr(self)
+
+    def _in_place(self, other: Any) -> Any:
+        raise InvalidArgument(
+            f"an assignment such as += would make the name stand for a tensor, not change variable {self.name!r}",
+            location=locations.describe(locations.capture()),
+            hint="use v.assign_add(x), v.assign_sub(x) or v.assign(x); or write v = v + x",
+        )
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __ipow__ = __imatmul__ = _in_place
 
     def item(self) -> bool | int | float | complex:
         """The only element as a Python number."""
@@ -296,6 +311,19 @@ class Variable:
         def __neg__(self) -> Tensor: ...
         def __abs__(self) -> Tensor: ...
         def __getitem__(self, key: Any) -> Tensor: ...
+
+
+def _no_value(name: str, location: str) -> Callable[[], Any]:
+    """The initial value of a variable that has none; it does not hold the variable, which holds the state."""
+
+    def initial() -> Any:
+        raise FailedPrecondition(
+            f"Attempting to use uninitialized value {name!r}",
+            location=location,
+            hint="assign it a value or restore a checkpoint",
+        )
+
+    return initial
 
 
 def _require_static(name: str, spec: Spec) -> None:

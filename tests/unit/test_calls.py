@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 import dfc
-from dfc.errors import Internal
+from dfc.errors import Internal, InvalidArgument, InvalidType, Unimplemented
+from dfc.frontend.function import HELD_INSTANCES
+from tests.frontend_support import error_of
 
 
 def test_a_number_that_a_signature_makes_an_input_is_one_at_the_second_call_too() -> None:
@@ -123,3 +126,46 @@ def test_a_traced_method_as_an_argument_is_traced_once_an_instance() -> None:
         assert apply(model.score, 1.0).item() == 2.0
     assert apply(Model().score, 1.0).item() == 2.0
     assert len(traces) == 2
+
+
+def test_a_call_that_does_not_fit_names_the_function_and_the_line() -> None:
+    def step(x: Any, rate: Any) -> Any:
+        return x * rate
+
+    plain, given = dfc.function(step), dfc.function(signature=[dfc.TensorSpec((2,)), dfc.TensorSpec(())])(step)
+    listed = "; the parameters are (x: 'Any', rate: 'Any') -> 'Any'"
+    for function in (plain, given):
+        text = error_of(InvalidType, lambda function=function: function([1.0, 2.0]), __file__)
+        assert text == f"step: missing a required argument: 'rate'{listed}"
+    assert error_of(InvalidType, lambda: plain(1, 2, 3), __file__) == f"step: too many positional arguments{listed}"
+    one = dfc.function(signature=[dfc.TensorSpec((2,))])(step)
+    assert error_of(InvalidArgument, lambda: one([1.0, 2.0], 1.0), __file__) == (
+        "step: the signature has 1 entries for the parameters x, rate"
+    )
+    assert error_of(InvalidType, lambda: given([1.0, 2.0], "a"), __file__) == (
+        "step: rate: expected a tensor, an array, a number or a nested list of numbers, got a str"
+    )
+
+
+def test_a_value_that_jax_traces_is_refused() -> None:
+    double = dfc.function(lambda x: x * 2)
+    text = error_of(Unimplemented, lambda: jax.jit(lambda x: double(x))(np.ones(2)), __file__)
+    assert text == (
+        "<lambda>: a value that jax is tracing can't be an input\n"
+        "  call the function outside of jax.jit, jax.grad and jax.vmap"
+    )
+
+
+def test_instances_without_weak_references_are_not_kept_for_ever() -> None:
+    class Slotted:
+        __slots__ = ()
+
+        @dfc.function
+        def add(self, x: Any) -> Any:
+            return x + 1
+
+    add = vars(Slotted)["add"]
+    for _ in range(HELD_INSTANCES + 10):
+        assert Slotted().add is not None
+    assert len(add._bound) == HELD_INSTANCES
+    assert Slotted().add(1.0).item() == 2.0

@@ -264,3 +264,30 @@ def test_what_is_added_is_broadcast_and_what_is_assigned_is_not() -> None:
     assert v.numpy().tolist() == [[5.0, 4.0], [7.0, 6.0]]
     with pytest.raises(InvalidArgument, match="assign"):
         v.assign(dfc.asarray([1.0, 0.0]))
+
+
+def test_an_uninitialised_variable_is_named_with_the_line_that_made_it_in_a_compiled_call_too() -> None:
+    v = dfc.Variable(dfc.TensorSpec((1,)), name="v")
+    expected = "Attempting to use uninitialized value 'v'\n  assign it a value or restore a checkpoint"
+    call = dfc.function(lambda: v.read() + 1)
+    for read in (v.numpy, call):
+        text = error_of(FailedPrecondition, read, __file__)
+        assert text.removeprefix("<lambda>: ") == expected
+    v.assign([1.0])
+    assert call().numpy().tolist() == [2.0]
+
+
+def test_an_assignment_in_place_does_not_silently_rebind_the_name() -> None:
+    v = dfc.Variable(1.0, name="v")
+
+    def wrong() -> None:
+        nonlocal v
+        v += 1
+
+    assert error_of(InvalidArgument, wrong, __file__) == (
+        "an assignment such as += would make the name stand for a tensor, not change variable 'v'\n"
+        "  use v.assign_add(x), v.assign_sub(x) or v.assign(x); or write v = v + x"
+    )
+    assert f"{v:.2f} {v + 0.5:.1f}" == "1.00 1.5"
+    assert round(v + 0.126, 2) == 1.13
+    assert f"{dfc.asarray(2)}" == "<dfc.Tensor int32[] 2>"
