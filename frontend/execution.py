@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dfc.frontend.graph import Graph
+from dfc.ir.collector import without_collection
 
 if TYPE_CHECKING:
     from dfc.runtime.step import Step
@@ -31,6 +32,7 @@ class Lowered:
         return "\n".join(str(module) for module in self.modules)
 
 
+@without_collection
 def emit(graph: Graph, bindings: Mapping[str, int]) -> Lowered:
     """The graph as StableHLO; its sizes must all be known."""
     from dfc.runtime.step import clustered, modules_of

@@ -12,14 +12,19 @@ from functools import lru_cache
 from keyword import iskeyword
 from typing import Any
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
+from dfc.ir import locations
 
 Monomial = tuple[str, ...]
 Bindings = Mapping[str, "Dim"]
 
 
 class SymbolicDim:
-    """A polynomial with integer coefficients over symbols that stand for sizes not known yet."""
+    """A polynomial with integer coefficients over symbols that stand for sizes not known yet.
+
+    `==` asks whether two dimensions are the same expression, so `b == 2` is False; what needs the number raises
+    InvalidType.
+    """
 
     __slots__ = ("_hash", "terms", "text")
     terms: tuple[tuple[Monomial, int], ...]
@@ -42,6 +47,8 @@ class SymbolicDim:
         return isinstance(other, SymbolicDim) and other.text == self.text
 
     def __add__(self, other: Dim) -> Dim:
+        if not isinstance(other, int | SymbolicDim):
+            return self._not_a_size("+", other)
         return _from_terms([*self.terms, *_terms(other)])
 
     __radd__ = __add__
@@ -50,12 +57,18 @@ class SymbolicDim:
         return self * -1
 
     def __sub__(self, other: Dim) -> Dim:
+        if not isinstance(other, int | SymbolicDim):
+            return self._not_a_size("-", other)
         return self + (-other)
 
     def __rsub__(self, other: int) -> Dim:
+        if not isinstance(other, int):
+            return self._not_a_size("-", other)
         return (-self) + other
 
     def __mul__(self, other: Dim) -> Dim:
+        if not isinstance(other, int | SymbolicDim):
+            return self._not_a_size("*", other)
         return _from_terms(
             [(tuple(sorted(m + n)), c * d) for m, c in self.terms for n, d in _terms(other)],
         )
@@ -63,6 +76,8 @@ class SymbolicDim:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Dim) -> Dim:
+        if not isinstance(other, int | SymbolicDim):
+            return self._not_a_size("//", other)
         exact = _divide(self, other)
         if exact is not None:
             return exact
@@ -71,6 +86,53 @@ class SymbolicDim:
     def __rfloordiv__(self, other: int) -> Dim:
         exact = _divide(other, self)
         return exact if exact is not None else _from_terms([((f"floordiv({other}, {self})",), 1)])
+
+    # ---- what needs the number
+
+    def _unknown(self, what: str) -> InvalidType:
+        return InvalidType(
+            f"{what} needs the size {self}, which is known at run time only",
+            location=locations.describe(locations.capture()),
+            hint="dfc.dim_size(x, axis) and dfc.shape(x) are sizes as tensors",
+        )
+
+    def _not_a_size(self, operation: str, other: object) -> Any:
+        """For an operand that is no size: a tensor knows what to do with this one, a float does not."""
+        if isinstance(other, float | complex):
+            raise self._unknown(f"{operation} with {other!r}")
+        return NotImplemented
+
+    def __bool__(self) -> bool:
+        raise self._unknown("bool()")
+
+    def __index__(self) -> int:
+        raise self._unknown("a Python number, as range() and int() take it,")
+
+    def __float__(self) -> float:
+        raise self._unknown("float()")
+
+    def __lt__(self, other: object) -> Any:
+        raise self._unknown("an ordering")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __truediv__(self, other: object) -> Any:
+        return NotImplemented if _is_array(other) else self._raise("/")
+
+    __rtruediv__ = __truediv__
+
+    def __pow__(self, other: object) -> Any:
+        return NotImplemented if _is_array(other) else self._raise("**")
+
+    __rpow__ = __pow__
+
+    def __mod__(self, other: object) -> Any:
+        return NotImplemented if _is_array(other) else self._raise("%")
+
+    __rmod__ = __mod__
+
+    def _raise(self, what: str) -> Any:
+        raise self._unknown(what)
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -90,6 +152,11 @@ class SymbolicDim:
 
 RESERVED = frozenset({"floordiv", "max"})
 """Functions of dimensions, there now or to come."""
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "shape") or hasattr(value, "__dfc_tensor__")
+
 
 Dim = int | SymbolicDim
 Shape = tuple[Dim, ...]

@@ -30,8 +30,8 @@ _internal: dict[CodeType, bool] = {}
 
 
 def add_internal_prefix(path: str) -> None:
-    """Frames of files under `path` are dfc's own and never a user's line."""
-    _package_prefixes.add(os.path.join(path, ""))
+    """Frames of files under `path`, or of the file that it is, are never a user's line, as dfc's own."""
+    _package_prefixes.add(path if path.endswith(".py") else os.path.join(path, ""))
     _internal.clear()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dfc.backends import xla
 from dfc.backends.xla import Executable
-from dfc.errors import DfcError, FailedPrecondition
+from dfc.errors import DfcError, FailedPrecondition, Internal
 from dfc.runtime.plan import HostValue, Plan, ProgramCall
 from dfc.runtime.variables import Device, Holder, Lost, VariableState, join
 
@@ -214,6 +214,8 @@ class PlanRun:
 
     def _run_all(self, feeds: Values) -> Values:
         """The calls in order, which is a valid order of their effects."""
+        if len(feeds) != self.plan.n_inputs:
+            raise Internal(f"a step of {self.plan.n_inputs} inputs was given {len(feeds)}", op=self.name)
         values: Values = list(feeds)
         programs = iter(self.programs)
         for call in self.plan.calls:

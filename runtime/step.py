@@ -137,7 +137,7 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
 
 def _static(spec_like: Any) -> Spec:
     spec = spec_behind(spec_like)
-    return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # type: ignore[arg-type]  # emission needs static
+    return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # emission needs static
 
 
 def _program_call(island: Island, numbers: Mapping[SSAValue, int]) -> ProgramCall:

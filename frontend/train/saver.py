@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from dfc.errors import InvalidArgument, InvalidType
+from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
+from dfc.frontend.tracing import current
 from dfc.frontend.variable import Variable, alive_variables
+from dfc.ir import locations
 from dfc.runtime import checkpoint
 
 Path = str | os.PathLike[str]
@@ -15,17 +17,17 @@ Path = str | os.PathLike[str]
 class Saver:
     """Saves and restores variables by name.
 
-    `variables` is a list, or a dict of names in the checkpoint; without it, every variable that is alive when saving or
-    restoring. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None: none is). Raises
-    InvalidArgument for two variables of one name.
+    `variables` is a variable, a list, or a dict of names in the checkpoint; without it, every variable that is alive
+    when saving or restoring. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None:
+    none is). Raises InvalidArgument for two variables of one name.
     """
 
     def __init__(
         self,
-        variables: Iterable[Variable] | Mapping[str, Variable] | None = None,
+        variables: Variable | Iterable[Variable] | Mapping[str, Variable] | None = None,
         max_to_keep: int | None = 5,
     ) -> None:
-        self._variables = variables if variables is None or isinstance(variables, Mapping) else list(variables)
+        self._variables = variables if variables is None or isinstance(variables, Mapping) else _listed(variables)
         self._named()
         self.max_to_keep = max_to_keep
 
@@ -56,6 +58,12 @@ class Saver:
         Raises NotFound for a missing checkpoint or name, InvalidArgument for another shape, InvalidType for another
         dtype, DataLoss for a damaged file.
         """
+        if current() is not None:
+            raise FailedPrecondition(
+                "variables can't be restored while a function is traced",
+                op="Saver.restore",
+                location=locations.describe(locations.capture()),
+            )
         named = self._named()
         arrays = checkpoint.restore(str(path), named)
         for name, variable in named.items():
@@ -67,6 +75,10 @@ class Saver:
 def _require_variable(value: object) -> None:
     if not isinstance(value, Variable):
         raise InvalidType(f"a Saver takes variables, got {value!r}")
+
+
+def _listed(variables: Iterable[Variable] | Variable) -> list[Variable]:
+    return [variables] if isinstance(variables, Variable) else list(variables)
 
 
 def latest_checkpoint(directory: Path) -> str | None:
