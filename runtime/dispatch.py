@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dfc.backends import xla
+from dfc.backends.status import translate
 from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition
 from dfc.runtime.plan import HostValue, Plan, ProgramCall
@@ -58,7 +59,7 @@ class ProgramRun:
                     holder.buffers = results[self._new]
                     return results[self._outputs]
             except Exception as error:
-                failed = xla.translate(error, self.name)
+                failed = translate(error, self.name)
                 raise self._failed(holder, holder.buffers, feeds, failed) from error
             except BaseException:
                 self._waiting.clear()  # an interrupt before the call leaves its arguments there
@@ -132,7 +133,7 @@ class ProgramRun:
                         holder.buffers = results  # with the output: pop is done before a signal is looked for
                         return results.pop()
                 except Exception as error:
-                    failed = xla.translate(error, self.name)
+                    failed = translate(error, self.name)
                     raise self._failed(holder, holder.buffers, [feed], failed) from error
                 except BaseException:
                     self._waiting.clear()
