@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dfc.backends import xla
+from dfc.backends.status import translate
 from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition, Internal
 from dfc.runtime.plan import HostValue, Plan, ProgramCall
@@ -70,7 +71,7 @@ class ProgramRun:
                     holder.buffers = results[self._new]
                     return results[self._outputs]
             except Exception as error:
-                failed = xla.translate(error, self.name)
+                failed = translate(error, self.name)
                 raise self._failed(holder, holder.buffers, feeds, failed) from error
             except BaseException:
                 self._waiting.clear()  # an interrupt before the call leaves its arguments there
@@ -142,7 +143,7 @@ class ProgramRun:
 
     def explained(self, holder: Holder, feed: Any, error: Exception) -> DfcError:
         """What to raise for the error of a direct call, with the lock still held; marks what the call took."""
-        return self._failed(holder, holder.buffers, [feed], xla.translate(error, self.name))
+        return self._failed(holder, holder.buffers, [feed], translate(error, self.name))
 
     def interrupted(self) -> None:
         """Take back the arguments that an interrupt left before a call."""
