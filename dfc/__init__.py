@@ -40,7 +40,11 @@ _MODULES = {
     "dfc.frontend.aot": "compile",
     "dfc.runtime.load": "load",
 }
-_SUBMODULES = {"nn": "dfc.frontend.nn", "train": "dfc.frontend.train"}
+_SUBMODULES = {
+    "nn": "dfc.frontend.nn",
+    "random": "dfc.frontend.random",
+    "train": "dfc.frontend.train",
+}
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = ["errors", *sorted(_HOME), *sorted(_SUBMODULES)]
@@ -65,6 +69,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
     from dfc.frontend import nn as nn, train as train
+    from dfc.frontend import random as random
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor

@@ -317,7 +317,7 @@ class RandomLaplace(Variate):
 
     @staticmethod
     def transform(u: Array, v: Array) -> Array:
-        return np.where(v < 0.5, np.log(u), -np.log(u))
+        return np.asarray(np.where(v < 0.5, np.log(u), -np.log(u)))
 
 
 @irdl_op_definition
@@ -341,7 +341,7 @@ class RandomCauchy(Variate):
     def transform(u: Array, v: Array) -> Array:
         angle = u * u.dtype.type(math.pi / 2)
         size = np.cos(angle) / np.sin(angle)
-        return np.where(v < 0.5, -size, size)
+        return np.asarray(np.where(v < 0.5, -size, size))
 
 
 # ---- numbers with parameters of their own, an element
