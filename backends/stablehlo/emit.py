@@ -143,6 +143,20 @@ class Emitter:
         self._fill(op.regions[1], types, body)
         return list(op.results)
 
+    def with_bodies(
+        self,
+        name: str,
+        results: Sequence[ir.Type],
+        operands: Sequence[Value],
+        attributes: dict[str, ir.Attribute],
+        bodies: Sequence[tuple[Sequence[ir.Type], Body]],
+    ) -> list[Value]:
+        """A new op with regions, each given by the types of its arguments and what makes its ops; its results."""
+        op = self._with_regions(name, results, operands, attributes, len(bodies))
+        for region, (types, body) in zip(op.regions, bodies, strict=True):
+            self._fill(region, types, body)
+        return list(op.results)
+
     def _with_regions(
         self,
         name: str,
