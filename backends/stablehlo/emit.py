@@ -254,6 +254,12 @@ def integers(values: Sequence[Any]) -> ir.Attribute:
     return ir.DenseI64ArrayAttr.get(list(values))
 
 
+def pairs(values: Sequence[Sequence[Any]]) -> ir.Attribute:
+    """A list of pairs of integers as StableHLO takes it, as for padding: `dense<[[0, 1]]> : tensor<1x2xi64>`."""
+    data: Any = np.array(values, np.int64)
+    return ir.DenseElementsAttr.get(data, type=ir.IntegerType.get_signless(64), shape=[len(values), 2])
+
+
 def parameter_order(island: Island) -> list[int]:
     """The island's block arguments in the order of `main`'s parameters: references that are written (in the order of
     `written`), references that are only read, inputs."""
