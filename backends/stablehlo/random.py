@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from jaxlib.mlir import ir
 
-from dfc.backends.stablehlo.emit import Emitter, integer
+from dfc.backends.stablehlo.emit import Emitter, integer, integers
 from dfc.backends.stablehlo.expression import Expression, polynomial, scalar
 from dfc.backends.stablehlo.rules import Value, rule
 from dfc.ir.dims import Shape, size
-from dfc.ir.dtypes import DType, as_dtype, bool_, float64, int64, uint32, uint64
+from dfc.ir.dtypes import DType, as_dtype, bool_, float64, int32, int64, uint32, uint64
 from dfc.ir.ops.random import (
     BELOW_ONE,
     POISSON_TERMS,
@@ -26,6 +26,7 @@ from dfc.ir.ops.random import (
     RandomIntegers,
     RandomLaplace,
     RandomLogistic,
+    RandomLogUniformCandidates,
     RandomNext,
     RandomNormal,
     RandomPermutation,
@@ -429,3 +430,68 @@ def _log_factorial(k: Expression) -> Expression:
         product = product * (k + float(i))
     series = (1 / 12 - (1 / 360 - 1.0 / (z * z * 1260.0)) / (z * z)) / z
     return (z - 0.5) * z.call("log") - z + 0.5 * math.log(2 * math.pi) + series - product.call("log")
+
+
+# ---- candidates of sampled losses
+
+
+@rule(RandomLogUniformCandidates)
+def random_log_uniform_candidates(
+    emitter: Emitter, op: RandomLogUniformCandidates, operands: list[Value]
+) -> list[Value]:
+    """A loop that draws `number` at a time and puts those that are new behind the ones found before."""
+    number, classes = op.number.data, op.classes.data
+    keys, places = halves(emitter, operands[0]), iota(emitter, number, uint32)
+    rows, columns = (_along(places.to(int32), axis) for axis in (0, 1))
+
+    def going_on(state: Sequence[Value]) -> Sequence[Value]:
+        return [(Expression(emitter, state[1], (), int32) < number).value]
+
+    def step(state: Sequence[Value]) -> Sequence[Value]:
+        drawn_before, count = Expression(emitter, state[0], (), uint32), Expression(emitter, state[1], (), int32)
+        found, last = Expression(emitter, state[2], (number,), int32), Expression(emitter, state[3], (), int32)
+        low = places + drawn_before.broadcast((number,))
+        u = (joined(threefry(keys, low.lift(0), low), 64) >> 11).to(float64) * 2.0**-53
+        power = (u * math.log(classes + 1)).call("exponential").call("floor") - 1.0
+        drawn = power.call("minimum", float(classes - 1)).to(int32)
+        mine, others = _along(drawn, 0), _along(drawn, 1)
+        known = mine.compare("EQ", _along(found, 1)) | (mine.compare("EQ", others) & (columns < rows))
+        new = ~_reduced("or", known, 1, False)
+        before = _reduced("add", (columns <= rows).where(_along(new.to(int32), 1), 0), 1, 0)
+        rank = before + count.broadcast((number,)) - 1  # of the new ones, where they go
+        there = _along(new, 0) & _along(rank, 0).compare("EQ", columns)
+        placed = _reduced("maximum", there.where(mine, -1), 0, -1)
+        number_of_draw = (low + 1).to(int32)
+        end = (new & rank.compare("EQ", number - 1)).where(number_of_draw, 0)
+        return [
+            (drawn_before + number).value,
+            (count + _reduced("add", new.to(int32), 0, 0)).value,
+            found.call("maximum", placed).value,
+            last.call("maximum", _reduced("maximum", end, 0, 0)).value,
+        ]
+
+    zero = scalar(emitter, 0, int32)
+    initial = [scalar(emitter, 0, uint32).value, zero.value, places.to(int32).lift(-1).value, zero.value]
+    return emitter.loop(initial, going_on, step)[2:]
+
+
+def _along(x: Expression, axis: int) -> Expression:
+    """A vector of n as a matrix of n by n that varies along `axis`."""
+    shape = (x.shape[0], x.shape[0])
+    type_ = x.emitter.tensor(shape, x.dtype)
+    attributes = {"broadcast_dimensions": integers((axis,))}
+    value = x.emitter.create("stablehlo.broadcast_in_dim", type_, [x.value], attributes)
+    return Expression(x.emitter, value, shape, x.dtype)
+
+
+def _reduced(name: str, x: Expression, axis: int, initial: int) -> Expression:
+    """x reduced by the op `name` along one axis."""
+    emitter, shape = x.emitter, (*x.shape[:axis], *x.shape[axis + 1 :])
+    scalar_type = emitter.tensor((), x.dtype)
+
+    def body(pair: Sequence[Value]) -> list[Value]:
+        return [emitter.create(f"stablehlo.{name}", scalar_type, pair)]
+
+    start = emitter.scalar(initial, x.dtype)
+    (value,) = emitter.reduce([x.value], [start], [axis], [emitter.tensor(shape, x.dtype)], body)
+    return Expression(emitter, value, shape, x.dtype)

@@ -18,7 +18,7 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.attributes import Dims, Element, Float, Int
 from dfc.ir.dims import Shape
-from dfc.ir.dtypes import DType, uint32
+from dfc.ir.dtypes import DType, int32, uint32
 from dfc.ir.op import Arrays, Attributes, Op, Types
 from dfc.ir.ops.elementwise import FLOAT, require_equal, require_kind
 from dfc.ir.ops.shape import shape_text
@@ -539,3 +539,48 @@ def log_factorial(k: Array) -> Array:
     product = (k + 1) * (k + 2) * (k + 3) * (k + 4) * (k + 5) * (k + 6) * (k + 7)
     series = (1 / 12 - (1 / 360 - 1 / (1260 * z * z)) / (z * z)) / z
     return np.asarray((z - 0.5) * np.log(z) - z + 0.5 * math.log(2 * math.pi) + series - np.log(product))
+
+
+# ---- candidates of sampled losses
+
+
+@irdl_op_definition
+class RandomLogUniformCandidates(Op):
+    """`number` distinct classes below `classes`, class k drawn with probability log((k + 2) / (k + 1)) / log(classes +
+    1), and how many draws that took: draws go on until so many different ones have come, in order of their first time.
+    Meant for numbers far below the classes: the work is the square of the number.
+
+    C1: the key is uint32[2]. C2: 0 < number <= classes.
+    """
+
+    name = "df.random_log_uniform_candidates"
+    number = prop_def(Int)
+    classes = prop_def(Int)
+    key = operand_def()
+    candidates = result_def()
+    draws = result_def()
+    KINDS: ClassVar[tuple[str, ...]] = ("uint",)
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        require_key(operands[0], "C1")
+        number, classes = attributes["number"], attributes["classes"]
+        if not 0 < number <= classes:
+            raise InvalidArgument(
+                f"the number of candidates must be from 1 to that of classes, got {number} of {classes}", label="C2"
+            )
+        return (tensor_type((number,), int32), tensor_type((), int32))
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        number, classes = attributes["number"], attributes["classes"]
+        found: dict[int, None] = {}
+        total = 0
+        while True:  # draw i takes the bits of element i, however many there are
+            total += number
+            u = (words(operands[0], (total,), 64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+            drawn = np.minimum(np.floor(np.exp(u * math.log(classes + 1))) - 1, classes - 1).astype(np.int32)
+            for i in range(total - number, total):
+                found.setdefault(int(drawn[i]))
+                if len(found) == number:
+                    return [np.array(list(found), np.int32), np.array(i + 1, np.int32)]

@@ -12,6 +12,7 @@ from dfc.ir.ops.random import (
     RandomIntegers,
     RandomLaplace,
     RandomLogistic,
+    RandomLogUniformCandidates,
     RandomNext,
     RandomNormal,
     RandomPermutation,
@@ -39,3 +40,4 @@ for _integers in (RandomIntegers, RandomPermutation):
     non_differentiable(_integers, "its result is integers")
 non_differentiable(RandomGamma, "rejection makes jumps in alpha, so the derivative of a number is not that of its law")
 non_differentiable(RandomPoisson, "its result is integers")
+non_differentiable(RandomLogUniformCandidates, "its results are integers")

@@ -302,6 +302,21 @@ def poisson(key: list[int], index: int, rate: float) -> int:
     raise AssertionError("no proposal was accepted")
 
 
+@row("random_log_uniform_candidates")
+def random_log_uniform_candidates() -> list[Case]:
+    found = []
+    for key, number, classes in zip(KEYS, (20, 7, 1), (1000, 7, 3), strict=True):
+        seen, draws = list[int](), 0
+        while len(seen) < number:
+            u = long_word(list(key), draws) // 2**11 / 2**53
+            drawn = min(int((classes + 1) ** u) - 1, classes - 1)
+            seen += [drawn] * (drawn not in seen)
+            draws += 1
+        expected = (np.array(seen, np.int32), np.array(draws, np.int32))
+        found.append(Case((key_array(list(key)),), expected, {"number": number, "classes": classes}))
+    return found
+
+
 # ---- broken constraints
 
 
@@ -351,6 +366,9 @@ BROKEN: list[Broken] = [
      "the dtype must be float, got int32"),
     ("random_poisson-C3", "uint32[2] ; float32[2]", {"dtype": as_dtype("float32")}, InvalidType,
      "the dtype must be int, got float32"),
+    wrong_key("random_log_uniform_candidates", number=1, classes=2),
+    ("random_log_uniform_candidates-C2", "uint32[2]", {"number": 3, "classes": 2}, InvalidArgument,
+     "the number of candidates must be from 1 to that of classes, got 3 of 2"),
 ]  # fmt: skip
 
 assert set(HASHED) == set(FLOATS)
