@@ -35,6 +35,9 @@ _MODULES = {
     "dfc.frontend.ops.shape": """
         broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
         stack""",
+    "dfc.frontend.ops.indexing": """
+        gather_nd take tensor_scatter_add tensor_scatter_max tensor_scatter_min tensor_scatter_mul
+        tensor_scatter_update""",
     "dfc.frontend.ops.constant": "arange asarray full full_like one_hot ones ones_like zeros zeros_like",
     "dfc.ir.dtypes": """
         bfloat16 bool_ complex128 complex64 float16 float32 float64 int16 int32 int64 int8 string uint16 uint32 uint64
@@ -103,6 +106,11 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         broadcast_to as broadcast_to, concat as concat, dim_size as dim_size, expand_dims as expand_dims,
         flip as flip, matrix_transpose as matrix_transpose, pad as pad, permute_dims as permute_dims,
         reshape as reshape, shape as shape, split as split, squeeze as squeeze, stack as stack,
+    )
+    from dfc.frontend.ops.indexing import (
+        gather_nd as gather_nd, take as take, tensor_scatter_add as tensor_scatter_add,
+        tensor_scatter_max as tensor_scatter_max, tensor_scatter_min as tensor_scatter_min,
+        tensor_scatter_mul as tensor_scatter_mul, tensor_scatter_update as tensor_scatter_update,
     )
     from dfc.frontend.ops.constant import (
         arange as arange, asarray as asarray, full as full, full_like as full_like, one_hot as one_hot,
