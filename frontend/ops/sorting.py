@@ -8,8 +8,9 @@ from dfc.errors import InvalidArgument
 from dfc.frontend.defaults import default_int
 from dfc.frontend.immediate import operation
 from dfc.frontend.ops.elementwise import astype, floor, where
+from dfc.frontend.ops.indexing import take
 from dfc.frontend.ops.reduction import any as reduce_any
-from dfc.frontend.ops.shape import axis_in, error_here, expand_dims, permute_dims, reshape
+from dfc.frontend.ops.shape import axis_in, dim_size, error_here, expand_dims, permute_dims, reshape
 from dfc.frontend.promotion import result_type, tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
@@ -120,20 +121,14 @@ def quantile(x: Operand, q: Operand, /, *, axis: int | None = None) -> Tensor:
     flat = reshape(tensor, (-1,)) if axis is None else tensor
     at = 0 if axis is None else axis_in(axis, flat.ndim, "quantile")
     last = permute_dims(flat, (*(i for i in range(flat.ndim) if i != at), at))
-    ordered, size = sort(last), last.shape[-1]
-    place = astype(reshape(wanted, (-1,)), tensor.dtype) * (size - 1)
+    ordered, at_end = sort(last), last.ndim - 1
+    place = astype(reshape(wanted, (-1,)), tensor.dtype) * astype(dim_size(last, at_end) - 1, tensor.dtype)
     low = floor(place)
-    lower, upper = (_picked(ordered, astype(p, "int32"), size) for p in (low, low + (place > low)))
+    lower, upper = (take(ordered, astype(p, "int32"), axis=at_end) for p in (low, low + (place > low)))
     found = where(place == low, lower, lower + (upper - lower) * (place - low))
     found = where(reduce_any(last != last, axis=-1, keepdims=True), float("nan"), found)
     moved = permute_dims(found, (found.ndim - 1, *range(found.ndim - 1)))
     return reshape(moved, moved.shape[1:]) if wanted.ndim == 0 else moved
-
-
-def _picked(x: Tensor, places: Tensor, size: object) -> Tensor:
-    from dfc.frontend.ops.indexing import take
-
-    return take(x, places, axis=x.ndim - 1)
 
 
 @operation
