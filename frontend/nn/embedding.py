@@ -11,16 +11,18 @@ from dfc.errors import InvalidArgument
 from dfc.frontend.generator import default_generator
 from dfc.frontend.immediate import operation
 from dfc.frontend.nn.losses import softmax_cross_entropy
-from dfc.frontend.ops.constant import asarray
+from dfc.frontend.ops.constant import arange, asarray
 from dfc.frontend.ops.elementwise import (
     astype,
     compare,
     exp,
     expm1,
     floor,
+    floor_divide,
     log,
     log1p,
     minimum,
+    remainder,
     rsqrt,
     square,
     stop_gradient,
@@ -31,6 +33,7 @@ from dfc.frontend.ops.linalg import matmul
 from dfc.frontend.ops.random import uniform
 from dfc.frontend.ops.reduction import any as reduce_any
 from dfc.frontend.ops.reduction import sum as reduce_sum
+from dfc.frontend.ops.segment import dynamic_partition, dynamic_stitch
 from dfc.frontend.ops.shape import concat, error_here, expand_dims, matrix_transpose, reshape
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
@@ -42,21 +45,65 @@ from dfc.ir.types import spec_of
 
 
 @operation
-def embedding_lookup(table: Operand, ids: Operand, /, *, max_norm: float | None = None) -> Tensor:
+def embedding_lookup(
+    table: Any, ids: Operand, /, *, max_norm: float | None = None, partition_strategy: str = "mod"
+) -> Tensor:
     """The rows of `table` that `ids` name: shape (*ids.shape, *table.shape[1:]). Only these rows are read; one outside
     the table is zeros.
 
-    With `max_norm`, rows whose Euclidean norm is larger are scaled down to it. Raises InvalidType for ids that aren't
-    integers, InvalidArgument for a scalar table or a max_norm that isn't positive.
+    `table` may be a list of P tables that hold the rows together: with the strategy "mod" row i is row i div P of table
+    i mod P, with "div" the first table holds the first rows, and so on, where the first (rows mod P) tables are one row
+    longer than the others. Each table is asked for its own rows only. With `max_norm`, rows whose Euclidean norm is
+    larger are scaled down to it. Raises InvalidType for ids that aren't integers, InvalidArgument for another strategy,
+    a scalar table, or a max_norm that isn't positive.
     """
-    rows = take(table, ids, axis=0)
-    if max_norm is None:
-        return rows
-    if not max_norm > 0:
-        raise error_here(InvalidArgument, f"max_norm must be positive, got {max_norm}", "embedding_lookup")
     trace = current()
     assert trace is not None
-    first = indices_in(trace, ids, "embedding_lookup").ndim
+    name = "embedding_lookup"
+    if partition_strategy not in ("mod", "div"):
+        raise error_here(InvalidArgument, f"Unrecognized partition strategy: {partition_strategy!r}", name)
+    if max_norm is not None and not max_norm > 0:
+        raise error_here(InvalidArgument, f"max_norm must be positive, got {max_norm}", name)
+    places = indices_in(trace, ids, name)
+    shards = _shards(table)
+    if len(shards) == 1:
+        rows = take(shards[0], places, axis=0)
+    else:
+        rows = _from_shards([tensor_in(trace, shard) for shard in shards], places, partition_strategy)
+    return rows if max_norm is None else _clipped(rows, places.ndim, max_norm)
+
+
+def _shards(table: Any) -> list[Any]:
+    """A list of tables as it is, a table as a list of one; a nested list of numbers is a table."""
+    if isinstance(table, list | tuple) and table and all(hasattr(shard, "shape") for shard in table):
+        return list(table)
+    return [table]
+
+
+def _from_shards(tables: list[Tensor], ids: Tensor, strategy: str) -> Tensor:
+    """Partition the ids by table, look up, and stitch (paper, section 4.2)."""
+    count, flat = len(tables), reshape(ids, (-1,))
+    if strategy == "mod":
+        owner, row = remainder(flat, count), floor_divide(flat, count)
+    else:
+        heights = [table.shape[0] for table in tables]
+        total = sum(heights)
+        if not isinstance(total, int):
+            raise error_here(InvalidArgument, f"the numbers of rows must be static, got {heights}", "embedding_lookup")
+        short, longer = divmod(total, count)
+        bound = longer * (short + 1)  # the rows of the longer tables
+        behind = flat - longer
+        owner = where(flat < bound, floor_divide(flat, short + 1), floor_divide(behind, max(short, 1)))
+        row = where(flat < bound, remainder(flat, short + 1), remainder(behind, max(short, 1)))
+    order = arange(flat.shape[0])
+    parts, places = dynamic_partition(row, owner, count), dynamic_partition(order, owner, count)
+    found = [take(table, part, axis=0) for table, part in zip(tables, parts, strict=True)]
+    stitched = dynamic_stitch(places, found, size=flat.shape[0])
+    return reshape(stitched, (*ids.shape, *tables[0].shape[1:]))
+
+
+def _clipped(rows: Tensor, first: int, max_norm: float) -> Tensor:
+    """Rows, whose axes begin at `first`, with no norm above max_norm."""
     length = reduce_sum(square(rows), axis=tuple(range(first, rows.ndim)), keepdims=True)
     long = length > max_norm * max_norm
     return where(long, rows * (rsqrt(where(long, length, 1)) * max_norm), rows)

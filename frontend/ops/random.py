@@ -17,14 +17,16 @@ from dfc.frontend import promotion
 from dfc.frontend.defaults import default_float, default_int
 from dfc.frontend.generator import default_generator, split
 from dfc.frontend.immediate import operation
-from dfc.frontend.ops.elementwise import exp, sqrt, where
+from dfc.frontend.ops.elementwise import exp, log, sqrt, where
+from dfc.frontend.ops.indexing import take
 from dfc.frontend.ops.reduction import argmax
 from dfc.frontend.ops.reduction import sum as reduce_sum
-from dfc.frontend.ops.shape import as_shape, axis_in, error_here, permute_dims
+from dfc.frontend.ops.shape import as_shape, axis_in, error_here, permute_dims, reshape
+from dfc.frontend.ops.sorting import top_k
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current
-from dfc.ir.dims import Shape
+from dfc.ir.dims import Shape, SymbolicDim, size
 from dfc.ir.dtypes import DType, as_dtype
 from dfc.ir.op import Op
 from dfc.ir.ops import random as ir
@@ -150,6 +152,52 @@ def permutation(n: Any, *, key: Operand | None = None, dtype: Any = None) -> Ten
     order for each index of the axes before. See `shuffle` for tensors."""
     shape = as_shape(n, "permutation")
     return _draw(ir.RandomPermutation, _key(key), shape, default_int() if dtype is None else as_dtype(dtype))
+
+
+@operation
+def shuffle(x: Operand, /, *, key: Operand | None = None, axis: int = 0) -> Tensor:
+    """The parts of x along `axis` in random order. Raises InvalidArgument for a scalar."""
+    tensor = tensor_in(_trace(), x)
+    at = axis_in(axis, tensor.ndim, "shuffle")
+    return take(tensor, permutation(tensor.shape[at], key=key), axis=at)
+
+
+@operation
+def choice(
+    a: Operand,
+    shape: Any = (),
+    *,
+    key: Operand | None = None,
+    replace: bool = True,
+    p: Operand | None = None,
+    axis: int = 0,
+) -> Tensor:
+    """Random parts of `a` along `axis`, or of the numbers 0 ... a - 1 for an int a: the axes of `shape` stand in the
+    place of that axis. With `p`, a vector, part i has probability p[i]; without `replace` no part comes twice, and `p`
+    is for the parts that are left.
+
+    Raises InvalidArgument for more parts than there are without `replace`, and for a p of another length.
+    """
+    sizes = as_shape(shape, "choice")
+    tensor = None if isinstance(a, int | SymbolicDim) else tensor_in(_trace(), a)
+    at = 0 if tensor is None else axis_in(axis, tensor.ndim, "choice")
+    total = a if tensor is None else tensor.shape[at]
+    wanted = size(sizes)
+    if not replace and isinstance(wanted, int) and isinstance(total, int) and wanted > total:
+        raise error_here(InvalidArgument, f"{total} parts can't give {wanted} without repetition", "choice")
+    weights = None if p is None else tensor_in(_trace(), p)
+    if weights is not None and weights.shape != (total,):
+        text = f"p must have shape {shape_text((total,))}, got {shape_text(weights.shape)}"
+        raise error_here(InvalidArgument, text, "choice")
+    if weights is None:
+        drawn = integers(total, shape=sizes, key=key) if replace else permutation(total, key=key)[:wanted]
+    elif replace:
+        drawn = categorical(log(weights), sizes, key=key)
+    else:  # the largest of log p + Gumbel noise are drawn one after another without replacement
+        scores = log(weights) + gumbel(total, key=key, dtype=weights.dtype)
+        drawn = top_k(scores, wanted).indices  # type: ignore[arg-type]
+    index = reshape(drawn, sizes)
+    return index if tensor is None else take(tensor, index, axis=at)
 
 
 @operation

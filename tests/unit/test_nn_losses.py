@@ -249,6 +249,11 @@ def test_ctc_of_symbolic_batches_and_sixteen_bits() -> None:
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
+        (
+            lambda: dfc.nn.embedding_lookup([P, P], [0], partition_strategy="hash"),
+            InvalidArgument,
+            "embedding_lookup: Unrecognized partition strategy: 'hash'",
+        ),
         (lambda: dfc.nn.dropout([1], 0.5), InvalidType, "dropout: x must be floating, got int32[1]"),
         (lambda: dfc.nn.dropout([1.0], 1.0), InvalidArgument, "dropout: 0 <= rate < 1 must hold, got 1.0"),
         (

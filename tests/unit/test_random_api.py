@@ -157,6 +157,36 @@ def test_permutations_are_equally_likely() -> None:
     assert sorted(R.permutation(50, key=KEY, dtype="int64").numpy().tolist()) == list(range(50))
 
 
+def test_shuffling_moves_whole_parts() -> None:
+    x = np.arange(24).reshape(3, 8)
+    order = R.permutation(8, key=KEY).numpy()
+    assert_array_equal(R.shuffle(x, key=KEY, axis=1).numpy(), x[:, order])
+    assert_array_equal(R.shuffle(x, key=KEY).numpy(), x[R.permutation(3, key=KEY).numpy()])
+
+
+def test_choice_has_its_probabilities() -> None:
+    p = np.array([0.1, 0.2, 0.3, 0.4])
+    drawn = R.choice(4, COUNT, key=KEY, p=p).numpy()
+    assert chi_square(np.bincount(drawn, minlength=4), p) > LIKELY
+    assert chi_square(np.bincount(R.choice(4, COUNT, key=KEY).numpy(), minlength=4), np.full(4, 0.25)) > LIKELY
+    names = np.array([10, 20, 30, 40])
+    assert_array_equal(R.choice(names, (2, 3), key=KEY, p=p).numpy(), names[R.choice(4, (2, 3), key=KEY, p=p).numpy()])
+
+
+def test_choice_without_replacement() -> None:
+    assert sorted(R.choice(6, (2, 3), key=KEY, replace=False).numpy().ravel().tolist()) == list(range(6))
+    p = np.array([0.5, 0.3, 0.2])
+
+    @dfc.function
+    def pair(number: Any) -> Any:
+        return R.choice(3, 2, key=R.fold_in(KEY, number), replace=False, p=p)
+
+    pairs = [tuple(pair(np.int32(i)).numpy().tolist()) for i in range(600)]
+    orders = list(permutations(range(3), 2))
+    expected = [p[a] * p[b] / (1 - p[a]) for a, b in orders]
+    assert chi_square([pairs.count(order) for order in orders], expected) > LIKELY
+
+
 def test_bernoulli_and_categorical_have_their_probabilities() -> None:
     hits = R.bernoulli([0.0, 0.3, 1.0], (COUNT, 3), key=KEY).numpy()
     assert hits[:, 0].sum() == 0 and hits[:, 2].sum() == COUNT
@@ -430,6 +460,12 @@ def test_gradients_flow_to_location_and_scale_and_not_to_keys() -> None:
             InvalidArgument,
             "integers: 300 is outside the range of uint8, 0 to 255",
         ),
+        (
+            lambda: R.choice(3, 4, key=KEY, replace=False),
+            InvalidArgument,
+            "choice: 3 parts can't give 4 without repetition",
+        ),
+        (lambda: R.choice(3, key=KEY, p=[0.5, 0.5]), InvalidArgument, "choice: p must have shape (3), got (2)"),
         (
             lambda: R.categorical(1.0, key=KEY),
             InvalidType,
