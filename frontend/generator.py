@@ -6,6 +6,7 @@ its state is a variable, so that draws in a step happen in program order and che
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 from typing import Any
@@ -70,16 +71,25 @@ def fold_in(key: Operand, data: Operand) -> Tensor:
     return trace.emit(RandomFoldIn, (tensor_in(trace, key)._value, value))
 
 
+_made = itertools.count()
+
+
+def _default_name() -> str:
+    number = next(_made)
+    return f"generator_{number}" if number else "generator"
+
+
 class Generator:
     """Gives a new key at each call of `key()`.
 
     `state` is a variable of uint32[4]: the key of the seed, and how many keys were drawn, 64 bits with the high word
     first. Steps read and write it in program order, each step as a whole, so that no two draws get the same numbers,
-    whatever threads they are in. Without a seed the operating system gives one. `name` is the variable's.
+    whatever threads they are in. Without a seed the operating system gives one. `name` is the variable's: by default
+    `generator`, `generator_1` ... in order of creation.
     """
 
-    def __init__(self, seed: int | None = None, name: str = "generator") -> None:
-        self.state = Variable(_initial(seed, "Generator"), name=name, trainable=False)
+    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+        self.state = Variable(_initial(seed, "Generator"), name=name or _default_name(), trainable=False)
 
     def seed(self, seed: int) -> None:
         """Start again: from here on the numbers are those of a new generator with this seed."""
@@ -116,7 +126,7 @@ def default_generator() -> Generator:
     global _default
     with _lock:
         if _default is None:
-            made = Generator()
+            made = Generator(name=DEFAULT_NAME)
             made.state.name = DEFAULT_NAME  # whatever the present scope
             _default = made
         return _default

@@ -149,8 +149,8 @@ def log_uniform_candidate_sampler(
 
 @operation
 def sampled_softmax_loss(
-    weights: Operand,
-    biases: Operand,
+    weights: Any,
+    biases: Any,
     labels: Operand,
     inputs: Operand,
     num_sampled: int,
@@ -159,12 +159,14 @@ def sampled_softmax_loss(
     sampled_values: tuple[Operand, Operand, Operand] | None = None,
     remove_accidental_hits: bool = True,
     key: Operand | None = None,
+    partition_strategy: str = "mod",
 ) -> Tensor:
     """The cross entropy of a soft-max over the true classes and a sample of the others, for training with many classes:
     (batch,). Only the rows of `weights` that are true or sampled are read, and have a gradient.
 
     `weights` is (num_classes, width), `biases` (num_classes,), `inputs` (batch, width), `labels` (batch,) or (batch,
-    num_true) integers; true classes are equally likely. A logit is x . w + b - log(expected count), which makes up for
+    num_true) integers; true classes are equally likely. Weights and biases may be lists of tables, see
+    `embedding_lookup`. A logit is x . w + b - log(expected count), which makes up for
     frequent sampling (Jean et al. 2015, "On using very large target vocabulary"). `sampled_values`, as
     `log_uniform_candidate_sampler` gives them, which is what is drawn without it, with true counts of labels' shape. A
     sampled class that is a true one of the row counts for nothing there unless `remove_accidental_hits` is false.
@@ -186,7 +188,7 @@ def sampled_softmax_loss(
     n_true = true.shape[1]
     every = concat([reshape(true, (-1,)), sampled])
     # One look-up each: their gradients are the rows that were read.
-    rows, offsets = take(weights, every, axis=0), take(biases, every, axis=0)
+    rows, offsets = (embedding_lookup(each, every, partition_strategy=partition_strategy) for each in (weights, biases))
     n = every.shape[0] - sampled.shape[0]
     true_rows = reshape(rows[:n], (*true.shape, rows.shape[1]))
     true_logits = reduce_sum(expand_dims(x, axis=1) * true_rows, axis=-1) + reshape(offsets[:n], true.shape)

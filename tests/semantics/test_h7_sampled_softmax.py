@@ -64,6 +64,17 @@ def test_h7_all_classes_without_correction_are_the_whole_softmax() -> None:
     assert_allclose(loss.numpy(), whole.numpy(), rtol=1e-10)
 
 
+@pytest.mark.parametrize("strategy", ["mod", "div"])
+def test_h7_tables_may_be_in_parts(strategy: str) -> None:
+    places = np.arange(CLASSES)
+    owners = places % 4 if strategy == "mod" else np.repeat(np.arange(4), [13, 13, 12, 12])
+    parts = [[table[owners == i] for i in range(4)] for table in (WEIGHTS, BIASES)]
+    loss = dfc.nn.sampled_softmax_loss(
+        *parts, LABELS, INPUTS, len(SAMPLED), CLASSES, sampled_values=(SAMPLED, *EXPECTED), partition_strategy=strategy
+    )
+    assert_allclose(loss.numpy(), formula(LABELS, True), rtol=1e-10)
+
+
 def probability(k: Array, classes: int) -> Array:
     return np.log((k + 2) / (k + 1)) / np.log(classes + 1)
 

@@ -278,6 +278,25 @@ def test_equal_draws_are_never_merged_and_nothing_is_folded() -> None:
     assert generator.state.numpy().tolist() == [0, 1, 0, 4]
 
 
+def test_generators_have_names_of_their_own() -> None:
+    first, second = R.Generator(1), R.Generator(1)
+    assert first.state.name != second.state.name and first.state.name.startswith("generator")
+    assert R.Generator(1, name="noise").state.name == "noise"
+    assert_array_equal(first.key().numpy(), second.key().numpy())
+
+
+def test_seeding_inside_a_step_happens_there() -> None:
+    @dfc.function
+    def step() -> Any:
+        before = R.bits(2)
+        dfc.random.seed(5)
+        return before, R.bits(2)
+
+    (first, a), (second, b) = step(), step()
+    assert_array_equal(a.numpy(), b.numpy())
+    assert (first.numpy() != second.numpy()).any()
+
+
 def test_draws_in_nested_functions_are_in_order() -> None:
     generator = R.Generator(1)
 
