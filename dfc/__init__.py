@@ -30,9 +30,18 @@ _MODULES = {
         result_type round rsqrt sigmoid sign sin sqrt square stop_gradient subtract tan tanh trunc where""",
     "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
+    "dfc.frontend.ops.cumulative": """
+        cumulative_logsumexp cumulative_max cumulative_min cumulative_prod cumulative_sum linear_recurrence""",
+    "dfc.frontend.ops.sorting": "argsort isin median quantile searchsorted sort sort_by top_k unique",
     "dfc.frontend.ops.shape": """
         broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
         stack""",
+    "dfc.frontend.ops.indexing": """
+        gather_nd take tensor_scatter_add tensor_scatter_max tensor_scatter_min tensor_scatter_mul
+        tensor_scatter_update""",
+    "dfc.frontend.ops.segment": """
+        dynamic_partition dynamic_stitch segment_max segment_mean segment_min segment_prod segment_sum""",
+    "dfc.frontend.parts": "Part",
     "dfc.frontend.ops.constant": "arange asarray full full_like one_hot ones ones_like zeros zeros_like",
     "dfc.ir.dtypes": """
         bfloat16 bool_ complex128 complex64 float16 float32 float64 int16 int32 int64 int8 string uint16 uint32 uint64
@@ -40,7 +49,11 @@ _MODULES = {
     "dfc.frontend.aot": "compile",
     "dfc.runtime.load": "load",
 }
-_SUBMODULES = {"nn": "dfc.frontend.nn", "train": "dfc.frontend.train"}
+_SUBMODULES = {
+    "nn": "dfc.frontend.nn",
+    "random": "dfc.frontend.random",
+    "train": "dfc.frontend.train",
+}
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = ["errors", *sorted(_HOME), *sorted(_SUBMODULES)]
@@ -65,6 +78,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
     from dfc.frontend import nn as nn, train as train
+    from dfc.frontend import random as random
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
@@ -92,11 +106,31 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         all as all, any as any, argmax as argmax, argmin as argmin, max as max, mean as mean, min as min,
         prod as prod, std as std, sum as sum, var as var,
     )
+    from dfc.frontend.ops.cumulative import (
+        cumulative_logsumexp as cumulative_logsumexp, cumulative_max as cumulative_max,
+        cumulative_min as cumulative_min, cumulative_prod as cumulative_prod, cumulative_sum as cumulative_sum,
+        linear_recurrence as linear_recurrence,
+    )
+    from dfc.frontend.ops.sorting import (
+        argsort as argsort, isin as isin, median as median, quantile as quantile, searchsorted as searchsorted,
+        sort as sort, sort_by as sort_by, top_k as top_k, unique as unique,
+    )
     from dfc.frontend.ops.shape import (
         broadcast_to as broadcast_to, concat as concat, dim_size as dim_size, expand_dims as expand_dims,
         flip as flip, matrix_transpose as matrix_transpose, pad as pad, permute_dims as permute_dims,
         reshape as reshape, shape as shape, split as split, squeeze as squeeze, stack as stack,
     )
+    from dfc.frontend.ops.indexing import (
+        gather_nd as gather_nd, take as take, tensor_scatter_add as tensor_scatter_add,
+        tensor_scatter_max as tensor_scatter_max, tensor_scatter_min as tensor_scatter_min,
+        tensor_scatter_mul as tensor_scatter_mul, tensor_scatter_update as tensor_scatter_update,
+    )
+    from dfc.frontend.ops.segment import (
+        dynamic_partition as dynamic_partition, dynamic_stitch as dynamic_stitch, segment_max as segment_max,
+        segment_mean as segment_mean, segment_min as segment_min, segment_prod as segment_prod,
+        segment_sum as segment_sum,
+    )
+    from dfc.frontend.parts import Part as Part
     from dfc.frontend.ops.constant import (
         arange as arange, asarray as asarray, full as full, full_like as full_like, one_hot as one_hot,
         ones as ones, ones_like as ones_like, zeros as zeros, zeros_like as zeros_like,

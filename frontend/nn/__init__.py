@@ -23,7 +23,21 @@ from dfc.frontend.nn.activations import (
     softsign,
     swish,
 )
-from dfc.frontend.nn.losses import softmax_cross_entropy, sparse_softmax_cross_entropy
+from dfc.frontend.nn.ctc import ctc_loss
+from dfc.frontend.nn.dropout import dropout
+from dfc.frontend.nn.embedding import embedding_lookup, log_uniform_candidate_sampler, sampled_softmax_loss
+from dfc.frontend.nn.losses import (
+    hinge_loss,
+    huber_loss,
+    kl_divergence,
+    l2_loss,
+    mean_absolute_error,
+    mean_squared_error,
+    sigmoid_cross_entropy,
+    smooth_labels,
+    softmax_cross_entropy,
+    sparse_softmax_cross_entropy,
+)
 from dfc.frontend.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from dfc.frontend.ops.convolution import conv, conv_transpose, depthwise_conv
 from dfc.frontend.ops.window import avg_pool, global_avg_pool, global_max_pool, local_response_norm, max_pool
@@ -34,8 +48,11 @@ __all__ = [
     "clip",
     "conv",
     "conv_transpose",
+    "ctc_loss",
     "depthwise_conv",
+    "dropout",
     "elu",
+    "embedding_lookup",
     "gelu",
     "global_avg_pool",
     "global_max_pool",
@@ -43,19 +60,29 @@ __all__ = [
     "group_norm",
     "hard_sigmoid",
     "hard_swish",
+    "hinge_loss",
+    "huber_loss",
+    "kl_divergence",
+    "l2_loss",
     "layer_norm",
     "leaky_relu",
     "local_response_norm",
     "log_sigmoid",
     "log_softmax",
+    "log_uniform_candidate_sampler",
     "max_pool",
+    "mean_absolute_error",
+    "mean_squared_error",
     "mish",
     "prelu",
     "relu",
     "relu6",
     "rms_norm",
+    "sampled_softmax_loss",
     "selu",
+    "sigmoid_cross_entropy",
     "silu",
+    "smooth_labels",
     "softmax",
     "softmax_cross_entropy",
     "softplus",
