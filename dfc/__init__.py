@@ -32,6 +32,7 @@ _MODULES = {
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
     "dfc.frontend.ops.cumulative": """
         cumulative_logsumexp cumulative_max cumulative_min cumulative_prod cumulative_sum linear_recurrence""",
+    "dfc.frontend.ops.quantize": "dequantize fake_quantize quantize",
     "dfc.frontend.ops.sorting": "argsort isin median quantile searchsorted sort sort_by top_k unique",
     "dfc.frontend.ops.shape": """
         broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
@@ -110,6 +111,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         cumulative_logsumexp as cumulative_logsumexp, cumulative_max as cumulative_max,
         cumulative_min as cumulative_min, cumulative_prod as cumulative_prod, cumulative_sum as cumulative_sum,
         linear_recurrence as linear_recurrence,
+    )
+    from dfc.frontend.ops.quantize import (
+        dequantize as dequantize, fake_quantize as fake_quantize, quantize as quantize,
     )
     from dfc.frontend.ops.sorting import (
         argsort as argsort, isin as isin, median as median, quantile as quantile, searchsorted as searchsorted,
