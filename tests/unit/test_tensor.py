@@ -165,11 +165,11 @@ def test_what_is_no_tensor() -> None:
         ((0, 0), InvalidArgument, "getitem: 2 indices are too many for shape (2)"),
         ((..., ...), InvalidArgument, "getitem: an index can have one ... only"),
         (slice(None, None, 0), InvalidArgument, "getitem: a slice's step must not be zero"),
-        ("a", InvalidType, "getitem: an index is an int, a slice, None or ..., got 'a'"),
+        ("a", InvalidType, "getitem: an index is an int, a slice, None, ... or an array, got 'a'"),
         (
-            [0, 1],
-            dfc.errors.Unimplemented,
-            "getitem: indexing with an array is not there yet\n  indices are ints, slices, None and ...",
+            [0.0, 1.0],
+            InvalidType,
+            "getitem: an array of indices must be of integers or booleans, got float32",
         ),
     ],
 )
