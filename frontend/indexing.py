@@ -11,15 +11,15 @@ import numpy as np
 from dfc.errors import DfcError, InvalidArgument, InvalidType, OutOfRange, Unimplemented
 from dfc.frontend import interop
 from dfc.frontend.immediate import operation
-from dfc.frontend.ops.elementwise import astype, where
-from dfc.frontend.ops.indexing import gather_nd, take
-from dfc.frontend.ops.shape import broadcast_to, concat, dim_size, flip, permute_dims, reshape
+from dfc.frontend.ops.elementwise import astype
+from dfc.frontend.ops.indexing import from_front, gather_nd, take
+from dfc.frontend.ops.shape import broadcast_to, concat, flip, permute_dims, reshape
 from dfc.frontend.promotion import broadcast_shapes, holds_tensors, tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current
 from dfc.ir import locations
 from dfc.ir.dims import Dim, Shape, SymbolicDim, ceildiv
-from dfc.ir.dtypes import bool_, int32
+from dfc.ir.dtypes import bool_
 from dfc.ir.ops.shape import Slice, shape_text
 
 ALL = ("slice", None, None, None)
@@ -287,14 +287,9 @@ def indices_of(trace: Trace, x: Tensor, entries: Sequence[Any], axes: Sequence[i
     """Arrays as tensors of one shape and dtype, whose indices into these axes of x count from the front."""
     found = []
     for entry, axis in zip(entries, axes, strict=True):
-        size = x.shape[axis]
         indices = tensor_in(trace, entry)
-        if indices.dtype.bits < 32:
-            indices = astype(indices, int32)
-        if indices.dtype.kind == "int" and (isinstance(entry, Tensor) or not isinstance(size, int)):
-            length = size if isinstance(size, int) else astype(dim_size(x, axis), indices.dtype)
-            indices = where(indices < 0, indices + length, indices)
-        found.append(indices)
+        counted = isinstance(entry, np.ndarray) and isinstance(x.shape[axis], int)  # by `_in_axis`
+        found.append(indices if counted else from_front(x, indices, axis))
     shape = broadcast_shapes(*(i.shape for i in found))
     widest = max((i.dtype for i in found), key=lambda d: (d.bits, d.kind == "uint"))
     return [broadcast_to(astype(i, widest), shape) for i in found]
