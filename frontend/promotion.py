@@ -104,11 +104,17 @@ def _promote_weak(strong: DType | None, number: Number) -> DType:
 
 
 def check_fits(number: Number, dtype: DType) -> None:
-    """Raise InvalidArgument where a Python int is outside an integer dtype's range."""
+    """Raise InvalidArgument where a Python int is outside a dtype's range."""
     if dtype.is_integer and isinstance(number, int):
         limits = np.iinfo(dtype.numpy)
         if not limits.min <= number <= limits.max:
             raise InvalidArgument(f"{number} is outside the range of {dtype}, {limits.min} to {limits.max}")
+    elif dtype.is_inexact and type(number) is int:
+        try:
+            float(number)
+        except OverflowError:
+            text = f"an integer of {number.bit_length()} bits"
+            raise InvalidArgument(f"{text} is outside the range of {dtype}") from None
 
 
 def lift(trace: Trace, operand: Any) -> Tensor | Number:
