@@ -35,11 +35,13 @@ _MODULES = {
     "dfc.frontend.ops.quantize": "dequantize fake_quantize quantize",
     "dfc.frontend.ops.sorting": "argsort isin median quantile searchsorted sort sort_by top_k unique",
     "dfc.frontend.ops.shape": """
-        broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
+        broadcast_to concat dim_size expand_dims flip matrix_transpose permute_dims reshape shape split squeeze
         stack""",
+    "dfc.frontend.ops.arrangement": """
+        band_part diag diagonal matrix_diag meshgrid moveaxis pad repeat roll swapaxes tile trace tril triu unstack""",
     "dfc.frontend.ops.indexing": """
-        gather_nd take tensor_scatter_add tensor_scatter_max tensor_scatter_min tensor_scatter_mul
-        tensor_scatter_update""",
+        argwhere dynamic_slice dynamic_update_slice gather_nd nonzero scatter_nd take take_along_axis tensor_scatter_add
+        tensor_scatter_max tensor_scatter_min tensor_scatter_mul tensor_scatter_update""",
     "dfc.frontend.ops.segment": """
         dynamic_partition dynamic_stitch segment_max segment_mean segment_min segment_prod segment_sum""",
     "dfc.frontend.parts": "Part",
@@ -121,11 +123,18 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     )
     from dfc.frontend.ops.shape import (
         broadcast_to as broadcast_to, concat as concat, dim_size as dim_size, expand_dims as expand_dims,
-        flip as flip, matrix_transpose as matrix_transpose, pad as pad, permute_dims as permute_dims,
-        reshape as reshape, shape as shape, split as split, squeeze as squeeze, stack as stack,
+        flip as flip, matrix_transpose as matrix_transpose, permute_dims as permute_dims, reshape as reshape,
+        shape as shape, split as split, squeeze as squeeze, stack as stack,
+    )
+    from dfc.frontend.ops.arrangement import (
+        band_part as band_part, diag as diag, diagonal as diagonal, matrix_diag as matrix_diag, meshgrid as meshgrid,
+        moveaxis as moveaxis, pad as pad, repeat as repeat, roll as roll, swapaxes as swapaxes, tile as tile,
+        trace as trace, tril as tril, triu as triu, unstack as unstack,
     )
     from dfc.frontend.ops.indexing import (
-        gather_nd as gather_nd, take as take, tensor_scatter_add as tensor_scatter_add,
+        argwhere as argwhere, dynamic_slice as dynamic_slice, dynamic_update_slice as dynamic_update_slice,
+        gather_nd as gather_nd, nonzero as nonzero, scatter_nd as scatter_nd, take as take,
+        take_along_axis as take_along_axis, tensor_scatter_add as tensor_scatter_add,
         tensor_scatter_max as tensor_scatter_max, tensor_scatter_min as tensor_scatter_min,
         tensor_scatter_mul as tensor_scatter_mul, tensor_scatter_update as tensor_scatter_update,
     )
