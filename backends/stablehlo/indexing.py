@@ -24,6 +24,7 @@ from dfc.ir.ops.indexing import (
     Take,
     TensorScatter,
     TensorScatterAdd,
+    TensorScatterDiv,
     TensorScatterMax,
     TensorScatterMin,
     TensorScatterMul,
@@ -248,6 +249,7 @@ def _scatter(combine: str) -> Rule:
 
 rule(TensorScatterAdd)(_scatter("add"))
 rule(TensorScatterMul)(_scatter("multiply"))
+rule(TensorScatterDiv)(_scatter("divide"))
 rule(TensorScatterMin)(_scatter("minimum"))
 rule(TensorScatterMax)(_scatter("maximum"))
 
