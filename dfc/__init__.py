@@ -34,11 +34,16 @@ _MODULES = {
     "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
     "dfc.frontend.ops.shape": """
-        broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
+        broadcast_to concat dim_size expand_dims flip matrix_transpose permute_dims reshape shape split squeeze
         stack""",
+    "dfc.frontend.ops.arrangement": """
+        band_part diag diagonal matrix_diag meshgrid moveaxis pad repeat roll swapaxes tile trace tril triu unstack""",
     "dfc.frontend.ops.indexing": """
-        gather_nd take tensor_scatter_add tensor_scatter_max tensor_scatter_min tensor_scatter_mul
-        tensor_scatter_update""",
+        argwhere dynamic_slice dynamic_update_slice gather_nd nonzero scatter_nd take take_along_axis tensor_scatter_add
+        tensor_scatter_max tensor_scatter_min tensor_scatter_mul tensor_scatter_update""",
+    "dfc.frontend.ops.segment": """
+        dynamic_partition dynamic_stitch segment_max segment_mean segment_min segment_prod segment_sum""",
+    "dfc.frontend.parts": "Part",
     "dfc.frontend.ops.constant": "arange asarray full full_like one_hot ones ones_like zeros zeros_like",
     "dfc.ir.dtypes": """
         bfloat16 bool_ complex128 complex64 float16 float32 float64 int16 int32 int64 int8 string uint16 uint32 uint64
@@ -103,14 +108,27 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     )
     from dfc.frontend.ops.shape import (
         broadcast_to as broadcast_to, concat as concat, dim_size as dim_size, expand_dims as expand_dims,
-        flip as flip, matrix_transpose as matrix_transpose, pad as pad, permute_dims as permute_dims,
-        reshape as reshape, shape as shape, split as split, squeeze as squeeze, stack as stack,
+        flip as flip, matrix_transpose as matrix_transpose, permute_dims as permute_dims, reshape as reshape,
+        shape as shape, split as split, squeeze as squeeze, stack as stack,
+    )
+    from dfc.frontend.ops.arrangement import (
+        band_part as band_part, diag as diag, diagonal as diagonal, matrix_diag as matrix_diag, meshgrid as meshgrid,
+        moveaxis as moveaxis, pad as pad, repeat as repeat, roll as roll, swapaxes as swapaxes, tile as tile,
+        trace as trace, tril as tril, triu as triu, unstack as unstack,
     )
     from dfc.frontend.ops.indexing import (
-        gather_nd as gather_nd, take as take, tensor_scatter_add as tensor_scatter_add,
+        argwhere as argwhere, dynamic_slice as dynamic_slice, dynamic_update_slice as dynamic_update_slice,
+        gather_nd as gather_nd, nonzero as nonzero, scatter_nd as scatter_nd, take as take,
+        take_along_axis as take_along_axis, tensor_scatter_add as tensor_scatter_add,
         tensor_scatter_max as tensor_scatter_max, tensor_scatter_min as tensor_scatter_min,
         tensor_scatter_mul as tensor_scatter_mul, tensor_scatter_update as tensor_scatter_update,
     )
+    from dfc.frontend.ops.segment import (
+        dynamic_partition as dynamic_partition, dynamic_stitch as dynamic_stitch, segment_max as segment_max,
+        segment_mean as segment_mean, segment_min as segment_min, segment_prod as segment_prod,
+        segment_sum as segment_sum,
+    )
+    from dfc.frontend.parts import Part as Part
     from dfc.frontend.ops.constant import (
         arange as arange, asarray as asarray, full as full, full_like as full_like, one_hot as one_hot,
         ones as ones, ones_like as ones_like, zeros as zeros, zeros_like as zeros_like,

@@ -16,6 +16,7 @@ from dfc.ir.types import spec_of
 
 if TYPE_CHECKING:
     from dfc.frontend.tracing import Trace
+    from dfc.frontend.updates import Updates
 
 Operand = Any
 """What an operation takes for a tensor: a Tensor, a Variable, an array of any library that speaks DLPack or NumPy,
@@ -94,6 +95,13 @@ class Tensor:
         if self.ndim != 2:
             raise InvalidArgument(f"T needs a matrix, got {spec_of(self._type)}", hint="use mT or dfc.permute_dims")
         return self.mT
+
+    @property
+    def at(self) -> Updates:
+        """`t.at[key].set(values)`: a new tensor with other values where t[key] reads; also add, multiply, min, max."""
+        from dfc.frontend.updates import Updates
+
+        return Updates(self)
 
     # ---- the value
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from xdsl.ir import SSAValue
 
-from dfc.errors import DfcError, InvalidArgument, InvalidType, Unimplemented
+from dfc.errors import DfcError, InvalidArgument, InvalidType
 from dfc.frontend import promotion
 from dfc.frontend.immediate import operation
 from dfc.frontend.promotion import tensor_in
@@ -216,22 +216,16 @@ def flip(x: Operand, /, *, axis: int | Sequence[int] | None = None) -> Tensor:
     return trace.emit(ir.Reverse, (tensor._value,), {"axes": axes_in(axis, tensor.ndim, "flip")})
 
 
-@operation
-def pad(x: Operand, /, pad_width: Any, *, mode: str = "constant", constant_values: Any = 0) -> Tensor:
-    """x with `constant_values` put around it: (before, after) for each axis, or one such pair or int for all.
-
-    Raises InvalidArgument for widths that don't fit the axes, Unimplemented for other modes than constant.
-    """
-    if mode != "constant":
-        raise error_here(Unimplemented, f"only mode 'constant' is there, got {mode!r}", "pad")
-    trace, tensor = _own(x)
-    pairs = _pairs(pad_width, tensor.ndim)
-    value = trace.convert(tensor_in(trace, constant_values, tensor.dtype)._value, tensor.dtype)
+def padded_by(x: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> Tensor:
+    """x with `value` put around it, (before, after) for each axis."""
+    trace = x._trace
+    assert trace is not None
+    padding = trace.convert(tensor_in(trace, value, x.dtype)._value, x.dtype)
     low, high = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
-    return trace.emit(ir.Pad, (tensor._value, value), {"low": low, "high": high, "interior": (0,) * tensor.ndim})
+    return trace.emit(ir.Pad, (x._value, padding), {"low": low, "high": high, "interior": (0,) * x.ndim})
 
 
-def _pairs(widths: Any, rank: int) -> list[tuple[int, int]]:
+def pad_pairs(widths: Any, rank: int) -> list[tuple[int, int]]:
     if isinstance(widths, int):
         return [(widths, widths)] * rank
     entries = list(widths)
