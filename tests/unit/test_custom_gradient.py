@@ -16,6 +16,7 @@ from dfc.ir.ops.function import Func
 from dfc.ir.text import parse_program, print_program
 from dfc.passes.manager import parse_pipeline, run
 from dfc.passes.phases import Phase, check_gate
+from dfc.passes.verify import op_without_location, verify
 
 X = np.array([0.5, -1.0, 2.0], np.float32)
 
@@ -305,3 +306,12 @@ def test_pipeline_leaves_no_region() -> None:
     program = traced().graph(dfc.TensorSpec((3,))).module.clone()
     pipeline.lower(program, to=Phase.GRAPH)
     assert all(not op.regions for f in program.ops if isinstance(f, Func) for op in f.block.ops)
+
+
+def test_every_op_keeps_the_users_position() -> None:
+    program = traced().graph(dfc.TensorSpec((3,))).module.clone()
+    for phase in (Phase.TRACE, Phase.GRAPH):
+        pipeline.lower(program, to=phase, start=Phase.TRACE)
+        verify(program)
+        assert op_without_location(program) is None
+    assert "test_custom_gradient.py" in print_program(program)
