@@ -21,6 +21,9 @@ _MODULES = {
     "dfc.frontend.operation": "Operation",
     "dfc.frontend.graph": "Graph",
     "dfc.frontend.gradients": "grad gradients value_and_grad",
+    "dfc.frontend.derivatives": "hessian jacobian jvp",
+    "dfc.frontend.custom_gradient": "checkpoint custom_gradient",
+    "dfc.frontend.indexed_slices": "IndexedSlices",
     "dfc.frontend.names": "name_scope",
     "dfc.frontend.defaults": "default_dtype",
     "dfc.frontend.ops.elementwise": """
@@ -89,6 +92,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.operation import Operation as Operation
     from dfc.frontend.graph import Graph as Graph
     from dfc.frontend.gradients import grad as grad, gradients as gradients, value_and_grad as value_and_grad
+    from dfc.frontend.derivatives import hessian as hessian, jacobian as jacobian, jvp as jvp
+    from dfc.frontend.custom_gradient import checkpoint as checkpoint, custom_gradient as custom_gradient
+    from dfc.frontend.indexed_slices import IndexedSlices as IndexedSlices
     from dfc.frontend.names import name_scope as name_scope
     from dfc.frontend.defaults import default_dtype as default_dtype
     from dfc.frontend.ops.elementwise import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from xdsl.ir import Attribute, SSAValue
 from dfc.errors import InvalidArgument
 from dfc.frontend import interop, structure
 from dfc.frontend.graph import Graph
+from dfc.frontend.interior import Interior
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.signature import Arguments
 from dfc.frontend.structure import Structure
@@ -58,7 +60,7 @@ def trace(
 
     def body() -> tuple[list[Tensor], Structure]:
         result = function.run_python(nest_of(traced.inputs))
-        leaves, nest = structure.flatten(result, _is_result)
+        leaves, nest = structure.flatten(result, is_result)
         return [tensor_in(traced, leaf) for leaf in leaves], nest
 
     try:
@@ -77,10 +79,11 @@ def trace(
         traced.close()
 
 
-def _is_result(value: Any) -> bool:
+def is_result(value: Any) -> bool:
+    """Whether what a traced function returns is a tensor of its results, rather than a nest or a static value."""
     return (
         isinstance(value, Tensor | bool | int | float | complex)
-        or hasattr(value, "__dfc_tensor__")
+        or (hasattr(value, "__dfc_tensor__") and not dataclasses.is_dataclass(value))
         or interop.is_array(value)
     )
 
@@ -100,6 +103,8 @@ def call(
 ) -> Any:
     """`df.call` in the caller's trace to `function`, traced into the same program once a signature."""
     _refuse_recursion(function, caller)
+    if isinstance(caller, Interior):  # a region holds no calls
+        return _run_inside(function, caller, arguments, nest_of)
     key = (function, arguments.structure, *map(id, types))
     traced: Traced | None = caller.program.callees.get(key)
     if traced is None:
@@ -125,6 +130,13 @@ def call(
             resource.read_tokens.append(token)
     outputs = (Tensor(value.type, caller, value) for value in made.results[: len(traced.output_types)])
     return structure.unflatten(traced.graph.structure, outputs)
+
+
+def _run_inside(function: Function[..., Any], caller: Trace, arguments: Arguments, nest_of: NestOf) -> Any:
+    """The function's ops in the caller's trace itself."""
+    inputs = [tensor_in(caller, leaf) for leaf in arguments.leaves]
+    leaves, nest = structure.flatten(function.run_python(nest_of(inputs)), is_result)
+    return structure.unflatten(nest, iter([tensor_in(caller, leaf) for leaf in leaves]))
 
 
 def _refuse_recursion(function: Function[..., Any], caller: Trace) -> None:

@@ -17,7 +17,7 @@ from dfc.ir.attributes import Dims, Flag, Int
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import bool_, int32
 from dfc.ir.op import Arrays, Attributes, Op, Types
-from dfc.ir.ops.elementwise import ANY, NUMERIC, ORDERED, require_kind
+from dfc.ir.ops.elementwise import ANY, INEXACT, NUMERIC, ORDERED, require_kind
 from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of, tensor_type
 
@@ -234,6 +234,15 @@ class TensorScatterMul(TensorScatter):
 
     name = "df.tensor_scatter_mul"
     NUMPY: ClassVar = np.multiply
+
+
+@irdl_op_definition
+class TensorScatterDiv(TensorScatter):
+    """The parts that are named are divided by updates, by all of equal indices one after the other."""
+
+    name = "df.tensor_scatter_div"
+    KINDS: ClassVar = INEXACT
+    NUMPY: ClassVar = np.divide
 
 
 @irdl_op_definition
