@@ -7,6 +7,7 @@ from typing import Any
 
 from dfc.frontend.indexing import getitem
 from dfc.frontend.ops import elementwise as e
+from dfc.frontend.ops.bitwise import bitwise_left_shift, bitwise_right_shift
 from dfc.frontend.ops.linalg import matmul
 from dfc.frontend.tensor import Tensor
 
@@ -24,6 +25,8 @@ BINARY: dict[str, Binary] = {
     "and": e.bitwise_and,
     "or": e.bitwise_or,
     "xor": e.bitwise_xor,
+    "lshift": bitwise_left_shift,
+    "rshift": bitwise_right_shift,
 }
 COMPARISONS: dict[str, Binary] = {
     "lt": e.less,
