@@ -143,22 +143,17 @@ def portable_artifact(module: Any) -> bytes:
     from jaxlib.mlir import ir
     from jaxlib.mlir.dialects import stablehlo
 
-    _register_passes()
+    from dfc.backends.stablehlo.legalize import CHLO_TO_STABLEHLO, register_passes
+
+    register_passes()
     week_12 = stablehlo.StablehloCompatibilityRequirement.WEEK_12
     try:
-        code = bytecode(module, "func.func(chlo-legalize-to-stablehlo),strip-debuginfo")
+        code = bytecode(module, f"{CHLO_TO_STABLEHLO},strip-debuginfo")
         version = stablehlo.get_version_from_compatibility_requirement(week_12)
         copied = ir.Module.parse(code, module.context)
         return bytes(stablehlo.serialize_portable_artifact(copied, version))
     except (RuntimeError, ValueError, ir.MLIRError) as error:
         raise Unimplemented(f"the program has no portable form: {error}") from error
-
-
-@lru_cache(maxsize=1)
-def _register_passes() -> None:
-    from jaxlib.mlir.dialects import stablehlo
-
-    stablehlo.register_stablehlo_passes()
 
 
 def module_from_portable(artifact: bytes, context: Any = None) -> Any:

@@ -31,6 +31,11 @@ _MODULES = {
         floor floor_divide greater greater_equal identity isfinite isinf isnan less less_equal log log1p logical_and
         logical_not logical_or logical_xor maximum minimum multiply negative not_equal positive pow remainder
         result_type round rsqrt sigmoid sign sin sqrt square stop_gradient subtract tan tanh trunc where""",
+    "dfc.frontend.ops.complex": "angle complex conj imag real",
+    "dfc.frontend.ops.bitwise": """
+        bitcast bitwise_count bitwise_left_shift bitwise_right_shift copysign count_leading_zeros nextafter signbit""",
+    "dfc.frontend.ops.special": """
+        acos acosh asin asinh atan atanh cbrt cosh exp2 hypot log10 log2 logaddexp sinc sinh""",
     "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
     "dfc.frontend.ops.cumulative": """
@@ -58,6 +63,7 @@ _MODULES = {
 _SUBMODULES = {
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
+    "special": "dfc.frontend.special",
     "train": "dfc.frontend.train",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -83,8 +89,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import nn as nn, train as train
-    from dfc.frontend import random as random
+    from dfc.frontend import nn as nn, random as random, special as special, train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
@@ -109,6 +114,19 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         remainder as remainder, result_type as result_type, round as round, rsqrt as rsqrt, sigmoid as sigmoid,
         sign as sign, sin as sin, sqrt as sqrt, square as square, stop_gradient as stop_gradient,
         subtract as subtract, tan as tan, tanh as tanh, trunc as trunc, where as where,
+    )
+    from dfc.frontend.ops.complex import (
+        angle as angle, complex as complex, conj as conj, imag as imag, real as real,
+    )
+    from dfc.frontend.ops.bitwise import (
+        bitcast as bitcast, bitwise_count as bitwise_count, bitwise_left_shift as bitwise_left_shift,
+        bitwise_right_shift as bitwise_right_shift, copysign as copysign,
+        count_leading_zeros as count_leading_zeros, nextafter as nextafter, signbit as signbit,
+    )
+    from dfc.frontend.ops.special import (
+        acos as acos, acosh as acosh, asin as asin, asinh as asinh, atan as atan, atanh as atanh, cbrt as cbrt,
+        cosh as cosh, exp2 as exp2, hypot as hypot, log10 as log10, log2 as log2, logaddexp as logaddexp,
+        sinc as sinc, sinh as sinh,
     )
     from dfc.frontend.ops.linalg import matmul as matmul, tensordot as tensordot, vecdot as vecdot
     from dfc.frontend.ops.reduction import (

@@ -9,6 +9,7 @@ import numpy as np
 
 from dfc.frontend.indexing import getitem
 from dfc.frontend.ops import elementwise as e
+from dfc.frontend.ops.bitwise import bitwise_left_shift, bitwise_right_shift
 from dfc.frontend.ops.linalg import matmul
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import current
@@ -28,6 +29,8 @@ BINARY: dict[str, Binary] = {
     "and": e.bitwise_and,
     "or": e.bitwise_or,
     "xor": e.bitwise_xor,
+    "lshift": bitwise_left_shift,
+    "rshift": bitwise_right_shift,
 }
 COMPARISONS: dict[str, Binary] = {
     "lt": e.less,
