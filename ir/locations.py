@@ -51,6 +51,8 @@ def capture() -> LocationAttr:
 
 
 def _is_internal(code: CodeType) -> bool:
+    if code.co_filename == "<string>" and code.co_name == "__init__" and "__post_init__" in code.co_names:
+        return True  # what `dataclass` writes
     return any(code.co_filename.startswith(p) for p in _package_prefixes) or code.co_filename.startswith("<frozen")
 
 

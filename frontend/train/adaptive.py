@@ -63,7 +63,8 @@ class AdaDelta(Optimizer):
 
 
 class RMSProp(Optimizer):
-    """RMSProp (Tieleman and Hinton 2012): `n = decay * n + (1 - decay) * g^2; d = learning_rate * g / sqrt(n + epsilon)`.
+    """RMSProp (Tieleman and Hinton 2012): `n = decay * n + (1 - decay) * g^2`, and steps
+    `d = learning_rate * g / sqrt(n + epsilon)`.
 
     With `centered` the square of the mean gradient is taken from n, so that it is a variance. With `momentum` steps
     are `m = momentum * m + d` (`use_nesterov`: `d + momentum * m` for the new m).

@@ -233,7 +233,7 @@ class Optimizer:
             _given_rate.reset(token)
 
     def _require_rate(self, rate: Any) -> None:
-        if callable(rate) or isinstance(rate, Tensor | Variable) or isinstance(rate, numbers.Real):
+        if callable(rate) or isinstance(rate, Tensor | Variable | numbers.Real):
             return
         if isinstance(rate, np.ndarray) and rate.ndim == 0:
             return
