@@ -1,45 +1,18 @@
-"""Layers and losses as functions, made of primitive operations."""
+"""Losses, made of primitive operations."""
 
 from __future__ import annotations
 
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.immediate import operation
+from dfc.frontend.nn.activations import log_softmax, shifted_logits
 from dfc.frontend.ops.constant import asarray
-from dfc.frontend.ops.elementwise import astype, compare, exp, log, stop_gradient, where
-from dfc.frontend.ops.reduction import max as reduce_max
+from dfc.frontend.ops.elementwise import astype, compare, exp, log, where
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import axis_in, dim_size, error_here, expand_dims
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import current
 from dfc.ir.ops.shape import Iota
 from dfc.ir.types import spec_of
-
-
-@operation
-def relu(x: Operand, /) -> Tensor:
-    """max(x, 0), whose gradient at 0 is 0; NaN stays NaN."""
-    tensor = asarray(x)
-    return where(tensor <= 0, 0, tensor)
-
-
-def _shifted(logits: Operand, axis: int) -> Tensor:
-    """logits minus their largest along the axis, so that exp can't overflow; the shift has no gradient."""
-    tensor = asarray(logits)
-    return tensor - stop_gradient(reduce_max(tensor, axis=axis, keepdims=True))
-
-
-@operation
-def softmax(logits: Operand, /, *, axis: int = -1) -> Tensor:
-    """exp(logits) divided by its sum along `axis`; large logits don't overflow."""
-    exponentials = exp(_shifted(logits, axis))
-    return exponentials / reduce_sum(exponentials, axis=axis, keepdims=True)
-
-
-@operation
-def log_softmax(logits: Operand, /, *, axis: int = -1) -> Tensor:
-    """The logarithm of softmax, without the loss of precision of computing both."""
-    shifted = _shifted(logits, axis)
-    return shifted - log(reduce_sum(exp(shifted), axis=axis, keepdims=True))
 
 
 @operation
@@ -82,7 +55,7 @@ def sparse_softmax_cross_entropy(labels: Operand, logits: Operand, /) -> Tensor:
     at = axis_in(-1, scores.ndim, name)
     positions = trace.emit(Iota, (), {"shape": scores.shape, "dtype": classes.dtype, "axis": at})
     hit = compare("EQ", expand_dims(classes, axis=-1), positions, name)
-    shifted = _shifted(scores, -1)
+    shifted = shifted_logits(scores, -1)
     chosen = reduce_sum(where(hit, shifted, 0), axis=-1)
     loss = log(reduce_sum(exp(shifted), axis=-1)) - chosen
     n_classes = scores.shape[-1]
