@@ -136,6 +136,12 @@ class Variable:
     def __hash__(self) -> int:
         return id(self)
 
+    def rename(self, name: str) -> None:
+        """Call it `name` from now on, in graphs that are traced later, checkpoints and errors."""
+        self.name = name
+        if self._state is not None:
+            self._state.name = name
+
     # ---- reading
 
     def read(self) -> Tensor:

@@ -186,7 +186,7 @@ class LBFGS:
 
 
 def _size(variable: Variable) -> int:
-    return int(np.prod(variable.shape, dtype=np.int64))
+    return int(np.prod([int(d) for d in variable.shape], dtype=np.int64))  # type: ignore[arg-type]
 
 
 def _names(variables: Sequence[Variable]) -> str:
