@@ -34,6 +34,9 @@ _MODULES = {
     "dfc.frontend.ops.shape": """
         broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
         stack""",
+    "dfc.frontend.ops.indexing": """
+        gather_nd take tensor_scatter_add tensor_scatter_max tensor_scatter_min tensor_scatter_mul
+        tensor_scatter_update""",
     "dfc.frontend.ops.constant": "arange asarray full full_like one_hot ones ones_like zeros zeros_like",
     "dfc.ir.dtypes": """
         bfloat16 bool_ complex128 complex64 float16 float32 float64 int16 int32 int64 int8 string uint16 uint32 uint64
@@ -41,7 +44,11 @@ _MODULES = {
     "dfc.frontend.aot": "compile",
     "dfc.runtime.load": "load",
 }
-_SUBMODULES = {"nn": "dfc.frontend.nn", "train": "dfc.frontend.train"}
+_SUBMODULES = {
+    "nn": "dfc.frontend.nn",
+    "random": "dfc.frontend.random",
+    "train": "dfc.frontend.train",
+}
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = ["errors", *sorted(_HOME), *sorted(_SUBMODULES)]
@@ -66,6 +73,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
     from dfc.frontend import nn as nn, train as train
+    from dfc.frontend import random as random
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
@@ -98,6 +106,11 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         broadcast_to as broadcast_to, concat as concat, dim_size as dim_size, expand_dims as expand_dims,
         flip as flip, matrix_transpose as matrix_transpose, pad as pad, permute_dims as permute_dims,
         reshape as reshape, shape as shape, split as split, squeeze as squeeze, stack as stack,
+    )
+    from dfc.frontend.ops.indexing import (
+        gather_nd as gather_nd, take as take, tensor_scatter_add as tensor_scatter_add,
+        tensor_scatter_max as tensor_scatter_max, tensor_scatter_min as tensor_scatter_min,
+        tensor_scatter_mul as tensor_scatter_mul, tensor_scatter_update as tensor_scatter_update,
     )
     from dfc.frontend.ops.constant import (
         arange as arange, asarray as asarray, full as full, full_like as full_like, one_hot as one_hot,

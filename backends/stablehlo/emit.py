@@ -143,6 +143,20 @@ class Emitter:
         self._fill(op.regions[1], types, body)
         return list(op.results)
 
+    def with_bodies(
+        self,
+        name: str,
+        results: Sequence[ir.Type],
+        operands: Sequence[Value],
+        attributes: dict[str, ir.Attribute],
+        bodies: Sequence[tuple[Sequence[ir.Type], Body]],
+    ) -> list[Value]:
+        """A new op with regions, each given by the types of its arguments and what makes its ops; its results."""
+        op = self._with_regions(name, results, operands, attributes, len(bodies))
+        for region, (types, body) in zip(op.regions, bodies, strict=True):
+            self._fill(region, types, body)
+        return list(op.results)
+
     def _with_regions(
         self,
         name: str,
@@ -238,6 +252,12 @@ def integer(value: int) -> ir.Attribute:
 def integers(values: Sequence[Any]) -> ir.Attribute:
     """A list of integers as StableHLO takes it: `array<i64: 0, 1>`."""
     return ir.DenseI64ArrayAttr.get(list(values))
+
+
+def pairs(values: Sequence[Sequence[Any]]) -> ir.Attribute:
+    """A list of pairs of integers as StableHLO takes it, as for padding: `dense<[[0, 1]]> : tensor<1x2xi64>`."""
+    data: Any = np.array(values, np.int64)
+    return ir.DenseElementsAttr.get(data, type=ir.IntegerType.get_signless(64), shape=[len(values), 2])
 
 
 def parameter_order(island: Island) -> list[int]:

@@ -2,7 +2,64 @@
 
 from __future__ import annotations
 
-from dfc.frontend.nn.activations import log_softmax, relu, softmax
+from dfc.frontend.nn.activations import (
+    clip,
+    elu,
+    gelu,
+    glu,
+    hard_sigmoid,
+    hard_swish,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    selu,
+    silu,
+    softmax,
+    softplus,
+    softsign,
+    swish,
+)
 from dfc.frontend.nn.losses import softmax_cross_entropy, sparse_softmax_cross_entropy
+from dfc.frontend.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
+from dfc.frontend.ops.convolution import conv, conv_transpose, depthwise_conv
+from dfc.frontend.ops.window import avg_pool, global_avg_pool, global_max_pool, local_response_norm, max_pool
 
-__all__ = ["log_softmax", "relu", "softmax", "softmax_cross_entropy", "sparse_softmax_cross_entropy"]
+__all__ = [
+    "avg_pool",
+    "batch_norm",
+    "clip",
+    "conv",
+    "conv_transpose",
+    "depthwise_conv",
+    "elu",
+    "gelu",
+    "global_avg_pool",
+    "global_max_pool",
+    "glu",
+    "group_norm",
+    "hard_sigmoid",
+    "hard_swish",
+    "layer_norm",
+    "leaky_relu",
+    "local_response_norm",
+    "log_sigmoid",
+    "log_softmax",
+    "max_pool",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "rms_norm",
+    "selu",
+    "silu",
+    "softmax",
+    "softmax_cross_entropy",
+    "softplus",
+    "softsign",
+    "sparse_softmax_cross_entropy",
+    "swish",
+]
