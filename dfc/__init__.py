@@ -31,6 +31,10 @@ _MODULES = {
         result_type round rsqrt sigmoid sign sin sqrt square stop_gradient subtract tan tanh trunc where""",
     "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
+    "dfc.frontend.ops.cumulative": """
+        cumulative_logsumexp cumulative_max cumulative_min cumulative_prod cumulative_sum linear_recurrence""",
+    "dfc.frontend.ops.quantize": "dequantize fake_quantize quantize",
+    "dfc.frontend.ops.sorting": "argsort isin median quantile searchsorted sort sort_by top_k unique",
     "dfc.frontend.ops.shape": """
         broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
         stack""",
@@ -101,6 +105,18 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.ops.reduction import (
         all as all, any as any, argmax as argmax, argmin as argmin, max as max, mean as mean, min as min,
         prod as prod, std as std, sum as sum, var as var,
+    )
+    from dfc.frontend.ops.cumulative import (
+        cumulative_logsumexp as cumulative_logsumexp, cumulative_max as cumulative_max,
+        cumulative_min as cumulative_min, cumulative_prod as cumulative_prod, cumulative_sum as cumulative_sum,
+        linear_recurrence as linear_recurrence,
+    )
+    from dfc.frontend.ops.quantize import (
+        dequantize as dequantize, fake_quantize as fake_quantize, quantize as quantize,
+    )
+    from dfc.frontend.ops.sorting import (
+        argsort as argsort, isin as isin, median as median, quantile as quantile, searchsorted as searchsorted,
+        sort as sort, sort_by as sort_by, top_k as top_k, unique as unique,
     )
     from dfc.frontend.ops.shape import (
         broadcast_to as broadcast_to, concat as concat, dim_size as dim_size, expand_dims as expand_dims,

@@ -19,9 +19,13 @@ from dfc.backends.stablehlo.rules import Rule, Value, rule
 from dfc.ir.dims import size
 from dfc.ir.dtypes import DType, bool_, int32, int64
 from dfc.ir.ops.indexing import (
+    DynamicSlice,
+    DynamicUpdateSlice,
     GatherNd,
     LastOccurrence,
+    Nonzero,
     Take,
+    TakeAlongAxis,
     TensorScatter,
     TensorScatterAdd,
     TensorScatterMax,
@@ -221,6 +225,35 @@ def gather_nd(emitter: Emitter, op: GatherNd, operands: list[Value]) -> list[Val
     return [gather(emitter, x, spec_of(op.x.type), indices, spec, spec_of(op.result.type), range(depth), 0)]
 
 
+@rule(TakeAlongAxis)
+def take_along_axis(emitter: Emitter, op: TakeAlongAxis, operands: list[Value]) -> list[Value]:
+    (x, indices), axis = operands, op.axis.data
+    x_spec, result = spec_of(op.x.type), spec_of(op.result.type)
+    if size(x_spec.shape) == 0 or size(result.shape) == 0:
+        return [emitter.filled(0, result.shape, result.dtype)]
+    rank = len(result.shape)
+    indices, spec = with_last_axis(emitter, indices, spec_of(op.indices.type))
+    indices, spec = positions(emitter, indices, spec, [x_spec.shape[axis]])
+    others = [a for a in range(rank) if a != axis]
+    numbers = stablehlo.GatherDimensionNumbers.get(
+        offset_dims=[],
+        collapsed_slice_dims=[axis],
+        operand_batching_dims=others,
+        start_indices_batching_dims=others,
+        start_index_map=[axis],
+        index_vector_dim=rank,
+    )
+    attributes = {
+        "dimension_numbers": numbers,
+        "slice_sizes": integers([1] * rank),
+        "indices_are_sorted": ir.BoolAttr.get(False),
+    }
+    type_ = emitter.tensor(*result)
+    taken = emitter.create("stablehlo.gather", type_, [x, indices], attributes)
+    valid = in_range(emitter, indices, spec, [x_spec.shape[axis]])
+    return [emitter.create("stablehlo.select", type_, [valid, taken, emitter.filled(0, *result)])]
+
+
 @rule(TensorScatterUpdate)
 def tensor_scatter_update(emitter: Emitter, op: TensorScatterUpdate, operands: list[Value]) -> list[Value]:
     """The order of StableHLO's scatter is open, so the rows that a later one overwrites are sent out of range."""
@@ -255,3 +288,58 @@ rule(TensorScatterMax)(_scatter("maximum"))
 @rule(LastOccurrence)
 def last_occurrence(emitter: Emitter, op: LastOccurrence, operands: list[Value]) -> list[Value]:
     return [last_occurrences(emitter, operands[0], spec_of(op.indices.type))]
+
+
+@rule(DynamicSlice)
+def dynamic_slice(emitter: Emitter, op: DynamicSlice, operands: list[Value]) -> list[Value]:
+    if not op.sizes.data:
+        return operands
+    attributes = {"slice_sizes": integers(op.sizes.data)}
+    return [emitter.create("stablehlo.dynamic_slice", emitter.type(op.result.type), operands, attributes)]
+
+
+@rule(DynamicUpdateSlice)
+def dynamic_update_slice(emitter: Emitter, op: DynamicUpdateSlice, operands: list[Value]) -> list[Value]:
+    if len(operands) == 2:
+        return [operands[1]]
+    return [emitter.create("stablehlo.dynamic_update_slice", emitter.type(op.result.type), operands)]
+
+
+@rule(Nonzero)
+def nonzero(emitter: Emitter, op: Nonzero, operands: list[Value]) -> list[Value]:
+    """The places of what isn't zero, the others replaced by the number of elements, in ascending order."""
+    (x,), spec, (wanted,) = operands, spec_of(op.x.type), op.size.data
+    count, rank, fill = size(spec.shape), len(spec.shape), op.fill.data
+    assert isinstance(count, int) and isinstance(wanted, int)
+    if count == 0 or wanted == 0:
+        return [emitter.filled(fill, (wanted, rank), int32)]
+    flat, flags = emitter.tensor((count,), spec.dtype), emitter.tensor((count,), bool_)
+    zeros = emitter.filled(0, (count,), spec.dtype)
+    hit = comparison(emitter, "NE", spec.dtype, emitter.create("stablehlo.reshape", flat, [x]), zeros, flags)
+    dtype = int32 if count < INT32_LIMIT else int64
+    vector = emitter.tensor((count,), dtype)
+    places = emitter.create("stablehlo.iota", vector, [], {"iota_dimension": integer(0)})
+    nowhere = emitter.filled(count, (count,), dtype)
+    (ordered,) = sort(emitter, [emitter.create("stablehlo.select", vector, [hit, places, nowhere])], [dtype], 1)
+    if wanted <= count:
+        first = cut(emitter, ordered, Spec((count,), dtype), [0], [wanted])
+    else:
+        rest = emitter.filled(count, (wanted - count,), dtype)
+        along = {"dimension": integer(0)}
+        first = emitter.create("stablehlo.concatenate", emitter.tensor((wanted,), dtype), [ordered, rest], along)
+    column, missing = emitter.tensor((wanted,), dtype), emitter.tensor((wanted,), bool_)
+    absent = comparison(emitter, "EQ", dtype, first, emitter.filled(count, (wanted,), dtype), missing)
+    columns, rest_size = [], count
+    for extent in spec.shape:
+        assert isinstance(extent, int)
+        inner = rest_size // extent
+        index = first
+        if rest_size != count:
+            index = emitter.create("stablehlo.remainder", column, [first, emitter.filled(rest_size, (wanted,), dtype)])
+        index = emitter.create("stablehlo.divide", column, [index, emitter.filled(inner, (wanted,), dtype)])
+        index = emitter.create("stablehlo.convert", emitter.tensor((wanted,), int32), [index])
+        filled = emitter.filled(fill, (wanted,), int32)
+        index = emitter.create("stablehlo.select", emitter.tensor((wanted,), int32), [absent, filled, index])
+        columns.append(emitter.create("stablehlo.reshape", emitter.tensor((wanted, 1), int32), [index]))
+        rest_size = inner
+    return [emitter.create("stablehlo.concatenate", emitter.type(op.result.type), columns, {"dimension": integer(1)})]

@@ -6,15 +6,16 @@ An index counts from the front, 0 <= index < size; wrapping of negative ones is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
+from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var_operand_def
 
 from dfc.errors import InvalidArgument, InvalidType, OutOfRange
-from dfc.ir.attributes import Flag, Int
+from dfc.ir.attributes import Dims, Flag, Int
 from dfc.ir.dims import Shape
-from dfc.ir.dtypes import bool_
+from dfc.ir.dtypes import bool_, int32
 from dfc.ir.op import Arrays, Attributes, Op, Types
 from dfc.ir.ops.elementwise import ANY, NUMERIC, ORDERED, require_kind
 from dfc.ir.ops.shape import shape_text
@@ -121,6 +122,38 @@ class GatherNd(Op):
         depth = indices.shape[-1]
         require_rows_in_range(indices, x.shape[:depth])
         return [np.asarray(x[tuple(np.moveaxis(indices, -1, 0))], x.dtype)]
+
+
+@irdl_op_definition
+class TakeAlongAxis(Op):
+    """Each element of the result is x's at the same place but for `axis`, where the index stands.
+
+    C1: the axis is in range. C2: indices are integers. C3: indices have x's rank and, but for the axis, its sizes.
+    """
+
+    name = "df.take_along_axis"
+    axis = prop_def(Int)
+    x = operand_def()
+    indices = operand_def()
+    result = result_def()
+    KINDS: ClassVar[tuple[str, ...]] = ANY
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        x, indices = (spec_of(t) for t in operands)
+        axis = attributes["axis"]
+        if not 0 <= axis < len(x.shape):
+            raise InvalidArgument(f"axis must be within rank {len(x.shape)}, got {axis}", label="C1")
+        require_integer(indices, "C2")
+        if (*x.shape[:axis], *indices.shape[axis : axis + 1], *x.shape[axis + 1 :]) != indices.shape:
+            raise InvalidArgument(f"sizes must match outside axis {axis}, got {x} and {indices}", label="C3")
+        return (tensor_type(indices.shape, x.dtype),)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        (x, indices), axis = operands, attributes["axis"]
+        require_in_range(indices, x.shape[axis])
+        return [np.take_along_axis(x, indices.astype(np.int64), axis)]
 
 
 class TensorScatter(Op):
@@ -246,3 +279,122 @@ class LastOccurrence(Op):
         wins = np.zeros(len(rows), bool)
         wins[list(last.values())] = True
         return [wins.reshape(indices.shape[:-1])]
+
+
+def require_starts(starts: list[Spec], rank: int, labels: tuple[str, str]) -> None:
+    """Raise unless there is one start an axis (the first label), all integer scalars of one dtype (the second)."""
+    if len(starts) != rank:
+        raise InvalidArgument(f"one start an axis is needed, got {len(starts)} for rank {rank}", label=labels[0])
+    if any(s.shape or not s.dtype.is_integer or s.dtype is not starts[0].dtype for s in starts):
+        listed = " and ".join(map(str, starts))
+        raise InvalidType(f"starts must be integer scalars of one dtype, got {listed}", label=labels[1])
+
+
+def window(starts: Arrays, sizes: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    """The window of these sizes, moved into `shape` where it reaches beyond."""
+    begins = [min(max(int(s), 0), n - size) for s, size, n in zip(starts, sizes, shape, strict=True)]
+    return tuple(slice(a, a + size) for a, size in zip(begins, sizes, strict=True))
+
+
+@irdl_op_definition
+class DynamicSlice(Op):
+    """The window of `sizes` at starts that are data. A start from which the window would reach beyond x is moved.
+
+    C1: one start an axis. C2: starts are integer scalars of one dtype. C3: one size an axis, at most that of x where
+    that can be told.
+    """
+
+    name = "df.dynamic_slice"
+    sizes = prop_def(Dims)
+    x = operand_def()
+    starts = var_operand_def()
+    result = result_def()
+    KINDS: ClassVar[tuple[str, ...]] = ANY
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        x, *starts = (spec_of(t) for t in operands)
+        sizes = attributes["sizes"]
+        require_starts(starts, len(x.shape), ("C1", "C2"))
+        if len(sizes) != len(x.shape) or not fits(sizes, x.shape):
+            raise InvalidArgument(f"sizes must be within {shape_text(x.shape)}, got {shape_text(sizes)}", label="C3")
+        return (tensor_type(sizes, x.dtype),)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        x, *starts = operands
+        return [x[window(starts, attributes["sizes"], x.shape)]]
+
+
+def fits(sizes: Shape, shape: Shape) -> bool:
+    """Whether a window fits into a shape, as far as that can be told."""
+    pairs = zip(sizes, shape, strict=True)
+    return all(not (isinstance(a, int) and isinstance(b, int)) or 0 <= a <= b for a, b in pairs)
+
+
+@irdl_op_definition
+class DynamicUpdateSlice(Op):
+    """x with `update` in the place of the window of its shape at starts that are data. A start from which the window
+    would reach beyond x is moved.
+
+    C1: equal dtypes. C2: update has x's rank and is not larger, where that can be told. C3: one start an axis.
+    C4: starts are integer scalars of one dtype.
+    """
+
+    name = "df.dynamic_update_slice"
+    x = operand_def()
+    update = operand_def()
+    starts = var_operand_def()
+    result = result_def()
+    KINDS: ClassVar[tuple[str, ...]] = ANY
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        x, update, *starts = (spec_of(t) for t in operands)
+        if x.dtype is not update.dtype:
+            raise InvalidType(f"operands must have equal dtypes, got {x.dtype} and {update.dtype}", label="C1")
+        if len(update.shape) != len(x.shape) or not fits(update.shape, x.shape):
+            raise InvalidArgument(f"the update must fit into {x}, got {update}", label="C2")
+        require_starts(starts, len(x.shape), ("C3", "C4"))
+        return (operands[0],)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        x, update, *starts = operands
+        result = np.array(x)
+        result[window(starts, update.shape, x.shape)] = update
+        return [result]
+
+
+@irdl_op_definition
+class Nonzero(Op):
+    """The indices of the elements that aren't zero (NaN isn't), in C order, as int32 rows of shape (size, rank): the
+    first `size` of them, and rows of `fill` where there are fewer.
+
+    C1: x is not a scalar. C2: the dtype is of a kind that can be zero. C3: `size` is one dimension, not negative.
+    """
+
+    name = "df.nonzero"
+    size = prop_def(Dims)
+    fill = prop_def(Int)
+    x = operand_def()
+    result = result_def()
+    KINDS: ClassVar[tuple[str, ...]] = ("bool", *NUMERIC)
+
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
+        x, size = spec_of(operands[0]), attributes["size"]
+        if not x.shape:
+            raise InvalidArgument(f"x must have an axis, got {x}", label="C1")
+        require_kind(x.dtype, cls.KINDS, "C2")
+        if len(size) != 1 or (isinstance(size[0], int) and size[0] < 0):
+            raise InvalidArgument(f"size must be one dimension, not negative, got {size}", label="C3")
+        return (tensor_type((size[0], len(x.shape)), int32),)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        (x,), (size,) = operands, attributes["size"]
+        rows = np.argwhere(x != 0)[:size]
+        result = np.full((size, x.ndim), attributes["fill"], np.int32)
+        result[: len(rows)] = rows
+        return [result]

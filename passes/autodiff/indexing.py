@@ -7,7 +7,7 @@ from xdsl.ir import SSAValue
 from dfc.ir.dtypes import float32
 from dfc.ir.ops import elementwise as ew
 from dfc.ir.ops import indexing as ix
-from dfc.ir.ops.shape import BroadcastInDim, Reshape, Transpose
+from dfc.ir.ops.shape import BroadcastInDim, Concatenate, Iota, Reshape, Transpose
 from dfc.ir.types import Spec, tensor_type
 from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule, spec
 
@@ -47,6 +47,21 @@ def take(op: ix.Take, grads: Grads, b: RuleBuilder) -> list[Gradient]:
 def gather_nd(op: ix.GatherNd, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     (g,), (x, indices) = grads, op.operands
     return [lambda: added_at(g, indices, spec(x), b), None]
+
+
+@rule(ix.TakeAlongAxis)
+def take_along_axis(op: ix.TakeAlongAxis, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    (g,), (x, indices), axis = grads, op.operands, op.axis.data
+    shape, dtype = spec(indices)
+
+    def by_x() -> SSAValue:
+        parts = []
+        for a in range(len(shape)):
+            index = indices if a == axis else b(Iota, shape=shape, dtype=dtype, axis=a)
+            parts.append(b(Reshape, index, shape=(*shape, 1)))
+        return added_at(g, b(Concatenate, *parts, axis=len(shape)), spec(x), b)
+
+    return [by_x, None]
 
 
 @rule(ix.TensorScatterUpdate)
@@ -116,3 +131,22 @@ def _extreme(op: ix.TensorScatter, grads: Grads, b: RuleBuilder) -> list[Gradien
 rule(ix.TensorScatterMin)(_extreme)
 rule(ix.TensorScatterMax)(_extreme)
 non_differentiable(ix.LastOccurrence, "takes integers and gives booleans")
+
+
+@rule(ix.DynamicSlice)
+def dynamic_slice(op: ix.DynamicSlice, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    x, *starts = op.operands
+    return [lambda: b(ix.DynamicUpdateSlice, b.full(0, x), grads[0], *starts), *([None] * len(starts))]
+
+
+@rule(ix.DynamicUpdateSlice)
+def dynamic_update_slice(op: ix.DynamicUpdateSlice, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    (g,), (_, update, *starts) = grads, op.operands
+    return [
+        lambda: b(ix.DynamicUpdateSlice, g, b.full(0, update), *starts),
+        lambda: b(ix.DynamicSlice, g, *starts, sizes=spec(update).shape),
+        *([None] * len(starts)),
+    ]
+
+
+non_differentiable(ix.Nonzero, "gives indices")

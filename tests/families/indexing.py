@@ -82,6 +82,24 @@ def gather_nd() -> list[Case]:
     return found
 
 
+@row("take_along_axis")
+def take_along_axis() -> list[Case]:
+    rng = np.random.default_rng(8)
+    found = []
+    for shape, axis, length in [((4,), 0, 6), ((3, 4), 1, 2), ((3, 4), 0, 5), ((2, 3, 2), 1, 3), ((2, 0), 1, 0)]:
+        for dtype in EVERY if shape == (4,) else ("float32",):
+            x = sample(rng, shape, dtype)
+            size = (*shape[:axis], length, *shape[axis + 1 :])
+            indices = rng.integers(0, max(shape[axis], 1), size, np.int64 if dtype == "float64" else np.int32)
+            expected = np.empty(size, x.dtype)
+            for place in np.ndindex(*size):
+                expected[place] = x[(*place[:axis], int(indices[place]), *place[axis + 1 :])]
+            found.append(Case((x, indices), (expected,), {"axis": axis}))
+    indices = np.array([[3], [0], [1]], np.uint8)
+    x = np.arange(12, dtype=np.int32).reshape(3, 4)
+    return [*found, Case((x, indices), (np.array([[3], [4], [9]], np.int32),), {"axis": 1})]
+
+
 SCATTERS: list[tuple[tuple[int, ...], Any, int]] = [
     ((4, 3), [[1], [3], [1], [1]], 1),
     ((4, 3), [[[1, 2], [0, 0]], [[3, 1], [1, 2]]], 2),
@@ -201,6 +219,59 @@ def last_occurrence() -> list[Case]:
     return found
 
 
+@row("dynamic_slice")
+def dynamic_slice() -> list[Case]:
+    rng = np.random.default_rng(9)
+    found = []
+    for dtype in EVERY:
+        x = sample(rng, (5,), dtype)
+        found.append(Case((x, np.array(2, np.int32)), (np.stack([x[2], x[3]]),), {"sizes": (2,)}))
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    for index in INDEX_DTYPES:
+        starts = np.array(1, index), np.array(3, index)  # the second is moved to 2
+        found.append(Case((x, *starts), (np.array([[6, 7], [10, 11]], np.float32),), {"sizes": (2, 2)}))
+    low, high = np.array(-7, np.int32), np.array(99, np.int32)
+    found.append(Case((x, low, high), (np.array([[1, 2, 3]], np.float32),), {"sizes": (1, 3)}))
+    found.append(Case((x, high, low), (np.zeros((0, 4), np.float32),), {"sizes": (0, 4)}))
+    return [*found, Case((np.array(3.0, np.float32),), (np.array(3.0, np.float32),), {"sizes": ()})]
+
+
+@row("dynamic_update_slice")
+def dynamic_update_slice() -> list[Case]:
+    rng = np.random.default_rng(10)
+    found = []
+    for dtype in EVERY:
+        x, update = sample(rng, (5,), dtype), sample(rng, (2,), dtype)
+        expected = np.stack([x[0], x[1], update[0], update[1], x[4]])
+        found.append(Case((x, update, np.array(2, np.int32)), (expected,)))
+    x, update = np.zeros((2, 3), np.float32), np.array([[1, 2]], np.float32)
+    low, high = np.array(-7, np.int64), np.array(99, np.int64)
+    found.append(Case((x, update, low, high), (np.array([[0, 1, 2], [0, 0, 0]], np.float32),)))
+    found.append(Case((x, update, high, low), (np.array([[0, 0, 0], [1, 2, 0]], np.float32),)))
+    found.append(Case((x, update[:0], high, low), (x,)))
+    one, two = np.array(1, np.int32), np.array(2, np.int32)
+    return [*found, Case((one, two), (two,))]
+
+
+@row("nonzero")
+def nonzero() -> list[Case]:
+    found = []
+    for dtype in EVERY:
+        x = edges(dtype)
+        hits = [i for i, v in enumerate(x.tolist()) if v != 0]
+        for size in (len(x) + 2, 1, len(hits)):
+            rows = [[i] for i in hits][:size]
+            expected = np.array(rows + [[-1]] * (size - len(rows)), np.int32).reshape(size, 1)
+            found.append(Case((x,), (expected,), {"size": (size,), "fill": -1}))
+    x = np.zeros((2, 3, 2), np.float32)
+    x[1, 0, 1], x[0, 2, 0], x[1, 2, 1] = 1, np.nan, -1
+    expected = np.array([[0, 2, 0], [1, 0, 1], [1, 2, 1], [7, 7, 7]], np.int32)
+    found.append(Case((x,), (expected,), {"size": (4,), "fill": 7}))
+    found.append(Case((x[:, :0],), (np.zeros((2, 3), np.int32),), {"size": (2,), "fill": 0}))
+    found.append(Case((x,), (np.zeros((0, 3), np.int32),), {"size": (0,), "fill": 0}))
+    return found
+
+
 # ---- broken constraints
 
 AXIS = {"axis": 0}
@@ -229,6 +300,11 @@ BROKEN: list[Broken] = [
     ("gather_nd-C1", "float32[3] ; bool[2,1]", {}, InvalidType, "indices must be integers, got bool"),
     ("gather_nd-C2", "float32[3] ; int32[1,b]", {}, InvalidArgument,
      "the last axis of indices must have a size from 1 to 1, got int32[1, b]"),
+    ("take_along_axis-C1", "float32[3] ; int32[2]", {"axis": 1}, InvalidArgument,
+     "axis must be within rank 1, got 1"),
+    ("take_along_axis-C2", "float32[3] ; float32[2]", AXIS, InvalidType, "indices must be integers, got float32"),
+    ("take_along_axis-C3", "float32[3,4] ; int32[2,5]", AXIS, InvalidArgument,
+     "sizes must match outside axis 0, got float32[3, 4] and int32[2, 5]"),
     *scatter_broken("tensor_scatter_update", "", "", UPDATE)[1:],
     *scatter_broken("tensor_scatter_add", "int or uint or float or complex", "bool", {}),
     *scatter_broken("tensor_scatter_mul", "int or uint or float or complex", "bool", {}),
@@ -237,6 +313,25 @@ BROKEN: list[Broken] = [
     ("last_occurrence-C1", "float32[3,1]", {}, InvalidType, "indices must be integers, got float32"),
     ("last_occurrence-C2", "int32[3,b]", {}, InvalidArgument,
      "indices need a last axis of static size 1 or more, got int32[3, b]"),
+    ("dynamic_slice-C1", "float32[3,b] ; int32[]", {"sizes": (2, 2)}, InvalidArgument,
+     "one start an axis is needed, got 1 for rank 2"),
+    ("dynamic_slice-C2", "float32[3,b] ; int32[] ; int64[]", {"sizes": (2, 2)}, InvalidType,
+     "starts must be integer scalars of one dtype, got int32[] and int64[]"),
+    ("dynamic_slice-C3", "float32[3,b] ; int32[] ; int32[]", {"sizes": (4, 2)}, InvalidArgument,
+     "sizes must be within (3, b), got (4, 2)"),
+    ("dynamic_update_slice-C1", "float32[3] ; float64[2] ; int32[]", {}, InvalidType,
+     "operands must have equal dtypes, got float32 and float64"),
+    ("dynamic_update_slice-C2", "float32[3] ; float32[4] ; int32[]", {}, InvalidArgument,
+     "the update must fit into float32[3], got float32[4]"),
+    ("dynamic_update_slice-C3", "float32[3] ; float32[2]", {}, InvalidArgument,
+     "one start an axis is needed, got 0 for rank 1"),
+    ("dynamic_update_slice-C4", "float32[3] ; float32[2] ; int32[1]", {}, InvalidType,
+     "starts must be integer scalars of one dtype, got int32[1]"),
+    ("nonzero-C1", "float32[]", {"size": (1,), "fill": 0}, InvalidArgument, "x must have an axis, got float32[]"),
+    ("nonzero-C2", "string[3]", {"size": (1,), "fill": 0}, InvalidType,
+     "the dtype must be bool or int or uint or float or complex, got string"),
+    ("nonzero-C3", "float32[3]", {"size": (-1,), "fill": 0}, InvalidArgument,
+     "size must be one dimension, not negative, got (-1,)"),
 ]  # fmt: skip
 
 NEVER_BROKEN = {"tensor_scatter_update-C1": "every dtype can be replaced"}
@@ -256,12 +351,22 @@ def writing(op: Any, indices: Any, **attributes: Any) -> Build:
     return build
 
 
+def sliced(trace: Trace, x: SSAValue) -> SSAValue:
+    starts = (trace.constant(i, "int32") for i in (1, 9))
+    return trace(ix.DynamicSlice, x, *starts, sizes=(2, 2))
+
+
+def overwritten(trace: Trace, x: SSAValue, update: SSAValue) -> SSAValue:
+    return trace(ix.DynamicUpdateSlice, x, update, *(trace.constant(i, "int32") for i in (1, 9)))
+
+
 TWICE = [[1], [3], [1]]
 GRADIENTS = [
     GradientCase(ix.Take, [normal(4, 2)], build=reading(ix.Take, [3, 0, 3], axis=0)),
     GradientCase(ix.Take, [normal(2, 3, 2)], build=reading(ix.Take, [[1, 1], [0, 2]], axis=1)),
     GradientCase(ix.Take, [normal(2, 3)], build=reading(ix.Take, 2, axis=1)),
     GradientCase(ix.GatherNd, [normal(3, 2, 2)], build=reading(ix.GatherNd, [[1, 0], [2, 1], [1, 0]])),
+    GradientCase(ix.TakeAlongAxis, [normal(2, 3)], build=reading(ix.TakeAlongAxis, [[1, 1], [0, 2]], axis=1)),
     *(
         GradientCase(op, [positive(4, 2), positive(3, 2, seed=1)], build=writing(op, TWICE, **attributes))
         for op, attributes in [
@@ -277,4 +382,6 @@ GRADIENTS = [
         [normal(4, 2), normal(2, seed=1)],
         build=writing(ix.TensorScatterUpdate, [[1, 0], [3, 1]], unique=True),
     ),
+    GradientCase(ix.DynamicSlice, [normal(3, 4)], build=sliced),
+    GradientCase(ix.DynamicUpdateSlice, [normal(3, 4), normal(2, 2, seed=1)], build=overwritten),
 ]
