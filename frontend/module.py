@@ -26,6 +26,8 @@ class Module:
     `name` stands before the names of a whole model: give one where a program has several models.
     """
 
+    _path: str
+
     def __init__(self, name: str = "") -> None:
         object.__setattr__(self, "_path", name)
 

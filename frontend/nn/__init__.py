@@ -1,7 +1,8 @@
-"""Layers and losses as functions, made of primitive operations."""
+"""Networks: functions and losses made of primitive operations, and layers, which are modules with variables."""
 
 from __future__ import annotations
 
+from dfc.frontend.nn import initializers
 from dfc.frontend.nn.activations import (
     clip,
     elu,
@@ -23,19 +24,40 @@ from dfc.frontend.nn.activations import (
     softsign,
     swish,
 )
+from dfc.frontend.nn.attention import MultiHeadAttention, dot_product_attention
+from dfc.frontend.nn.config import Net, from_config
+from dfc.frontend.nn.layers import Dense, Embedding, Flatten, Sequential
 from dfc.frontend.nn.losses import softmax_cross_entropy, sparse_softmax_cross_entropy
 from dfc.frontend.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
+from dfc.frontend.nn.recurrent import GRUCell, LSTMCell
+from dfc.frontend.nn.vision import AvgPool, BatchNorm, Conv, ConvTranspose, LayerNorm, MaxPool
 from dfc.frontend.ops.convolution import conv, conv_transpose, depthwise_conv
 from dfc.frontend.ops.window import avg_pool, global_avg_pool, global_max_pool, local_response_norm, max_pool
 
 __all__ = [
+    "AvgPool",
+    "BatchNorm",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "Embedding",
+    "Flatten",
+    "GRUCell",
+    "LSTMCell",
+    "LayerNorm",
+    "MaxPool",
+    "MultiHeadAttention",
+    "Net",
+    "Sequential",
     "avg_pool",
     "batch_norm",
     "clip",
     "conv",
     "conv_transpose",
     "depthwise_conv",
+    "dot_product_attention",
     "elu",
+    "from_config",
     "gelu",
     "global_avg_pool",
     "global_max_pool",
@@ -43,6 +65,7 @@ __all__ = [
     "group_norm",
     "hard_sigmoid",
     "hard_swish",
+    "initializers",
     "layer_norm",
     "leaky_relu",
     "local_response_norm",

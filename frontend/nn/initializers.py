@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfc.errors import InvalidArgument
-from dfc.frontend.random import host_generator
+from dfc.frontend.generator import host_generator
 from dfc.ir import locations
 from dfc.ir.dtypes import as_dtype
 
@@ -77,8 +77,9 @@ _STDDEV_WITHIN_TWO = 0.87962566103423978
 """The standard deviation of a standard normal number that lies within two standard deviations."""
 
 
-def _scaled(mode: str, gain: float, shape_of_draw: str) -> Initializer:
-    """Variance `gain / fan`, drawn uniformly or from a truncated normal distribution."""
+def scaled(mode: str, gain: float, shape_of_draw: str) -> Initializer:
+    """Variance `gain / fan`, where the fan is that `in`, `out` or their `average`; drawn uniformly (`"uniform"`) or from a
+    truncated normal distribution (`"normal"`)."""
 
     def draw(shape: Sequence[int], dtype: Any = "float32") -> NDArray[Any]:
         fan_in, fan_out = fans(shape)
@@ -100,12 +101,12 @@ def fans(shape: Sequence[int]) -> tuple[float, float]:
     return float(window * shape[-2]), float(window * shape[-1])
 
 
-glorot_uniform = _scaled("average", 1.0, "uniform")  # Glorot and Bengio 2010
-glorot_normal = _scaled("average", 1.0, "normal")
-he_uniform = _scaled("in", 2.0, "uniform")  # He et al. 2015
-he_normal = _scaled("in", 2.0, "normal")
-lecun_uniform = _scaled("in", 1.0, "uniform")  # LeCun et al. 1998
-lecun_normal = _scaled("in", 1.0, "normal")
+glorot_uniform = scaled("average", 1.0, "uniform")  # Glorot and Bengio 2010
+glorot_normal = scaled("average", 1.0, "normal")
+he_uniform = scaled("in", 2.0, "uniform")  # He et al. 2015
+he_normal = scaled("in", 2.0, "normal")
+lecun_uniform = scaled("in", 1.0, "uniform")  # LeCun et al. 1998
+lecun_normal = scaled("in", 1.0, "normal")
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
@@ -137,6 +138,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "scaled",
     "truncated_normal",
     "uniform",
     "zeros",

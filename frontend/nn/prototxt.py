@@ -26,6 +26,8 @@ CLOSING = {"{": "}", "<": ">"}
 
 @dataclass(frozen=True)
 class Token:
+    """A piece of the text and the line that it is on."""
+
     kind: str
     text: str
     line: int
