@@ -41,6 +41,9 @@ _MODULES = {
     "dfc.frontend.ops.indexing": """
         gather_nd take tensor_scatter_add tensor_scatter_max tensor_scatter_min tensor_scatter_mul
         tensor_scatter_update""",
+    "dfc.frontend.ops.segment": """
+        dynamic_partition dynamic_stitch segment_max segment_mean segment_min segment_prod segment_sum""",
+    "dfc.frontend.parts": "Part",
     "dfc.frontend.ops.constant": "arange asarray full full_like one_hot ones ones_like zeros zeros_like",
     "dfc.ir.dtypes": """
         bfloat16 bool_ complex128 complex64 float16 float32 float64 int16 int32 int64 int8 string uint16 uint32 uint64
@@ -128,6 +131,12 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         tensor_scatter_max as tensor_scatter_max, tensor_scatter_min as tensor_scatter_min,
         tensor_scatter_mul as tensor_scatter_mul, tensor_scatter_update as tensor_scatter_update,
     )
+    from dfc.frontend.ops.segment import (
+        dynamic_partition as dynamic_partition, dynamic_stitch as dynamic_stitch, segment_max as segment_max,
+        segment_mean as segment_mean, segment_min as segment_min, segment_prod as segment_prod,
+        segment_sum as segment_sum,
+    )
+    from dfc.frontend.parts import Part as Part
     from dfc.frontend.ops.constant import (
         arange as arange, asarray as asarray, full as full, full_like as full_like, one_hot as one_hot,
         ones as ones, ones_like as ones_like, zeros as zeros, zeros_like as zeros_like,

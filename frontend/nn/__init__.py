@@ -26,8 +26,22 @@ from dfc.frontend.nn.activations import (
 )
 from dfc.frontend.nn.attention import MultiHeadAttention, dot_product_attention
 from dfc.frontend.nn.config import Net, from_config
+from dfc.frontend.nn.ctc import ctc_loss
+from dfc.frontend.nn.dropout import dropout
+from dfc.frontend.nn.embedding import embedding_lookup, log_uniform_candidate_sampler, sampled_softmax_loss
 from dfc.frontend.nn.layers import Dense, Embedding, Flatten, Sequential
-from dfc.frontend.nn.losses import softmax_cross_entropy, sparse_softmax_cross_entropy
+from dfc.frontend.nn.losses import (
+    hinge_loss,
+    huber_loss,
+    kl_divergence,
+    l2_loss,
+    mean_absolute_error,
+    mean_squared_error,
+    sigmoid_cross_entropy,
+    smooth_labels,
+    softmax_cross_entropy,
+    sparse_softmax_cross_entropy,
+)
 from dfc.frontend.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from dfc.frontend.nn.recurrent import GRUCell, LSTMCell
 from dfc.frontend.nn.vision import AvgPool, BatchNorm, Conv, ConvTranspose, LayerNorm, MaxPool
@@ -54,9 +68,12 @@ __all__ = [
     "clip",
     "conv",
     "conv_transpose",
+    "ctc_loss",
     "depthwise_conv",
     "dot_product_attention",
+    "dropout",
     "elu",
+    "embedding_lookup",
     "from_config",
     "gelu",
     "global_avg_pool",
@@ -65,20 +82,30 @@ __all__ = [
     "group_norm",
     "hard_sigmoid",
     "hard_swish",
+    "hinge_loss",
+    "huber_loss",
     "initializers",
+    "kl_divergence",
+    "l2_loss",
     "layer_norm",
     "leaky_relu",
     "local_response_norm",
     "log_sigmoid",
     "log_softmax",
+    "log_uniform_candidate_sampler",
     "max_pool",
+    "mean_absolute_error",
+    "mean_squared_error",
     "mish",
     "prelu",
     "relu",
     "relu6",
     "rms_norm",
+    "sampled_softmax_loss",
     "selu",
+    "sigmoid_cross_entropy",
     "silu",
+    "smooth_labels",
     "softmax",
     "softmax_cross_entropy",
     "softplus",

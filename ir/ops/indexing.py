@@ -45,9 +45,11 @@ def position_text(name: str, position: tuple[int, ...]) -> str:
     return f"{name}[{','.join(map(str, position))}]" if position else name
 
 
-def require_in_range(indices: Array, size: int, name: str = "indices") -> None:
-    """Raise OutOfRange with the first index that is not in [0, size)."""
-    wrong = (indices < 0) | (indices >= size)
+def require_in_range(indices: Array, size: int, name: str = "indices", *, from_zero: bool = True) -> None:
+    """Raise OutOfRange with the first index that is not in [0, size); negative ones may pass where not `from_zero`."""
+    wrong = indices >= size
+    if from_zero:
+        wrong |= indices < 0
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise OutOfRange(f"{position_text(name, at)} = {indices[at]} is not in [0, {size})")
