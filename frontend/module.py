@@ -35,7 +35,8 @@ class Module:
         if "_path" not in vars(self):
             Module.__init__(self)
         object.__setattr__(self, key, value)
-        _name(value, _join(self._path, key))
+        if not key.startswith("_"):
+            _name(value, _join(self._path, key))
 
     # ---- the tree
 
@@ -83,7 +84,7 @@ def _join(path: str, key: Any) -> str:
 def _children(value: Any) -> Iterator[tuple[Any, Any]]:
     """What may hold variables in a module, list, tuple or dict, with its key."""
     if isinstance(value, Module):
-        yield from ((k, v) for k, v in vars(value).items() if k != "_path")
+        yield from ((k, v) for k, v in vars(value).items() if not k.startswith("_"))
     elif isinstance(value, list | tuple):
         yield from enumerate(value)
     elif isinstance(value, dict):

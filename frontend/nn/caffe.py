@@ -7,7 +7,7 @@ rounding of sizes: pooling rounds up, and its last window starts inside the imag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -196,12 +196,12 @@ def _pointwise(make: Callable[[Message], Callable[[Tensor], Tensor]]) -> Maker:
 
 def _relu(of: Message) -> Callable[[Tensor], Tensor]:
     slope = float(of.message("relu_param").get("negative_slope", 0.0))
-    return activations.relu if slope == 0 else lambda x: activations.leaky_relu(x, slope)
+    return activations.relu if slope == 0 else lambda x: activations.leaky_relu(x, negative_slope=slope)
 
 
 def _elu(of: Message) -> Callable[[Tensor], Tensor]:
     alpha = float(of.message("elu_param").get("alpha", 1.0))
-    return lambda x: activations.elu(x, alpha)
+    return lambda x: activations.elu(x, alpha=alpha)
 
 
 def _power(of: Message) -> Callable[[Tensor], Tensor]:

@@ -78,8 +78,8 @@ _STDDEV_WITHIN_TWO = 0.87962566103423978
 
 
 def scaled(mode: str, gain: float, shape_of_draw: str) -> Initializer:
-    """Variance `gain / fan`, where the fan is that `in`, `out` or their `average`; drawn uniformly (`"uniform"`) or from a
-    truncated normal distribution (`"normal"`)."""
+    """Variance `gain / fan`, where `mode` says which fan: "in", "out" or their "average"; drawn from a "uniform" or a
+    truncated "normal" distribution."""
 
     def draw(shape: Sequence[int], dtype: Any = "float32") -> NDArray[Any]:
         fan_in, fan_out = fans(shape)

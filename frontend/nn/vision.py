@@ -7,7 +7,7 @@ from typing import Any
 
 from dfc.errors import InvalidArgument
 from dfc.frontend.module import Module
-from dfc.frontend.nn.initializers import Given, he_normal
+from dfc.frontend.nn.initializers import Given, as_initializer, he_normal
 from dfc.frontend.nn.layers import Activation, Layer, weight
 from dfc.frontend.nn.normalization import batch_norm, layer_norm
 from dfc.frontend.ops.constant import asarray
@@ -68,7 +68,8 @@ class Conv(Layer):
 
 
 class ConvTranspose(Layer):
-    """The transpose of a convolution: with strides it makes images larger. Weights are (*kernel, inputs, outputs)."""
+    """The transpose of a convolution: with strides it makes images larger. Weights are those of the convolution that it
+    transposes, (*kernel, outputs, inputs)."""
 
     def __init__(
         self,
@@ -87,7 +88,9 @@ class ConvTranspose(Layer):
         compute_dtype: Any = None,
     ) -> None:
         super().__init__(dtype, compute_dtype)
-        self.weights = weight((*kernel, inputs, outputs), weights, dtype)
+        initial = as_initializer(weights)
+        turned: Given = lambda shape, dtype: initial((*shape[:-2], *shape[:-3:-1]), dtype).swapaxes(-1, -2)  # noqa: E731
+        self.weights = weight((*kernel, outputs, inputs), turned, dtype)
         self.bias = weight((outputs,), bias, dtype) if use_bias else None
         self.activation = activation
         self._options: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format}
