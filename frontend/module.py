@@ -36,7 +36,7 @@ class Module:
             Module.__init__(self)
         object.__setattr__(self, key, value)
         if not key.startswith("_"):
-            _name(value, _join(self._path, key))
+            _name(self, self._path)  # whole, so that the first path to a variable is its name
 
     # ---- the tree
 
