@@ -19,6 +19,7 @@ _MODULES = {
     "dfc.frontend.operators": "Tensor",
     "dfc.frontend.variable": "Variable",
     "dfc.frontend.operation": "Operation",
+    "dfc.frontend.module": "Module",
     "dfc.frontend.graph": "Graph",
     "dfc.frontend.gradients": "grad gradients value_and_grad",
     "dfc.frontend.derivatives": "hessian jacobian jvp",
@@ -95,6 +96,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.operators import Tensor as Tensor
     from dfc.frontend.variable import Variable as Variable
     from dfc.frontend.operation import Operation as Operation
+    from dfc.frontend.module import Module as Module
     from dfc.frontend.graph import Graph as Graph
     from dfc.frontend.gradients import grad as grad, gradients as gradients, value_and_grad as value_and_grad
     from dfc.frontend.derivatives import hessian as hessian, jacobian as jacobian, jvp as jvp

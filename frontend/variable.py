@@ -161,6 +161,12 @@ class Variable:
             hint="dfc.Variable(v.numpy()) makes a second one; dfc.train.Saver writes values to a file",
         )
 
+    def rename(self, name: str) -> None:
+        """Call it `name` from now on, in graphs that are traced later, checkpoints and errors."""
+        self.name = name
+        if self._state is not None:
+            self._state.name = name
+
     # ---- reading
 
     def read(self) -> Tensor:

@@ -56,6 +56,8 @@ def is_internal(code: CodeType) -> bool:
 
 
 def _is_internal(code: CodeType) -> bool:
+    if code.co_filename == "<string>" and code.co_name == "__init__" and "__post_init__" in code.co_names:
+        return True  # what `dataclass` writes
     return is_internal(code) or code.co_filename.startswith("<frozen")
 
 

@@ -185,7 +185,7 @@ def test_g4_what_is_no_learning_rate_and_no_variable_is_said_at_the_users_line()
 
     for wrong in ("a", None, True):
         assert errors(lambda wrong=wrong: dfc.train.SGD(wrong)) == (
-            f"SGD: learning_rate must be a number, a tensor or a Variable, got {wrong!r}"
+            f"SGD: learning_rate must be a number, a tensor, a Variable or a schedule, got {wrong!r}"
         )
     assert errors(lambda: optimizer.apply_gradients([(w, g)])) == (
         "SGD: apply_gradients takes (gradient, variable) pairs, in this order, got "
