@@ -25,13 +25,14 @@ def _interrupted(function: Any, at: int) -> bool:
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
         nonlocal left
-        # What the garbage collector calls, jax's callback, swallows every exception: nothing is interrupted there.
-        if event == "call" and frame.f_code.co_name != "_xla_gc_callback":
+        if event == "call":
             left -= 1
             if left == 0:
                 sys.setprofile(None)
                 raise KeyboardInterrupt
 
+    # Python drops what is raised in the callbacks of its garbage collector, so that nothing is interrupted there.
+    callbacks, gc.callbacks[:] = list(gc.callbacks), []
     sys.setprofile(profile)
     try:
         function.graph(SPEC)
@@ -39,6 +40,7 @@ def _interrupted(function: Any, at: int) -> bool:
         return True
     finally:
         sys.setprofile(None)
+        gc.callbacks[:] = callbacks
     return False
 
 
