@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "Executable", "Signature", "Spec", "block_until_ready", "compile_program", "copy", "default_device", "devices",
-    "is_ready", "load_program", "mlir_context", "module_from_portable", "portable_artifact", "register_kernel",
+    "Executable", "Signature", "Spec", "compile_program", "copy", "default_device", "devices",
+    "load_program", "mlir_context", "module_from_portable", "portable_artifact", "register_kernel",
     "serialize_executable", "specs_of", "stamp", "stamp_mismatch", "to_device", "to_numpy", "transfer",
 ]
 # fmt: on
@@ -171,7 +171,8 @@ def uploadable(value: Any) -> Array:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype not in DTYPES:
-        raise InvalidType(f"a device can't hold values of dtype {array.dtype}")
+        hint = "tensors of strings can't be made yet" if array.dtype.kind in "US" else ""
+        raise InvalidType(f"a device can't hold values of dtype {array.dtype}", hint=hint)
     return array
 
 
@@ -261,24 +262,6 @@ def transfer(array: jax.Array, device: Any) -> jax.Array:
         return result
     except RuntimeError as error:
         raise translate(error, "copy") from error
-
-
-def is_ready(array: Any) -> bool:
-    """Whether the value is computed (or has failed); never waits."""
-    try:
-        return bool(array.is_ready())
-    except RuntimeError as error:
-        raise translate(error, "is_ready") from error
-
-
-def block_until_ready(arrays: Sequence[jax.Array]) -> None:
-    """Wait until all values are computed; raises what the first failed computation raised."""
-    from jaxlib import _jax
-
-    try:
-        _jax.batched_block_until_ready(list(arrays))
-    except RuntimeError as error:
-        raise translate(error, "block_until_ready") from error
 
 
 # --- compile, load, run -----------------------------------------------------------------------------------------------

@@ -88,3 +88,6 @@ def sparse_softmax_cross_entropy(labels: Operand, logits: Operand, /) -> Tensor:
     n_classes = scores.shape[-1]
     known = (classes >= 0) & (classes < (n_classes if isinstance(n_classes, int) else dim_size(scores, -1)))
     return where(known, loss, float("nan"))
+
+
+__all__ = [name for name, value in vars().items() if name[0] != "_" and getattr(value, "__module__", "") == __name__]

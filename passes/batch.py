@@ -20,6 +20,7 @@ from dfc.ir.dims import Dim, Shape, SymbolicDim, size, symbol
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Return
+from dfc.ir.ops.indexing import GatherNd, Take, TakeAlongAxis
 from dfc.ir.ops.linalg import DotGeneral, free_axes
 from dfc.ir.ops.reduction import ArgReduction, Reduction
 from dfc.ir.ops.shape import (
@@ -312,3 +313,30 @@ def _reverse(context: _Context, given: Sequence[State]) -> State | str:
 def _dim_size(context: _Context, given: Sequence[State]) -> State | str:
     mentions = context.mentions((context.shape()[context.op.axis.data],))
     return "it gives the batch's size" if mentions else SAME
+
+
+@rows(Take)
+def _take(context: _Context, given: Sequence[State]) -> State | str:
+    (x, indices), taken = map(_axis, given), context.op.axis.data
+    if x == taken:
+        return "it picks rows of the batch by index"
+    if x is not None and indices is not None:
+        return "it pairs each row with every other one"
+    if x is not None:
+        return Rows(x if x < taken else x - 1 + len(context.shape(1)))
+    return SAME if indices is None else Rows(taken + indices)
+
+
+@rows(GatherNd)
+def _gather_nd(context: _Context, given: Sequence[State]) -> State | str:
+    x, indices = map(_axis, given)
+    if x is not None:
+        return "it picks from the batch by index"
+    return SAME if indices is None else Rows(indices)
+
+
+@rows(TakeAlongAxis)
+def _take_along_axis(context: _Context, given: Sequence[State]) -> State | str:
+    return (
+        "it picks from the batch by index" if _axis(given[0]) == context.op.axis.data else _elementwise(context, given)
+    )

@@ -281,8 +281,8 @@ def _require_matrix(x: Tensor, op: str) -> Trace:
 
 @operation
 def diagonal(x: Operand, /, *, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
-    """The elements of two axes whose index in `axis2` is that in `axis1` plus `offset`, as the last axis; the others stay
-    in order. Symbolic sizes must be equal."""
+    """The elements of two axes whose index in `axis2` is that in `axis1` plus `offset`, as the last axis; the others
+    stay in order. Symbolic sizes must be equal."""
     trace, tensor = _own(x)
     _require_matrix(tensor, "diagonal")
     axes = axis_in(axis1, tensor.ndim, "diagonal"), axis_in(axis2, tensor.ndim, "diagonal")

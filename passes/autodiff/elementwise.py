@@ -8,7 +8,8 @@ from xdsl.ir import SSAValue
 
 from dfc.errors import Unimplemented
 from dfc.ir.ops import elementwise as ew
-from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, known_scalar, non_differentiable, rule, spec
+from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule, spec
+from dfc.passes.folding import splat
 
 PIECEWISE = "piecewise constant: the derivative is zero wherever it exists"
 
@@ -147,7 +148,8 @@ def power(op: ew.Power, grads: Grads, b: RuleBuilder) -> list[Gradient]:
         b.conj(x)
 
     def by_x() -> SSAValue:
-        exponent = known_scalar(y)
+        repeated = splat(y)
+        exponent = None if repeated is None else repeated.item()
         if exponent == 2:
             return b(ew.Multiply, g, b(ew.Multiply, y, x))
         if exponent is not None and exponent != 0:

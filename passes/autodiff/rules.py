@@ -138,18 +138,6 @@ class RuleBuilder(Builder):
         return found
 
 
-def known_scalar(value: SSAValue) -> Any:
-    """The one number that every element of `value` is, where the program says so; else None."""
-    owner = value.owner
-    if isinstance(owner, BroadcastInDim):
-        owner = owner.operands[0].owner
-    if isinstance(owner, ConstantOp):
-        array = owner.value.data
-        if array.known and array.value.size == 1:
-            return array.value.item()
-    return None
-
-
 def spec(value: SSAValue) -> Spec:
     """Shape and dtype of a value."""
     return spec_behind(value.type)

@@ -278,3 +278,16 @@ def test_transposes_that_are_not_there() -> None:
         dfc.asarray(0.0).__array__(copy=False)
     with pytest.raises(InvalidType, match=r"a default dtype is floating or a signed integer, got uint8"):
         dfc.default_dtype("uint8")
+
+
+def test_indices_of_a_concrete_tensor_are_inputs_of_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.arange(24).reshape(4, 3, 2)
+    x = dfc.asarray(values)
+    monkeypatch.setattr("dfc.frontend.operators.getitem", lambda x, key: pytest.fail(f"a program for {key}"))
+    keys: list[Any] = [2, -4, (1, 2), (0, 1, -1), slice(1, 3), slice(-3, None), slice(5, 9), (slice(None), 0)]
+    for key in keys:
+        found = x[key]
+        assert found.dtype is x.dtype and found.shape == values[key].shape
+        np.testing.assert_array_equal(found.numpy(), values[key])
+    for row, expected in zip(x, values, strict=True):
+        np.testing.assert_array_equal(row.numpy(), expected)
