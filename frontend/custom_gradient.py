@@ -149,8 +149,8 @@ def checkpoint(function: Callable[P, R]) -> Callable[P, R]:
     2016, "Training deep nets with sublinear memory cost").
 
     Called as `function`, in a trace and outside. It may read variables, whose gradients are as ever, but not write any.
-    The second computation waits behind an optimisation barrier for the gradient of the result, so that no pass merges
-    it with the first. XLA's compiler for the CPU drops barriers early and merges the two again: there it saves nothing.
+    The second computation waits behind an optimisation barrier for the gradient of the result, and is not merged with
+    the first. That costs a copy of the tensors that go in; of variables, only where nothing else does.
     """
     python = getattr(function, "python_function", function)
 

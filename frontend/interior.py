@@ -56,5 +56,6 @@ def region_of(
         interior.block.add_op(create(Yield, values, location=interior.func.location))
         return interior.func.detach_region(0), interior.captures
     finally:
+        interior.close()
         erase(interior.func)
         interior.close()

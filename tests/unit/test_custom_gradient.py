@@ -295,11 +295,20 @@ def test_the_inside_is_computed_again_and_nothing_undoes_that() -> None:
     assert [len(re.findall("stablehlo.optimization_barrier", text)) for text in texts] == [0, BLOCKS]
 
 
-def test_layers_computed_again_give_the_same() -> None:
+def test_xla_needs_less_memory_for_layers_computed_again() -> None:
+    """Without, every activation is kept; with, one a block, and those of one block while it is computed again."""
     x = np.random.default_rng(1).normal(size=(ROWS, 64)).astype(np.float32)
-    (value, plain), (again, kept) = (dfc.function(deep(how))(x) for how in (lambda f: f, dfc.checkpoint))
+    results, activations = [], []
+    for how in (lambda f: f, dfc.checkpoint):
+        function = dfc.function(deep(how))
+        results.append(function(x))
+        (executable,) = function.compiled_for(x).step.executables
+        activations.append(executable.loaded.get_compiled_memory_stats().temp_size_in_bytes / x.nbytes)
+    (value, plain), (again, kept) = results
     assert_allclose(again.item(), value.item(), rtol=1e-5)
     assert_allclose(kept.numpy(), plain.numpy(), rtol=1e-4, atol=1e-5)
+    assert activations[0] >= BLOCKS * LAYERS - 1
+    assert activations[1] <= BLOCKS + LAYERS + 4
 
 
 def test_pipeline_leaves_no_region() -> None:
