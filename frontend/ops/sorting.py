@@ -92,8 +92,8 @@ def unique(x: Operand, /, *, size: int) -> Unique:
 
 @operation
 def searchsorted(ordered: Operand, wanted: Operand, /, *, side: str = "left") -> Tensor:
-    """Where each wanted value belongs in the sorted vector, int32: how many of its elements are smaller (`side="left"`),
-    or not larger (`"right"`)."""
+    """Where each wanted value belongs in the sorted vector, int32: how many of its elements are smaller
+    (`side="left"`), or not larger (`"right"`)."""
     if side not in ("left", "right"):
         raise error_here(InvalidArgument, f"side must be 'left' or 'right', got {side!r}", "searchsorted")
     line, values = _given(ordered, "searchsorted"), _given(wanted, "searchsorted")
