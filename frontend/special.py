@@ -1,12 +1,15 @@
 """dfc.special: the error, gamma, zeta and Bessel functions and their relatives, under SciPy's names."""
 
 from dfc.frontend.ops.special import (
+    betainc,
     digamma,
     entr,
     erf,
     erfc,
     erfinv,
     expit,
+    gammainc,
+    gammaincc,
     gammaln,
     i0,
     i0e,
@@ -16,6 +19,7 @@ from dfc.frontend.ops.special import (
     logit,
     logsumexp,
     ndtr,
+    ndtri,
     polygamma,
     xlog1py,
     xlogy,
@@ -23,12 +27,15 @@ from dfc.frontend.ops.special import (
 )
 
 __all__ = [
+    "betainc",
     "digamma",
     "entr",
     "erf",
     "erfc",
     "erfinv",
     "expit",
+    "gammainc",
+    "gammaincc",
     "gammaln",
     "i0",
     "i0e",
@@ -38,6 +45,7 @@ __all__ = [
     "logit",
     "logsumexp",
     "ndtr",
+    "ndtri",
     "polygamma",
     "xlog1py",
     "xlogy",

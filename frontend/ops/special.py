@@ -203,7 +203,13 @@ def log_ndtr(x: Operand, /) -> Tensor:
     return e.where(below, tail, e.where(above, top, middle))
 
 
-# ---- gamma functions
+@elementwise
+def ndtri(p: Operand, /) -> Tensor:
+    """The quantile of the standard normal distribution, the inverse of ndtr."""
+    return _unary(ir.Ndtri, p, "ndtri")
+
+
+# ---- gamma and beta functions
 
 
 @elementwise
@@ -230,6 +236,27 @@ def zeta(x: Operand, q: Operand, /) -> Tensor:
     """Hurwitz's zeta function, the sum of (k + q)^-x over k = 0, 1, 2 ... A gradient passes to q alone."""
     a, b = _inexact("zeta", x, q)
     return _trace().emit(ir.Zeta, (a._value, b._value))
+
+
+@elementwise
+def gammainc(a: Operand, x: Operand, /) -> Tensor:
+    """The regularized lower incomplete gamma function of a > 0 and x >= 0. A gradient passes to x alone."""
+    values = _inexact("gammainc", a, x)
+    return _trace().emit(ir.Igamma, [t._value for t in values])
+
+
+@elementwise
+def gammaincc(a: Operand, x: Operand, /) -> Tensor:
+    """The regularized upper incomplete gamma function, 1 - gammainc(a, x). A gradient passes to x alone."""
+    values = _inexact("gammaincc", a, x)
+    return _trace().emit(ir.Igammac, [t._value for t in values])
+
+
+@elementwise
+def betainc(a: Operand, b: Operand, x: Operand, /) -> Tensor:
+    """The regularized incomplete beta function of a > 0, b > 0 and x in [0, 1]. A gradient passes to x alone."""
+    values = _inexact("betainc", a, b, x)
+    return _trace().emit(ir.Betainc, [t._value for t in values])
 
 
 # ---- Bessel functions

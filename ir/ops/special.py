@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from xdsl.irdl import irdl_op_definition
+from xdsl.irdl import irdl_op_definition, operand_def, result_def
 
-from dfc.ir.op import Arrays, Attributes
-from dfc.ir.ops.elementwise import FLOAT, INEXACT, Array, Binary, Unary
+from dfc.ir.op import Arrays, Attributes, Op, Types
+from dfc.ir.ops.elementwise import FLOAT, INEXACT, Array, Binary, Unary, require_equal, require_kind
+from dfc.ir.types import spec_of
 
 
 def scipy_special() -> Any:
@@ -219,3 +220,60 @@ class Cbrt(SpecialUnary):
     @classmethod
     def compute(cls, x: Array) -> Array:
         return np.cbrt(x)
+
+
+@irdl_op_definition
+class Ndtri(SpecialUnary):
+    """The quantile of the standard normal distribution; infinite at 0 and 1, NaN outside."""
+
+    name = "df.ndtri"
+    SCIPY: ClassVar = "ndtri"
+
+
+@irdl_op_definition
+class Igamma(SpecialBinary):
+    """The regularized lower incomplete gamma function P(a, x) of the operands a > 0 and x >= 0; NaN elsewhere."""
+
+    name = "df.igamma"
+
+    @classmethod
+    def compute(cls, x: Array, y: Array) -> Array:
+        return np.where(x > 0, scipy_special().gammainc(x, y), np.nan)
+
+
+@irdl_op_definition
+class Igammac(SpecialBinary):
+    """The regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x) of a > 0 and x >= 0; NaN elsewhere."""
+
+    name = "df.igammac"
+
+    @classmethod
+    def compute(cls, x: Array, y: Array) -> Array:
+        return np.where(x > 0, scipy_special().gammaincc(x, y), np.nan)
+
+
+@irdl_op_definition
+class Betainc(Op):
+    """The regularized incomplete beta function of the operands a > 0, b > 0, both finite, and x in [0, 1]; NaN
+    elsewhere. C1: equal shapes and dtypes. C2: the dtype is of a kind that the op takes."""
+
+    name = "df.betainc"
+    a = operand_def()
+    b = operand_def()
+    x = operand_def()
+    result = result_def()
+    KINDS: ClassVar[tuple[str, ...]] = FLOAT
+
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
+        require_equal([spec_of(t) for t in operands], "C1")
+        require_kind(spec_of(operands[0]).dtype, cls.KINDS, "C2")
+        return (operands[0],)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        a, b, x = _wide(operands)
+        defined = (a > 0) & (b > 0) & np.isfinite(a) & np.isfinite(b)
+        with np.errstate(all="ignore"):
+            found = np.where(defined, scipy_special().betainc(a, b, x), np.nan)
+        return [np.asarray(found).astype(operands[0].dtype)]

@@ -146,3 +146,50 @@ def atanh(op: sp.Atanh, grads: Grads, b: RuleBuilder) -> list[Gradient]:
 def cbrt(op: sp.Cbrt, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     y = op.results[0]
     return [b(ew.Divide, grads[0], b(ew.Multiply, b.full(3, y), _square(y, b)))]
+
+
+@rule(sp.Ndtri)
+def ndtri(op: sp.Ndtri, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """sqrt(2 pi) exp(y^2 / 2)."""
+    y = op.results[0]
+    half = b(ew.Multiply, b.full(0.5, y), _square(y, b))
+    return [b(ew.Multiply, grads[0], b(ew.Multiply, b.full(math.sqrt(2 * math.pi), y), b(ew.Exponential, half)))]
+
+
+def _log_power(exponent: SSAValue, base: SSAValue, b: RuleBuilder) -> SSAValue:
+    """log of base^(exponent - 1), 0 where the exponent is 1 even if the base is 0."""
+    one = b.full(1, exponent)
+    flat = b.compare("EQ", exponent, one)
+    return b(ew.Multiply, b(ew.Subtract, exponent, one), b(ew.Log, b(ew.Select, flat, one, base)))
+
+
+def _gamma_density(op: sp.Igamma | sp.Igammac, b: RuleBuilder) -> SSAValue:
+    """x^(a - 1) exp(-x) / Gamma(a)."""
+    a, x = op.operands
+    exponent = b(ew.Subtract, b(ew.Subtract, _log_power(a, x, b), x), b(sp.Lgamma, a))
+    return b(ew.Exponential, exponent)
+
+
+@rule(sp.Igamma)
+def igamma(op: sp.Igamma, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """By x alone: by a there is no closed form, and None is given, as PyTorch refuses it."""
+    return [None, lambda: b(ew.Multiply, grads[0], _gamma_density(op, b))]
+
+
+@rule(sp.Igammac)
+def igammac(op: sp.Igammac, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """By x alone, as `igamma`."""
+    return [None, lambda: b(ew.Negate, b(ew.Multiply, grads[0], _gamma_density(op, b)))]
+
+
+@rule(sp.Betainc)
+def betainc(op: sp.Betainc, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """By x alone, x^(a - 1) (1 - x)^(b - 1) / B(a, b): by a and b there is no closed form."""
+    p, q, x = op.operands
+
+    def by_x() -> SSAValue:
+        powers = b(ew.Add, _log_power(p, x, b), _log_power(q, b(ew.Subtract, b.full(1, x), x), b))
+        log_beta = b(ew.Subtract, b(ew.Add, b(sp.Lgamma, p), b(sp.Lgamma, q)), b(sp.Lgamma, b(ew.Add, p, q)))
+        return b(ew.Multiply, grads[0], b(ew.Exponential, b(ew.Subtract, powers, log_beta)))
+
+    return [None, None, by_x]

@@ -202,13 +202,64 @@ ROWS["acosh"] = lambda: inverse(np.arccosh, low=1, high=50)
 ROWS["atanh"] = lambda: inverse(np.arctanh, xla_units=100)
 ROWS["cbrt"] = lambda: unary(FLOATS, np.cbrt, units=2)
 
+
+def ndtri(p: float) -> float:
+    """Wichura's algorithm, as the standard library has it."""
+    if p in (0.0, 1.0):
+        return math.copysign(INF, p - 0.5)
+    return NormalDist().inv_cdf(p) if 0 < p < 1 else NAN
+
+
+def upper_gamma(a: float, x: float) -> float:
+    """Q(a, x) for whole a and a + 1/2: a finite sum, from exp(-x) or from erfc(sqrt(x))."""
+    if math.isnan(a) or math.isnan(x) or a <= 0 or x < 0 or (math.isinf(a) and math.isinf(x)):
+        return NAN
+    if x == 0 or math.isinf(x):
+        return float(x == 0)
+    start = a % 1
+    total = math.erfc(math.sqrt(x)) if start else math.exp(-x)
+    term = math.exp(-x) * (math.sqrt(x / math.pi) * 2 if start else x)
+    for k in range(int(a - (start or 1))):
+        total += term
+        term *= x / (k + 2 - start)
+    return total
+
+
+def beta(a: float, b: float, x: float) -> float:
+    """I(a, b, x) for whole a and b: the binomial distribution's tail."""
+    if any(map(math.isnan, (a, b, x))) or a <= 0 or b <= 0 or not 0 <= x <= 1:
+        return NAN
+    n = int(a + b) - 1
+    return math.fsum(math.comb(n, k) * x**k * (1 - x) ** (n - k) for k in range(int(a), n + 1))
+
+
+SHAPES = [1.0, 2.0, 3.0, 7.0, 20.0, 0.5, 1.5, 4.5, 12.5]
+GAMMA_POINTS = (
+    [a for a in SHAPES for _ in range(40)] + [1.0, 2.5, 3.0, -1.0, 0.0, 2.0, NAN, 1.0, INF],
+    [x for _ in SHAPES for x in uniform(0.01, 30, 40)] + [0.0, INF, -1.0, 1.0, 1.0, NAN, 1.0, 1e-9, INF],
+)
+BETA_POINTS = (
+    [float(a) for a in (1, 2, 5, 12, 30) for _ in range(80)] + [1.0, 2.0, -1.0, 2.0, 0.0, NAN, 1.0],
+    [float(b) for _ in range(5) for b in (1, 3, 8, 25) for _ in range(20)] + [1.0, 2.0, 1.0, 2.0, 1.0, 1.0, 1.0],
+    [*uniform(0, 1, 400), 0.0, 1.0, 0.5, 1.5, 0.5, 0.5, NAN],
+)
+ROWS["ndtri"] = lambda: on_floats(ndtri, [*uniform(0, 1, 400), 1e-10, 1e-300, 0.02425, 0.999999], units=8, xla_units=16,
+                                  scale=1)  # fmt: skip
+ROWS["igamma"] = lambda: tabulated(lambda a, x: 1 - upper_gamma(a, x), *GAMMA_POINTS, units=8, xla_units=200, scale=1)
+ROWS["igammac"] = lambda: tabulated(upper_gamma, *GAMMA_POINTS, units=8, xla_units=200, scale=1)
+ROWS["betainc"] = lambda: tabulated(beta, *BETA_POINTS, units=8, xla_units=400, scale=1)
+
 # ---- broken constraints
 
 BROKEN: list[Broken] = [
     *(kinds(f"{name}-C1", "int32[2]", "float", "int32") for name in (
-        "erf", "erfc", "erf_inv", "lgamma", "digamma", "bessel_i0e", "bessel_i1e", "cbrt")),
+        "erf", "erfc", "erf_inv", "lgamma", "digamma", "bessel_i0e", "bessel_i1e", "cbrt", "ndtri")),
     *(kinds(f"{name}-C1", "int32[2]", "float or complex", "int32") for name in (
         "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")),
+    *(unequal(f"{name}-C1") for name in ("igamma", "igammac")),
+    *(kinds(f"{name}-C2", "int32[2] ; int32[2]", "float", "int32") for name in ("igamma", "igammac")),
+    unequal("betainc-C1", "float32[2] ; float32[2] ; float32[3]"),
+    kinds("betainc-C2", "int32[2] ; int32[2] ; int32[2]", "float", "int32"),
     unequal("polygamma-C1"),
     kinds("polygamma-C2", "int32[2] ; int32[2]", "float", "int32"),
     unequal("zeta-C1", "float32[2] ; float64[2]"),
@@ -241,4 +292,10 @@ GRADIENTS = [
     GradientCase(sp.Atanh, [INSIDE]),
     GradientCase(sp.Cbrt, [P]),
     *(GradientCase(op, [P, Q], build=split(op)) for op in ANALYTIC),
+    GradientCase(sp.Ndtri, [(INSIDE + 1) / 2]),
+    GradientCase(sp.Igamma, [P], build=lambda t, x: t(sp.Igamma, t.constant(WHOLE + 0.3), x)),
+    GradientCase(sp.Igammac, [P], build=lambda t, x: t(sp.Igammac, t.constant(WHOLE + 0.3), x)),
+    GradientCase(
+        sp.Betainc, [(INSIDE + 1) / 2], build=lambda t, x: t(sp.Betainc, t.constant(WHOLE), t.constant(WHOLE + 1.3), x)
+    ),
 ]

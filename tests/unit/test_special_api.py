@@ -37,6 +37,7 @@ ONE: list[tuple[Callable[..., Any], Callable[..., Any], Any]] = [
     (dfc.special.erfc, special.erfc, WIDE),
     (dfc.special.erfinv, special.erfinv, INSIDE),
     (dfc.special.ndtr, special.ndtr, WIDE),
+    (dfc.special.ndtri, special.ndtri, INSIDE),
     (dfc.special.log_ndtr, special.log_ndtr, WIDE),
     (dfc.special.gammaln, special.gammaln, POSITIVE),
     (dfc.special.digamma, special.digamma, POSITIVE),
@@ -96,6 +97,16 @@ def test_orders() -> None:
     x = POSITIVE[:50]
     np.testing.assert_allclose(dfc.special.polygamma(n, x).numpy(), special.polygamma(n, x), rtol=1e-11)
     np.testing.assert_allclose(dfc.special.zeta(2.5, x).numpy(), special.zeta(2.5, x), rtol=1e-12)
+
+
+def test_incomplete_functions() -> None:
+    a, x = np.meshgrid(RNG.uniform(0.1, 40, 25), RNG.uniform(0, 60, 25))
+    np.testing.assert_allclose(dfc.special.gammainc(a, x).numpy(), special.gammainc(a, x), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(dfc.special.gammaincc(a, x).numpy(), special.gammaincc(a, x), rtol=1e-10, atol=1e-13)
+    b, share = a.T + 0.1, x / 60
+    np.testing.assert_allclose(
+        dfc.special.betainc(a, b, share).numpy(), special.betainc(a, b, share), rtol=1e-10, atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("axis", [None, 0, -1, (0, 1)])
