@@ -28,6 +28,7 @@ _MODULES = {
         floor floor_divide greater greater_equal identity isfinite isinf isnan less less_equal log log1p logical_and
         logical_not logical_or logical_xor maximum minimum multiply negative not_equal positive pow remainder
         result_type round rsqrt sigmoid sign sin sqrt square stop_gradient subtract tan tanh trunc where""",
+    "dfc.frontend.ops.complex": "angle complex conj imag real",
     "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
     "dfc.frontend.ops.cumulative": """
@@ -93,6 +94,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         remainder as remainder, result_type as result_type, round as round, rsqrt as rsqrt, sigmoid as sigmoid,
         sign as sign, sin as sin, sqrt as sqrt, square as square, stop_gradient as stop_gradient,
         subtract as subtract, tan as tan, tanh as tanh, trunc as trunc, where as where,
+    )
+    from dfc.frontend.ops.complex import (
+        angle as angle, complex as complex, conj as conj, imag as imag, real as real,
     )
     from dfc.frontend.ops.linalg import matmul as matmul, tensordot as tensordot, vecdot as vecdot
     from dfc.frontend.ops.reduction import (

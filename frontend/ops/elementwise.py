@@ -90,7 +90,7 @@ def positive(x: Operand, /) -> Tensor:
 
 @elementwise
 def abs(x: Operand, /) -> Tensor:
-    """|x| of real numbers."""
+    """|x|; of complex numbers the distance from 0, which is real."""
     tensor = _own(x)
     return tensor if tensor.dtype.kind == "uint" else _unary(ir.Abs, tensor, "abs")
 

@@ -24,10 +24,11 @@ from typing import Any, TypeVar
 import numpy as np
 from xdsl.ir import Attribute, Operation, Region, SSAValue
 
-from dfc.errors import AlreadyExists, Unimplemented
+from dfc.errors import AlreadyExists
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, OpT
 from dfc.ir.op import Op, short_name
+from dfc.ir.ops.complex import Conj
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Compare
 from dfc.ir.ops.shape import BroadcastInDim
@@ -111,12 +112,7 @@ class RuleBuilder(Builder):
 
     def conj(self, x: SSAValue) -> SSAValue:
         """The complex conjugate; real tensors as they are."""
-        if spec_of(x.type).dtype.kind == "complex":
-            raise Unimplemented(
-                "the gradient of a complex operand needs the conjugate, which no df operation computes yet",
-                hint="split the computation into real and imaginary parts",
-            )
-        return x
+        return self(Conj, x) if spec_of(x.type).dtype.kind == "complex" else x
 
     def _scalar(self, value: float, type: Attribute) -> SSAValue:
         key = (value, id(type))
