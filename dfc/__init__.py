@@ -48,7 +48,7 @@ _MODULES = {
     "dfc.frontend.aot": "compile",
     "dfc.runtime.load": "load",
 }
-_SUBMODULES = {"nn": "dfc.frontend.nn", "train": "dfc.frontend.train"}
+_SUBMODULES = {"fft": "dfc.frontend.fft", "nn": "dfc.frontend.nn", "train": "dfc.frontend.train"}
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = ["errors", *sorted(_HOME), *sorted(_SUBMODULES)]
@@ -72,7 +72,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import nn as nn, train as train
+    from dfc.frontend import fft as fft, nn as nn, train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
