@@ -2,8 +2,8 @@
 
 `n` or `s` are the sizes of the signal along the axes: a longer axis is cut, a shorter one padded with zeros. `norm`
 says where the scale is: "backward" divides inverse transforms by the number of elements, "forward" the forward ones,
-"ortho" both by its root. float64 and complex128 are transformed as they are, other operands as float32 or complex64. Sizes of
-transformed axes must be known; the other axes may be symbolic.
+"ortho" both by its root. float64 and complex128 are transformed as they are, other operands as float32 or complex64.
+Sizes of transformed axes must be known; the other axes may be symbolic.
 """
 
 from __future__ import annotations
