@@ -62,6 +62,7 @@ _MODULES = {
     "dfc.runtime.load": "load",
 }
 _SUBMODULES = {
+    "fft": "dfc.frontend.fft",
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
     "special": "dfc.frontend.special",
@@ -90,7 +91,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import nn as nn, random as random, special as special, train as train
+    from dfc.frontend import fft as fft, nn as nn, random as random, special as special, train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
