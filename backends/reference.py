@@ -6,7 +6,7 @@ dimensions included; calls need not be inlined, requests for gradients must be e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from dfc.ir import locations
 from dfc.ir.dims import SymbolicDim, match, substitute
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops import state as st
-from dfc.ir.ops.function import Call, Func, Gradients, Island, Return, Yield
+from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients, Island, Return, Yield
+from dfc.ir.ops.indexing import require_in_range
 from dfc.ir.types import Spec, is_tensor, spec_of
 
 Array = np.ndarray[Any, Any]
@@ -48,6 +49,17 @@ def _entry(program: ModuleOp | Func) -> Func:
     if not functions:
         raise InvalidArgument("the program has no function to run")
     return functions[-1]
+
+
+SCATTERS: dict[type[Op], Callable[[Array, Array], Array]] = {
+    st.ScatterAdd: np.add,
+    st.ScatterSub: np.subtract,
+    st.ScatterMul: np.multiply,
+    st.ScatterDiv: np.divide,
+    st.ScatterMin: np.minimum,
+    st.ScatterMax: np.maximum,
+}
+"""A row after a scatter, from the row before and the update."""
 
 
 class _Interpreter:
@@ -89,8 +101,11 @@ class _Interpreter:
                 return [op.variable.data]
             case st.Read():
                 return [self.value_of(operands[0]), None]
-            case st.Assign() | st.AssignAdd() | st.AssignSub():
+            case st.Update():
                 self.write(op, *operands[:2])
+                return [None]
+            case st.Scatter():
+                self.scatter(op, *operands[:3])
                 return [None]
             case st.Group():
                 return [None]
@@ -98,6 +113,11 @@ class _Interpreter:
                 return self.call_op(op, operands)
             case Island():
                 return self.island(op, operands, bindings)
+            case CustomGradient():
+                return operands[: op.n_ys.data]
+            case Checkpoint():
+                inner: dict[SSAValue, Any] = dict(zip(op.block.args, operands, strict=True))
+                return self.block(op.block.first_op, inner, bindings)
             case Gradients():
                 raise FailedPrecondition("gradients must be expanded before they can be computed: run pass autodiff")
         results = op.evaluate(operands, _attributes(op, bindings))
@@ -117,6 +137,16 @@ class _Interpreter:
             elif isinstance(op, st.AssignSub):
                 value = self.value_of(variable) - value
         self.variables[variable] = np.array(value)
+
+    def scatter(self, op: st.Scatter, variable: str, indices: Array, updates: Array) -> None:
+        """Row by row, in the order of the updates."""
+        value = np.array(self.value_of(variable))
+        require_in_range(indices, len(value))
+        rows = updates.reshape(indices.size, *value.shape[1:])
+        with np.errstate(all="ignore"):
+            for index, row in zip(indices.ravel(), rows, strict=True):
+                value[index] = row if isinstance(op, st.ScatterUpdate) else SCATTERS[type(op)](value[index], row)
+        self.variables[variable] = value
 
     def call_op(self, op: Call, operands: list[Any]) -> list[Any]:
         func = self.functions.get(op.callee.data)

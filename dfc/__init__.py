@@ -21,6 +21,9 @@ _MODULES = {
     "dfc.frontend.operation": "Operation",
     "dfc.frontend.graph": "Graph",
     "dfc.frontend.gradients": "grad gradients value_and_grad",
+    "dfc.frontend.derivatives": "hessian jacobian jvp",
+    "dfc.frontend.custom_gradient": "checkpoint custom_gradient",
+    "dfc.frontend.indexed_slices": "IndexedSlices",
     "dfc.frontend.names": "name_scope",
     "dfc.frontend.defaults": "default_dtype",
     "dfc.frontend.ops.elementwise": """
@@ -40,6 +43,9 @@ _MODULES = {
     "dfc.frontend.ops.indexing": """
         gather_nd take tensor_scatter_add tensor_scatter_max tensor_scatter_min tensor_scatter_mul
         tensor_scatter_update""",
+    "dfc.frontend.ops.segment": """
+        dynamic_partition dynamic_stitch segment_max segment_mean segment_min segment_prod segment_sum""",
+    "dfc.frontend.parts": "Part",
     "dfc.frontend.ops.constant": "arange asarray full full_like one_hot ones ones_like zeros zeros_like",
     "dfc.ir.dtypes": """
         bfloat16 bool_ complex128 complex64 float16 float32 float64 int16 int32 int64 int8 string uint16 uint32 uint64
@@ -47,7 +53,11 @@ _MODULES = {
     "dfc.frontend.aot": "compile",
     "dfc.runtime.load": "load",
 }
-_SUBMODULES = {"nn": "dfc.frontend.nn", "train": "dfc.frontend.train"}
+_SUBMODULES = {
+    "nn": "dfc.frontend.nn",
+    "random": "dfc.frontend.random",
+    "train": "dfc.frontend.train",
+}
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = ["errors", *sorted(_HOME), *sorted(_SUBMODULES)]
@@ -72,6 +82,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
     from dfc.frontend import nn as nn, train as train
+    from dfc.frontend import random as random
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
@@ -79,6 +90,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.operation import Operation as Operation
     from dfc.frontend.graph import Graph as Graph
     from dfc.frontend.gradients import grad as grad, gradients as gradients, value_and_grad as value_and_grad
+    from dfc.frontend.derivatives import hessian as hessian, jacobian as jacobian, jvp as jvp
+    from dfc.frontend.custom_gradient import checkpoint as checkpoint, custom_gradient as custom_gradient
+    from dfc.frontend.indexed_slices import IndexedSlices as IndexedSlices
     from dfc.frontend.names import name_scope as name_scope
     from dfc.frontend.defaults import default_dtype as default_dtype
     from dfc.frontend.ops.elementwise import (
@@ -121,6 +135,12 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         tensor_scatter_max as tensor_scatter_max, tensor_scatter_min as tensor_scatter_min,
         tensor_scatter_mul as tensor_scatter_mul, tensor_scatter_update as tensor_scatter_update,
     )
+    from dfc.frontend.ops.segment import (
+        dynamic_partition as dynamic_partition, dynamic_stitch as dynamic_stitch, segment_max as segment_max,
+        segment_mean as segment_mean, segment_min as segment_min, segment_prod as segment_prod,
+        segment_sum as segment_sum,
+    )
+    from dfc.frontend.parts import Part as Part
     from dfc.frontend.ops.constant import (
         arange as arange, asarray as asarray, full as full, full_like as full_like, one_hot as one_hot,
         ones as ones, ones_like as ones_like, zeros as zeros, zeros_like as zeros_like,

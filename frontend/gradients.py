@@ -7,51 +7,66 @@ from typing import Any
 
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import interop, structure
-from dfc.frontend.ops.constant import ones_like, zeros_like
+from dfc.frontend.indexed_slices import IndexedSlices
+from dfc.frontend.ops.constant import asarray, ones_like, zeros_like
 from dfc.frontend.ops.elementwise import identity
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current, require_trace
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
-from dfc.ir.ops.function import DENSE, Gradients
-from dfc.ir.types import spec_of
+from dfc.ir.ops.function import DENSE, NONE, SPARSE, Gradients
+from dfc.ir.types import Spec, spec_behind, spec_of
 from dfc.passes import autodiff
 
 
-def gradients(ys: Any, xs: Any, grad_ys: Any = None) -> list[Tensor | None]:
+def gradients(ys: Any, xs: Any, grad_ys: Any = None) -> list[Tensor | IndexedSlices | None]:
     """The gradients of the sum of all elements of `ys` by each of `xs`, in a trace.
 
     `ys` and `xs` are a tensor or a list; an x may be a Variable, whose gradient sums over all its reads on a path to
     ys. `grad_ys` weighs each y (one tensor of its shape and dtype a y; None means ones). The result has an entry an x:
-    a tensor of its shape and dtype, or None where no differentiable path leads from x to ys; integers have none. An
-    assignment passes no gradient.
+    a tensor of its shape and dtype; IndexedSlices where rows of x, `dfc.take` along axis 0, are all that leads to ys,
+    with the rows of all such uses one after the other (an x of symbolic shape excepted); or None where no
+    differentiable path leads from x to ys; integers have none. An assignment passes no gradient.
 
     Raises NoGradient for an operation on a path that has no gradient, FailedPrecondition outside a trace.
     """
     trace = require_trace("dfc.gradients", "use dfc.grad or dfc.value_and_grad on a function")
-    y_values = [tensor_in(trace, y)._value for y in _listed(ys)]
-    x_values = [trace.resource(x).ref if isinstance(x, Variable) else tensor_in(trace, x)._value for x in _listed(xs)]
+    return gradients_in(trace, _listed(ys), _listed(xs), None if grad_ys is None else _listed(grad_ys))
+
+
+def gradients_in(
+    trace: Trace, ys: Sequence[Any], xs: Sequence[Any], grad_ys: Sequence[Any] | None = None, sparse: bool = True
+) -> list[Any]:
+    """As `gradients`, for lists; without `sparse` every gradient is a tensor or None."""
+    y_values = [tensor_in(trace, y)._value for y in ys]
+    x_values = [trace.source(x) if isinstance(x, Variable) else tensor_in(trace, x)._value for x in xs]
     seeds = []
     if grad_ys is not None:
-        given = _listed(grad_ys)
-        if len(given) != len(y_values):
+        if len(grad_ys) != len(y_values):
             raise InvalidArgument(
-                f"grad_ys must have an entry for each y, got {len(given)} for {len(y_values)}",
+                f"grad_ys must have an entry for each y, got {len(grad_ys)} for {len(y_values)}",
                 op="gradients",
                 location=locations.describe(locations.capture()),
             )
-        seeds = [_seed(trace, seed, y) for seed, y in zip(given, _listed(ys), strict=True)]
+        seeds = [_seed(trace, seed, y) for seed, y in zip(grad_ys, ys, strict=True)]
     kinds = autodiff.plan(y_values, x_values)
-    attributes = {"n_ys": len(y_values), "n_xs": len(x_values), "kinds": kinds}
-    if DENSE not in kinds:
+    rows: tuple[Spec, ...] = ()
+    if sparse:
+        kinds, rows = autodiff.keep_sparse(y_values, x_values, kinds)
+    if all(kind == NONE for kind in kinds):
         return [None] * len(kinds)
+    attributes: dict[str, Any] = {"n_ys": len(y_values), "n_xs": len(x_values), "kinds": kinds}
+    if rows:
+        attributes["rows"] = rows
     made = trace.emit_op(Gradients, (*y_values, *x_values, *seeds), attributes)
-    results = iter(made.results)
-    found: list[Tensor | None] = []
-    for kind in kinds:
-        result = next(results) if kind == DENSE else None
-        found.append(None if result is None else Tensor(result.type, trace, result))
+    results = (Tensor(value.type, trace, value) for value in made.results)
+    found: list[Any] = []
+    for x, kind in zip(x_values, kinds, strict=True):
+        if kind == SPARSE:
+            found.append(IndexedSlices(next(results), next(results), spec_behind(x.type).shape))
+        else:
+            found.append(next(results) if kind == DENSE else None)
     return found
 
 
@@ -67,7 +82,8 @@ def _seed(trace: Trace, seed: Any, y: Operand) -> Any:
 
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """A function that returns the gradient of `function`'s scalar result by its argument `argnums` (or a tuple of them
-    for several), in that argument's structure; zeros where the result doesn't depend on it.
+    for several), in that argument's structure; zeros where the result doesn't depend on it. The gradient by a Variable
+    is as that of `dfc.gradients`, IndexedSlices included; by a tensor it is a tensor.
 
     Arguments to differentiate by are nests of floating tensors, or Variables. Works in a trace and outside. Raises
     InvalidArgument for a result that is not a scalar, InvalidType for integers.
@@ -85,8 +101,6 @@ def value_and_grad(
 ) -> Callable[..., Any]:
     """As `grad`, but returns (value, gradient). With `has_aux` the function returns (value, anything), and the result
     is ((value, anything), gradient)."""
-    from dfc.frontend.function import Function
-
     python = getattr(function, "python_function", function)
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
@@ -95,15 +109,24 @@ def value_and_grad(
         assert trace is not None
         return _value_and_grad(trace, python, args, kwargs, numbers, has_aux, isinstance(argnums, int))
 
-    compiled: Function[..., Any] = Function(inline, name=f"grad_{getattr(python, '__name__', 'function')}")
+    return in_and_out(inline, f"grad_{getattr(python, '__name__', 'function')}", numbers)
 
-    def both(*args: Any, **kwargs: Any) -> Any:
+
+def in_and_out(inline: Callable[..., Any], name: str, numbers: Sequence[int]) -> Callable[..., Any]:
+    """`inline` in a trace; outside, a function that is compiled once a signature, in which numbers among the arguments
+    `numbers` are tensors."""
+    from dfc.frontend.function import Function
+
+    compiled: Function[..., Any] = Function(inline, name=name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
         if current() is not None:
             return inline(*args, **kwargs)
-        prepared = [_concrete(arg) if i in numbers else arg for i, arg in enumerate(args)]
+        wanted = {number % len(args) for number in numbers} if args else set()
+        prepared = [_concrete(arg) if i in wanted else arg for i, arg in enumerate(args)]
         return compiled(*prepared, **kwargs)
 
-    return both
+    return call
 
 
 def _is_leaf(value: Any) -> bool:
@@ -125,18 +148,7 @@ def _value_and_grad(
     has_aux: bool,
     single: bool,
 ) -> Any:
-    arguments = list(args)
-    xs: list[Any] = []
-    nests = []
-    for number in numbers:
-        if not -len(args) <= number < len(args):
-            raise InvalidArgument(f"argnums={number} names no positional argument of {len(args)}", op="grad")
-        leaves, nest = structure.flatten(args[number], _is_leaf)
-        # an operation of its own for each x: the same tensor may come in by another argument too
-        own = [x if isinstance(x, Variable) else identity(_floating(trace, x)) for x in leaves]
-        arguments[number] = structure.unflatten(nest, iter(own))
-        nests.append((nest, len(own)))
-        xs += own
+    arguments, xs, nests = own_arguments(trace, args, numbers, "grad")
     result = python(*arguments, **kwargs)
     value, aux = result if has_aux else (result, None)
     y = tensor_in(trace, value)
@@ -147,17 +159,36 @@ def _value_and_grad(
             location=locations.describe(locations.capture()),
             hint="take dfc.sum or dfc.mean of it",
         )
-    found = iter([g if g is not None else zeros_like(x) for g, x in zip(gradients(y, xs), xs, strict=True)])
+    grads = [g if g is not None else zeros_like(x) for g, x in zip(gradients(y, xs), xs, strict=True)]
+    found = iter(g if isinstance(x, Variable) else asarray(g) for g, x in zip(grads, xs, strict=True))
     results = tuple(structure.unflatten(nest, (next(found) for _ in range(count))) for nest, count in nests)
     return ((y, aux) if has_aux else y), (results[0] if single else results)
 
 
-def _floating(trace: Trace, x: Operand) -> Tensor:
+def own_arguments(
+    trace: Trace, args: Sequence[Any], numbers: Sequence[int], op: str
+) -> tuple[list[Any], list[Any], list[tuple[structure.Structure, int]]]:
+    """The arguments with tensors of their own in those that `numbers` index, these tensors (and Variables), and the
+    structure and number of leaves of each such argument."""
+    arguments, xs, nests = list(args), list[Any](), []
+    for number in numbers:
+        if not -len(args) <= number < len(args):
+            raise InvalidArgument(f"argnums={number} names no positional argument of {len(args)}", op=op)
+        leaves, nest = structure.flatten(args[number], _is_leaf)
+        # an operation of its own for each x: the same tensor may come in by another argument too
+        own = [x if isinstance(x, Variable) else identity(_floating(trace, x, op)) for x in leaves]
+        arguments[number] = structure.unflatten(nest, iter(own))
+        nests.append((nest, len(own)))
+        xs += own
+    return arguments, xs, nests
+
+
+def _floating(trace: Trace, x: Operand, op: str) -> Tensor:
     tensor = tensor_in(trace, x)
     if not tensor.dtype.is_inexact:
         raise InvalidType(
             f"an argument to differentiate by must be floating or complex, got {spec_of(tensor._type)}",
-            op="grad",
+            op=op,
             location=locations.describe(locations.capture()),
         )
     return tensor

@@ -211,6 +211,9 @@ def dim_value(trace: Trace, dim: SymbolicDim) -> Tensor:
 
     Raises InvalidArgument for a symbol that no input has alone, and for quotients.
     """
+    if trace.is_interior:
+        assert trace.parent is not None
+        return _own(trace, dim_value(trace.parent, dim))
     for tensor in trace.inputs:
         for axis, size in enumerate(tensor.shape):
             if size == dim:

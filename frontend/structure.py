@@ -69,6 +69,25 @@ class Same:
         return repr(self.value)
 
 
+class Fixed:
+    """A field of a dataclass that is part of the structure though its value is a node: one with the metadata
+    `{"static": True}`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fixed) and other.value == self.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
 def static(value: Any) -> Structure:
     """A value that is part of the structure itself. Raises InvalidType if it can't be hashed."""
     if getattr(value, "__dfc_effect__", False):
@@ -118,8 +137,9 @@ def children(nest: Any) -> tuple[str, tuple[Any, ...], Sequence[Any], Any] | Non
     if isinstance(nest, dict):
         return "dict", tuple(nest), list(nest.values()), None
     if dataclasses.is_dataclass(nest) and not isinstance(nest, type):
-        names = tuple(field.name for field in dataclasses.fields(nest) if field.init)
-        return "dataclass", names, [getattr(nest, name) for name in names], type(nest)
+        fields_ = [field for field in dataclasses.fields(nest) if field.init]
+        items = [Fixed(v) if f.metadata.get("static") else v for f in fields_ for v in [getattr(nest, f.name)]]
+        return "dataclass", tuple(f.name for f in fields_), items, type(nest)
     return None
 
 
@@ -128,7 +148,7 @@ def unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
     if structure.kind == "leaf":
         return next(leaves)
     if structure.kind == "static":
-        return structure.value.value if isinstance(structure.value, Same) else structure.value
+        return structure.value.value if isinstance(structure.value, Same | Fixed) else structure.value
     items = [unflatten(child, leaves) for child in structure.children]
     match structure.kind:
         case "list":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from xdsl.ir import Attribute, SSAValue
 from dfc.errors import InvalidArgument
 from dfc.frontend import interop, structure
 from dfc.frontend.graph import Graph
+from dfc.frontend.interior import Interior
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.signature import Arguments
 from dfc.frontend.tensor import Tensor
@@ -56,7 +58,7 @@ def trace(
     try:
         with paused(), traced:
             result = function.run_python(nest_of(traced.inputs))
-            leaves, nest = structure.flatten(result, _is_result)
+            leaves, nest = structure.flatten(result, is_result)
             outputs = [tensor_in(traced, leaf) for leaf in leaves]
         func = traced.finish([t._value for t in outputs], structure.output_names(nest))
     except BaseException:
@@ -70,10 +72,11 @@ def trace(
     )
 
 
-def _is_result(value: Any) -> bool:
+def is_result(value: Any) -> bool:
+    """Whether what a traced function returns is a tensor of its results, rather than a nest or a static value."""
     return (
         isinstance(value, Tensor | bool | int | float | complex)
-        or hasattr(value, "__dfc_tensor__")
+        or (hasattr(value, "__dfc_tensor__") and not dataclasses.is_dataclass(value))
         or interop.is_array(value)
     )
 
@@ -93,6 +96,8 @@ def call(
 ) -> Any:
     """`df.call` in the caller's trace to `function`, traced into the same program once a signature."""
     _refuse_recursion(function, caller)
+    if isinstance(caller, Interior):  # a region holds no calls
+        return _run_inside(function, caller, arguments, nest_of)
     key = (function, arguments.structure, *map(id, types))
     traced: Traced | None = caller.program.callees.get(key)
     if traced is None:
@@ -118,6 +123,13 @@ def call(
             resource.read_tokens.append(token)
     outputs = (Tensor(value.type, caller, value) for value in made.results[: len(traced.output_types)])
     return structure.unflatten(traced.graph.structure, outputs)
+
+
+def _run_inside(function: Function[..., Any], caller: Trace, arguments: Arguments, nest_of: NestOf) -> Any:
+    """The function's ops in the caller's trace itself."""
+    inputs = [tensor_in(caller, leaf) for leaf in arguments.leaves]
+    leaves, nest = structure.flatten(function.run_python(nest_of(inputs)), is_result)
+    return structure.unflatten(nest, iter([tensor_in(caller, leaf) for leaf in leaves]))
 
 
 def _refuse_recursion(function: Function[..., Any], caller: Trace) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from xdsl.dialects.builtin import FileLineColLoc, LocationAttr, ModuleOp
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Region, SSAValue
 
 from dfc.errors import DfcError, FailedPrecondition
 from dfc.frontend import names
@@ -29,7 +29,7 @@ from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Convert
 from dfc.ir.ops.function import Func, Return, single_block_region
 from dfc.ir.ops.shape import BroadcastInDim
-from dfc.ir.ops.state import Read, Update
+from dfc.ir.ops.state import Read, Write
 from dfc.ir.ops.state import Variable as VariableOp
 from dfc.ir.types import spec_of
 
@@ -116,6 +116,9 @@ class Resource:
 class Trace:
     """One function being traced. Use as a context manager around the Python code, then `finish`."""
 
+    is_interior = False
+    """Whether this is the region of an op of the parent (`dfc.frontend.interior`)."""
+
     def __init__(
         self,
         program: Program,
@@ -146,6 +149,8 @@ class Trace:
         self._n_ops = 0
         self._next_check = MANY_OPS
         self._tokens: list[tuple[Token[Trace | None], Any]] = []
+        self.watching: list[dict[Variable, None]] = []
+        """Each collects the variables that are used while it is here."""
 
     def __enter__(self) -> Trace:
         scope = names.fresh_scope()
@@ -176,10 +181,12 @@ class Trace:
         operands: Sequence[SSAValue],
         attributes: Mapping[str, Any] = NO_ATTRIBUTES,
         annotations: Mapping[str, Attribute] | None = None,
+        regions: Sequence[Region] = (),
     ) -> OpT:
         if annotations is None:
             annotations = names.scope_annotations()
-        op = create(cls, operands, attributes, location=locations.capture(), annotations=annotations)
+        location = locations.capture()
+        op = create(cls, operands, attributes, location=location, annotations=annotations, regions=regions)
         append(self.block, op)
         self._n_ops += 1
         if self._n_ops == self._next_check:
@@ -298,7 +305,16 @@ class Trace:
 
     # ---- state
 
+    def source(self, variable: Variable) -> SSAValue:
+        """What a gradient by the variable is a gradient by: its handle."""
+        return self.resource(variable).ref
+
+    def uses(self, variable: Variable) -> None:
+        for seen in self.watching:
+            seen[variable] = None
+
     def resource(self, variable: Variable) -> Resource:
+        self.uses(variable)
         found = self.resources.get(variable)
         if found is None:
             name = self.program.variable_name(variable)
@@ -317,10 +333,10 @@ class Trace:
             resource.read_tokens.append(op.token)
         return resource.value
 
-    def write(self, cls: type[Update], variable: Variable, value: SSAValue) -> SSAValue:
+    def write(self, cls: type[Write], variable: Variable, *values: SSAValue) -> SSAValue:
         """A write after all earlier reads and writes of the variable; returns its token."""
         resource = self.resource(variable)
-        op = self.emit_op(cls, (resource.ref, value, *resource.tokens))
+        op = self.emit_op(cls, (resource.ref, *values, *resource.tokens))
         self.wrote(resource, op.token)
         return op.token
 

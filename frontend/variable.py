@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+from xdsl.ir import SSAValue
 
 from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
 from dfc.frontend import interop, names, operators
@@ -20,7 +21,22 @@ from dfc.frontend.tracing import Trace, current, suspended
 from dfc.ir import locations
 from dfc.ir.dims import Shape, is_static
 from dfc.ir.dtypes import DType, as_dtype
-from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Update
+from dfc.ir.ops.shape import shape_text
+from dfc.ir.ops.state import (
+    Assign,
+    AssignAdd,
+    AssignSub,
+    Scatter,
+    ScatterAdd,
+    ScatterDiv,
+    ScatterMax,
+    ScatterMin,
+    ScatterMul,
+    ScatterSub,
+    ScatterUpdate,
+    Update,
+    Write,
+)
 from dfc.ir.types import Spec, spec_of, tensor_type
 
 if TYPE_CHECKING:
@@ -68,7 +84,7 @@ class Variable:
         self._state: VariableState | None = None
         self._making = threading.RLock()
         self._running = False
-        self._updates: dict[tuple[type[Update], int], Compiled] = {}
+        self._writes: dict[Any, Compiled] = {}
         _alive[next(_created)] = self
 
     def _checked(self, initial: Any) -> np.ndarray[Any, Any]:
@@ -190,6 +206,67 @@ class Variable:
         """Subtract from the value, in place; see `assign`."""
         return self._update(AssignSub, value)
 
+    def scatter_update(self, indices: Operand, updates: Operand) -> Operation:
+        """Set the rows at `indices`, integers of any shape; of equal ones the last wins.
+
+        `updates` has shape (*indices.shape, *shape[1:]), or one that broadcasts to it, and the variable's dtype. Only
+        the rows that are named are touched. An index outside of the first axis changes nothing. Raises InvalidArgument
+        for shapes that don't fit and for a scalar variable, InvalidType for dtypes.
+        """
+        return self._scatter(ScatterUpdate, indices, updates)
+
+    def scatter_add(self, indices: Operand, updates: Operand) -> Operation:
+        """Add to rows, for equal indices all updates; see `scatter_update`."""
+        return self._scatter(ScatterAdd, indices, updates)
+
+    def scatter_sub(self, indices: Operand, updates: Operand) -> Operation:
+        """Subtract from rows, for equal indices all updates; see `scatter_update`."""
+        return self._scatter(ScatterSub, indices, updates)
+
+    def scatter_mul(self, indices: Operand, updates: Operand) -> Operation:
+        """Multiply rows, for equal indices by all updates; see `scatter_update`."""
+        return self._scatter(ScatterMul, indices, updates)
+
+    def scatter_div(self, indices: Operand, updates: Operand) -> Operation:
+        """Divide rows of a floating or complex variable, for equal indices by all updates; see `scatter_update`."""
+        return self._scatter(ScatterDiv, indices, updates)
+
+    def scatter_min(self, indices: Operand, updates: Operand) -> Operation:
+        """The smaller of rows and updates, NaN if either is; see `scatter_update`."""
+        return self._scatter(ScatterMin, indices, updates)
+
+    def scatter_max(self, indices: Operand, updates: Operand) -> Operation:
+        """The larger of rows and updates, NaN if either is; see `scatter_update`."""
+        return self._scatter(ScatterMax, indices, updates)
+
+    def _scatter(self, cls: type[Scatter], indices: Operand, updates: Operand) -> Operation:
+        op = cls.name.removeprefix("df.")
+        trace = current()
+        if trace is None:
+            places, rows = interop.to_tensor(_read(indices)), interop.to_tensor(self._operand(updates))
+            self._compiled(cls, places, rows)([places._array, rows._array])
+            return Operation(None, None, f"{self.name}/{op}", self.read)
+        places, rows = tensor_in(trace, _read(indices)), tensor_in(trace, self._operand(updates))
+        if not self.shape:
+            raise self._misfit(InvalidArgument, f"a scatter needs a variable with rows, {self.name!r} is a scalar", op)
+        if not places.dtype.is_integer:
+            raise self._misfit(InvalidType, f"indices must be integers, got {places.dtype}", op)
+        if rows.dtype is not self.dtype:
+            raise self._misfit(InvalidType, f"variable {self.name!r} holds {self.spec}, got updates {rows.dtype}", op)
+        wanted = (*places.shape, *self.shape[1:])
+        if not _fits(rows.shape, wanted):
+            raise self._misfit(
+                InvalidArgument,
+                f"variable {self.name!r} holds {self.spec}: updates for indices of shape {shape_text(places.shape)} "
+                f"must have shape {shape_text(wanted)}, got {shape_text(rows.shape)}",
+                op,
+            )
+        token = trace.write(cls, self, places._value, trace.broadcast(rows._value, wanted))
+        return Operation(token, trace, f"{self.name}/{op}", self._value_after(trace, token, op))
+
+    def _misfit(self, kind: type[InvalidArgument], message: str, op: str) -> InvalidArgument:
+        return kind(message, op=op, location=locations.describe(locations.capture()))
+
     def _update(self, cls: type[Update], value: Operand) -> Operation:
         op = cls.name.removeprefix("df.")
         trace = current()
@@ -203,14 +280,14 @@ class Variable:
             return Operation(None, None, f"{self.name}/{op}", lambda: tensor)
         if spec_of(tensor._type).dtype is not spec.dtype:
             self._check(spec_of(tensor._type), op)
-        self._updater(cls, tensor)([tensor._array])
+        self._compiled(cls, tensor)([tensor._array])
         return Operation(None, None, f"{self.name}/{op}", self.read)
 
     def _operand(self, value: Operand) -> Any:
         """Numbers and nested lists in the variable's dtype; everything else as it is."""
         if isinstance(value, bool | int | float | complex | list | tuple):
             return interop.to_numpy(value, self.dtype)
-        return value.__dfc_tensor__() if hasattr(value, "__dfc_tensor__") else value
+        return _read(value)
 
     def _update_inside(self, trace: Trace, cls: type[Update], value: Operand, op: str) -> Operation:
         tensor = tensor_in(trace, self._operand(value))
@@ -219,11 +296,15 @@ class Variable:
             given = trace.broadcast(given, self.shape) if _fits(tensor.shape, self.shape) else given
         self._check(spec_of(given.type), op)
         token = trace.write(cls, self, given)
-        written = Tensor(given.type, trace, given)
+        if cls is Assign:
+            written = Tensor(given.type, trace, given)
+            return Operation(token, trace, f"{self.name}/{op}", lambda: written)
+        return Operation(token, trace, f"{self.name}/{op}", self._value_after(trace, token, op))
+
+    def _value_after(self, trace: Trace, token: SSAValue, op: str) -> Callable[[], Tensor]:
+        """What reads the variable, unless another write has followed the one that gave the token."""
 
         def value_after() -> Tensor:
-            if cls is Assign:
-                return written
             if trace.resource(self).write_token is not token:
                 raise FailedPrecondition(
                     f"the value after {op} on {self.name!r} was overwritten by a later write",
@@ -232,7 +313,7 @@ class Variable:
                 )
             return trace.read(self)
 
-        return Operation(token, trace, f"{self.name}/{op}", value_after)
+        return value_after
 
     def check_fits(self, value: Any) -> None:
         """Raise InvalidArgument or InvalidType unless the array could be assigned."""
@@ -249,17 +330,18 @@ class Variable:
             hint="convert it with dfc.astype" if kind is InvalidType else "",
         )
 
-    def _updater(self, cls: type[Update], value: Tensor) -> Compiled:
-        """The compiled step of an update outside a trace, so that it happens in place. It refers to the state only:
-        a reference to the variable would make a cycle, and memory would not be free as soon as the variable is gone."""
+    def _compiled(self, cls: type[Write], *values: Tensor) -> Compiled:
+        """The compiled step of a write outside a trace, so that it happens in place. It refers to the state only: a
+        reference to the variable would make a cycle, and memory would not be free as soon as the variable is gone."""
         from dfc.frontend.function import Function
 
-        key = (cls, id(value._type))
-        found = self._updates.get(key)
+        key = (cls, *(id(value._type) for value in values))
+        found = self._writes.get(key)
         if found is None:
             with self._making:
-                update = Function(lambda x: self._update(cls, x), name=cls.name.removeprefix("df."))
-                found = self._updates[key] = update.compiled_for(value)
+                write: Callable[..., Operation] = self._scatter if issubclass(cls, Scatter) else self._update
+                function = Function(lambda *xs: write(cls, *xs), name=cls.name.removeprefix("df."))
+                found = self._writes[key] = function.compiled_for(*values)
         return found
 
     if TYPE_CHECKING:
@@ -284,6 +366,10 @@ class Variable:
         def __neg__(self) -> Tensor: ...
         def __abs__(self) -> Tensor: ...
         def __getitem__(self, key: Any) -> Tensor: ...
+
+
+def _read(value: Operand) -> Any:
+    return value.__dfc_tensor__() if hasattr(value, "__dfc_tensor__") else value
 
 
 def _require_static(name: str, spec: Spec) -> None:

@@ -33,7 +33,7 @@ from dfc.ir.ops.shape import (
     Slice,
     Transpose,
 )
-from dfc.ir.ops.state import Group, Read, Update, Variable
+from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, RefType, spec_of
 
 
@@ -104,7 +104,7 @@ def _walk(func: Func, batch: str, states: dict[SSAValue, State]) -> str:
     for op in func.block.ops:
         if isinstance(op, Return):
             break
-        if isinstance(op, Update):
+        if isinstance(op, Write):
             writes = writes or _why(op, "a batch that is split would write the variable more than once")
         given = [states[o] for o in op.operands]
         mixed = next((s for s in given if isinstance(s, Mixed)), None)
@@ -191,7 +191,7 @@ def _rule_of(cls: type[Operation]) -> Rule | None:
     return next((RULES[base] for base in cls.__mro__ if base in RULES), None)
 
 
-@rows(ConstantOp, Variable, Read, Group, Update)
+@rows(ConstantOp, Variable, Read, Group, Write)
 def _same(context: _Context, given: Sequence[State]) -> State:
     return SAME
 

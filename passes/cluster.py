@@ -14,11 +14,8 @@ from dfc.ir.builder import Builder, clone_into, erase, replace
 from dfc.ir.construct import append
 from dfc.ir.op import Op
 from dfc.ir.ops.constant import ConstantOp
-from dfc.ir.ops.elementwise import Add, Subtract
 from dfc.ir.ops.function import (
-    Call,
     Func,
-    Gradients,
     Island,
     Return,
     Yield,
@@ -27,14 +24,12 @@ from dfc.ir.ops.function import (
     split_tokens,
 )
 from dfc.ir.ops.shape import Iota
-from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Group, Read, Variable
+from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.compilable import STATE, class_compilable, has_strings
 from dfc.passes.manager import Pass
 from dfc.passes.phases import GONE, Phase, leftover
-
-UPDATES: dict[type[Operation], type[Op] | None] = {Assign: None, AssignAdd: Add, AssignSub: Subtract}
-"""What computes a variable's new value from the old one and the operand; None where that is the operand itself."""
+from dfc.passes.writes import written_value
 
 SOURCES = (ConstantOp, Iota)
 """Ops that need nothing: each island that uses one holds its own copy, since making it is cheaper than passing it."""
@@ -143,7 +138,7 @@ class _Function:
         elif isinstance(op, Group):
             self.tokens[op.token] = {t: None for o in op.operands for t in self.tokens[o]}
             self.done.append(op)
-        elif isinstance(op, Call | Gradients):
+        elif op.name in GONE[Phase.GRAPH]:
             raise leftover(op, Phase.CLUSTERED, GONE[Phase.GRAPH][op.name])
         else:
             stage = self.hosts[id(op)] = self._stage(op, first=-1, after_host=0)
@@ -191,7 +186,7 @@ class _Function:
                     made_in.outputs[operand] = None
         run.ops.append(op)
         self.run_of[id(op)] = run
-        if type(op) in STATE:
+        if isinstance(op, STATE):
             self.tokens[op.results[-1]] = {run.stage: None}
 
     def _takes(self, op: Operation, stage: int) -> None:
@@ -277,12 +272,10 @@ class _Function:
                 value = inner[op.results[0]] = current[op.operands[0]]
                 op.results[0].replace_uses_with_if(value, lambda use: self.run_of.get(id(use.operation)) is run)
                 self.done.append(op)
-            elif cls in UPDATES:
-                ref, value = op.operands[0], op.operands[1]
-                if (arithmetic := UPDATES[cls]) is not None:
-                    make = Builder(block, location=op.location, annotations=op.attributes)
-                    value = make(arithmetic, current[ref], value)
-                current[ref] = value
+            elif isinstance(op, Write):
+                ref = op.operands[0]
+                make = Builder(block, location=op.location, annotations=op.attributes)
+                current[ref] = written_value(op, current[ref], make)
                 run.written.add(ref)
                 self.done.append(op)
             else:

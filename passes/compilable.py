@@ -8,14 +8,14 @@ from functools import cache
 from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.op import Effect, Op
-from dfc.ir.ops.function import Call, Func, Gradients, Island, Return, Yield
-from dfc.ir.ops.state import Assign, AssignAdd, AssignSub, Group, Read, Variable
+from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients, Island, Return, Yield
+from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, spec_behind
 
-STRUCTURE = (Func, Return, Yield, Call, Gradients, Island, Variable, Group)
+STRUCTURE = (Func, Return, Yield, Call, Gradients, CustomGradient, Checkpoint, Island, Variable, Group)
 """Ops that are neither the device's nor the host's work: they hold, name or order other ops."""
 
-STATE = (Read, Assign, AssignAdd, AssignSub)
+STATE = (Read, Write)
 """Effects that become inputs and outputs of a device's program; all others are the host's."""
 
 
@@ -29,7 +29,7 @@ def class_compilable(cls: type[Operation]) -> bool:
     """What can be told from the op's class alone."""
     if not issubclass(cls, Op) or cls.HOST_ONLY or cls in STRUCTURE:
         return False
-    return cls.EFFECT is Effect.PURE or cls in STATE
+    return cls.EFFECT is Effect.PURE or issubclass(cls, STATE)
 
 
 def has_strings(values: Iterable[SSAValue]) -> bool:

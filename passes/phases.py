@@ -46,7 +46,12 @@ _HELP = {
 }
 
 GONE: dict[Phase, dict[str, str]] = {
-    Phase.GRAPH: {"df.call": "inline", "df.gradients": "autodiff"},
+    Phase.GRAPH: {
+        "df.call": "inline",
+        "df.gradients": "autodiff",
+        "df.custom_gradient": "autodiff",
+        "df.checkpoint": "autodiff",
+    },
     Phase.CLUSTERED: {"df.group": "cluster"},
 }
 """At each phase, and ever after: the ops that must be gone, and the pass that removes them."""

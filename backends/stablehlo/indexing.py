@@ -28,6 +28,7 @@ from dfc.ir.ops.indexing import (
     TakeAlongAxis,
     TensorScatter,
     TensorScatterAdd,
+    TensorScatterDiv,
     TensorScatterMax,
     TensorScatterMin,
     TensorScatterMul,
@@ -281,6 +282,7 @@ def _scatter(combine: str) -> Rule:
 
 rule(TensorScatterAdd)(_scatter("add"))
 rule(TensorScatterMul)(_scatter("multiply"))
+rule(TensorScatterDiv)(_scatter("divide"))
 rule(TensorScatterMin)(_scatter("minimum"))
 rule(TensorScatterMax)(_scatter("maximum"))
 

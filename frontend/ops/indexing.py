@@ -12,6 +12,7 @@ from typing import Any
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.immediate import operation
 from dfc.frontend.ops.shape import axis_in, broadcast_to, error_here
+from dfc.frontend.parts import Part
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current
@@ -45,8 +46,10 @@ def take(x: Operand, indices: Operand, /, *, axis: int | None = None) -> Tensor:
 
     The axes of `indices`, which may be of any shape, stand in the place of that axis: shape
     (*x.shape[:axis], *indices.shape, *x.shape[axis + 1:]), dtype of x. Along axis 0 only the rows that are named are
-    read. Indices are not wrapped; a part outside the range is zeros.
+    read. Indices are not wrapped; a part outside the range is zeros. A `dfc.Part` as indices gives a `dfc.Part`.
     """
+    if isinstance(indices, Part):
+        return Part(take(x, indices.rows, axis=axis), indices.length)  # type: ignore[return-value]
     trace = _trace()
     tensor, places = tensor_in(trace, x), indices_in(trace, indices, "take")
     if axis is None and tensor.ndim != 1:

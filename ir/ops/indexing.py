@@ -17,7 +17,7 @@ from dfc.ir.attributes import Dims, Flag, Int
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import bool_, int32
 from dfc.ir.op import Arrays, Attributes, Op, Types
-from dfc.ir.ops.elementwise import ANY, NUMERIC, ORDERED, require_kind
+from dfc.ir.ops.elementwise import ANY, INEXACT, NUMERIC, ORDERED, require_kind
 from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of, tensor_type
 
@@ -45,9 +45,11 @@ def position_text(name: str, position: tuple[int, ...]) -> str:
     return f"{name}[{','.join(map(str, position))}]" if position else name
 
 
-def require_in_range(indices: Array, size: int, name: str = "indices") -> None:
-    """Raise OutOfRange with the first index that is not in [0, size)."""
-    wrong = (indices < 0) | (indices >= size)
+def require_in_range(indices: Array, size: int, name: str = "indices", *, from_zero: bool = True) -> None:
+    """Raise OutOfRange with the first index that is not in [0, size); negative ones may pass where not `from_zero`."""
+    wrong = indices >= size
+    if from_zero:
+        wrong |= indices < 0
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise OutOfRange(f"{position_text(name, at)} = {indices[at]} is not in [0, {size})")
@@ -232,6 +234,15 @@ class TensorScatterMul(TensorScatter):
 
     name = "df.tensor_scatter_mul"
     NUMPY: ClassVar = np.multiply
+
+
+@irdl_op_definition
+class TensorScatterDiv(TensorScatter):
+    """The parts that are named are divided by updates, by all of equal indices one after the other."""
+
+    name = "df.tensor_scatter_div"
+    KINDS: ClassVar = INEXACT
+    NUMPY: ClassVar = np.divide
 
 
 @irdl_op_definition

@@ -11,7 +11,8 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.attributes import Dims, Element, Text
 from dfc.ir.dims import is_static
 from dfc.ir.op import Attributes, Effect, Op, Types
-from dfc.ir.ops.elementwise import NUMERIC, require_kind
+from dfc.ir.ops.elementwise import ANY, INEXACT, NUMERIC, ORDERED, require_kind
+from dfc.ir.ops.indexing import require_integer
 from dfc.ir.types import CONTROL, ControlType, RefType, Spec, ref_type, spec_behind, spec_of, tensor_type
 
 
@@ -68,7 +69,14 @@ class Read(Op):
         return (tensor_type(*spec), CONTROL)
 
 
-class Update(Op):
+class Write(Op):
+    """Writes a variable, its first operand, when all tokens have come; gives a token."""
+
+    token = result_def()
+    EFFECT: ClassVar = Effect.WRITES
+
+
+class Update(Write):
     """Writes a variable from a value of its type and gives a token.
 
     C1: the first operand is a reference. C2: tokens follow the value. C3: the value has the variable's shape and
@@ -78,8 +86,6 @@ class Update(Op):
     ref = operand_def()
     value = operand_def()
     tokens = var_operand_def()
-    token = result_def()
-    EFFECT: ClassVar = Effect.WRITES
     ARITHMETIC: ClassVar[bool] = False
 
     @classmethod
@@ -114,6 +120,91 @@ class AssignSub(Update):
 
     name = "df.assign_sub"
     ARITHMETIC: ClassVar = True
+
+
+class Scatter(Write):
+    """Writes the rows of a variable, its parts along the first axis, that `indices` name, and gives a token. `updates`
+    has a row for each index. Rows that are not named stay as they are; indices out of range are an error of `evaluate`
+    and change nothing in compiled code.
+
+    C1: the first operand is a reference. C2: tokens follow the updates. C3: the variable has rows. C4: indices are
+    integers. C5: updates have the shape (*indices.shape, *variable.shape[1:]) and the variable's dtype. C6: the dtype
+    is of a kind that the op takes.
+    """
+
+    ref = operand_def()
+    indices = operand_def()
+    updates = operand_def()
+    tokens = var_operand_def()
+    KINDS: ClassVar[tuple[str, ...]] = NUMERIC
+
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
+        variable, indices, updates = require_ref(operands[0], "C1"), spec_of(operands[1]), spec_of(operands[2])
+        require_tokens(operands[3:], "C2")
+        if not variable.shape:
+            raise InvalidArgument(f"a scatter needs a variable with rows, got {variable}", label="C3")
+        require_integer(indices, "C4")
+        wanted = Spec((*indices.shape, *variable.shape[1:]), variable.dtype)
+        if updates != wanted:
+            raise InvalidArgument(
+                f"updates must be {wanted} for indices {indices} into a variable {variable}, got {updates}", label="C5"
+            )
+        require_kind(variable.dtype, cls.KINDS, "C6")
+        return (CONTROL,)
+
+
+@irdl_op_definition
+class ScatterUpdate(Scatter):
+    """Sets rows; of equal indices the last one wins."""
+
+    name = "df.scatter_update"
+    KINDS: ClassVar = ANY
+
+
+@irdl_op_definition
+class ScatterAdd(Scatter):
+    """Adds to rows; updates of equal indices all count."""
+
+    name = "df.scatter_add"
+
+
+@irdl_op_definition
+class ScatterSub(Scatter):
+    """Subtracts from rows; updates of equal indices all count."""
+
+    name = "df.scatter_sub"
+
+
+@irdl_op_definition
+class ScatterMul(Scatter):
+    """Multiplies rows, by all updates of equal indices."""
+
+    name = "df.scatter_mul"
+
+
+@irdl_op_definition
+class ScatterDiv(Scatter):
+    """Divides rows, by all updates of equal indices."""
+
+    name = "df.scatter_div"
+    KINDS: ClassVar = INEXACT
+
+
+@irdl_op_definition
+class ScatterMin(Scatter):
+    """The smaller of rows and updates; NaN if either is."""
+
+    name = "df.scatter_min"
+    KINDS: ClassVar = ORDERED
+
+
+@irdl_op_definition
+class ScatterMax(Scatter):
+    """The larger of rows and updates; NaN if either is."""
+
+    name = "df.scatter_max"
+    KINDS: ClassVar = ORDERED
 
 
 @irdl_op_definition

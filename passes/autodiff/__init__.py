@@ -1,6 +1,7 @@
 """Reverse-mode differentiation on the graph.
 
-`plan` decides at the call which gradients there are; the pass `autodiff` expands exactly those. `rule` gives an op its
+`plan` decides at the call which gradients there are, `keep_sparse` which of them stay rows; the pass `autodiff` expands
+exactly those. `rule` gives an op its
 gradient, `non_differentiable` says why it has none.
 """
 
@@ -12,6 +13,7 @@ from dfc.ir.dialect import FAMILIES
 from dfc.passes.autodiff.expand import Autodiff, autodiff, expand
 from dfc.passes.autodiff.plan import plan
 from dfc.passes.autodiff.rules import NON_DIFFERENTIABLE, RULES, RuleBuilder, non_differentiable, rule
+from dfc.passes.autodiff.sparse import keep_sparse
 
 for _family in FAMILIES:  # each fills the table with its rules
     importlib.import_module(f"dfc.passes.autodiff.{_family}")
@@ -23,6 +25,7 @@ __all__ = [
     "RuleBuilder",
     "autodiff",
     "expand",
+    "keep_sparse",
     "non_differentiable",
     "plan",
     "rule",

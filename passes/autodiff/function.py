@@ -7,7 +7,9 @@ from typing import NoReturn
 from dfc.errors import FailedPrecondition
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops import function as fn
-from dfc.passes.autodiff.rules import Grads, RuleBuilder, non_differentiable, rule
+from dfc.passes.autodiff.expand import backward
+from dfc.passes.autodiff.paths import carries
+from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule
 
 non_differentiable(fn.Func, "is not computed")
 non_differentiable(fn.Return, "has no results")
@@ -23,6 +25,31 @@ def call(op: fn.Call, grads: Grads, b: RuleBuilder) -> NoReturn:
 def gradients(op: fn.Gradients, grads: Grads, b: RuleBuilder) -> NoReturn:
     """An inner request stands before the outer one, so it is expanded first."""
     raise _too_early(op, "an inner request must be expanded first", "expand requests in program order")
+
+
+@rule(fn.CustomGradient)
+def custom_gradient(op: fn.CustomGradient, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """The region's ops, with the gradients and what it needs in the place of its arguments."""
+    flowing = [(y, g) for y, g in zip(op.ys, grads, strict=True) if carries(y.type)]
+    arriving = [b.full(0, y) if g is None else g for y, g in flowing]
+    return list(b.copy(op.block, [*arriving, *op.needed]))
+
+
+@rule(fn.Checkpoint)
+def checkpoint(op: fn.Checkpoint, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """The region computed again, and the gradients through that. The barrier keeps it from being merged with the first
+    computation, and from starting before the gradients are there."""
+    flowing = [g for g in grads if g is not None]
+    held = list(b.op(fn.OptimizationBarrier, *op.operands, *flowing).results)
+    xs, seeds = held[: len(op.operands)], held[len(op.operands) :]
+    again = b.copy(op.block, xs)
+    ys = [y for y, g in zip(again, grads, strict=True) if g is not None]
+    return list(backward(ys, xs, seeds, b))
+
+
+@rule(fn.OptimizationBarrier)
+def optimization_barrier(op: fn.OptimizationBarrier, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    return list(grads)
 
 
 @rule(fn.Island)

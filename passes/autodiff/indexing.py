@@ -112,6 +112,19 @@ def tensor_scatter_mul(op: ix.TensorScatterMul, grads: Grads, b: RuleBuilder) ->
     return [by_x, None, by_updates]
 
 
+@rule(ix.TensorScatterDiv)
+def tensor_scatter_div(op: ix.TensorScatterDiv, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """x's gradient is divided as x is; an update's is -g times the quotient, divided by the update once more."""
+    (g,), (_, indices, updates), y = grads, op.operands, op.results[0]
+    divisor = b.conj(updates)
+
+    def by_updates() -> SSAValue:
+        found = b(ix.GatherNd, b(ew.Multiply, g, b.conj(y)), indices)
+        return b(ew.Negate, b(ew.Divide, found, divisor))
+
+    return [lambda: b(ix.TensorScatterDiv, g, indices, divisor), None, by_updates]
+
+
 def _extreme(op: ix.TensorScatter, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     """What equals the extreme, of x and of the updates of a place, shares its gradient equally."""
     (g,), (x, indices, updates), y = grads, op.operands, op.results[0]

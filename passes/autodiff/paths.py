@@ -8,7 +8,7 @@ that isn't declared non-differentiable, from references through reads, and never
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
@@ -16,12 +16,14 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from dfc.errors import NoGradient, NotFound
 from dfc.ir import locations
 from dfc.ir.op import short_name
-from dfc.ir.ops.function import Call, Func, Gradients
+from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients
 from dfc.ir.ops.state import Read, Variable
 from dfc.ir.types import ControlType, spec_behind
 from dfc.passes.autodiff.rules import NON_DIFFERENTIABLE, RULES
 
 INEXACT = ("float", "complex")
+BODIES = (Call, Checkpoint)
+"""Ops whose results come from a block of their own."""
 
 Masks = dict[SSAValue, int]
 """For each value that an x reaches: bit i is set where xs[i] does."""
@@ -53,8 +55,8 @@ class Paths:
                 source = self.source(x)
                 self.seeds[source] = self.seeds.get(source, 0) | 1 << i
         self._functions: dict[str, Func] | None = None
-        self._call_inputs: dict[tuple[str, tuple[int, ...]], tuple[int, ...]] = {}
-        self._call_outputs: dict[tuple[str, tuple[int, ...], tuple[int, ...]], tuple[int, ...]] = {}
+        self._body_inputs: dict[Any, tuple[int, ...]] = {}
+        self._body_outputs: dict[Any, tuple[int, ...]] = {}
 
     def source(self, value: SSAValue) -> SSAValue:
         """The value itself; for a handle the one among xs to the same variable, if there is one."""
@@ -73,7 +75,7 @@ class Paths:
                     if (cls := type(op)) not in NON_DIFFERENTIABLE:
                         operands = self._operands(op)
                         steps.append((op, operands))
-                        passing = operands if cls is not Call else self._passing(op, wanted)
+                        passing = self._passing(op, wanted) if cls in BODIES else operands
                         wanted.update([o for o in passing if carries(o.type)])
                     break
             op = op.prev_op
@@ -87,8 +89,8 @@ class Paths:
         masks = dict(seeds)
         get = masks.get
         for op, operands in reversed(reaching.steps):
-            if type(op) is Call:
-                self._mask_call(op, reaching.values, masks)
+            if type(op) in BODIES:
+                self._mask_body(op, reaching.values, masks)
                 continue
             mask = 0
             for operand in operands:
@@ -105,45 +107,58 @@ class Paths:
         operands = tuple(op.operands)
         if type(op) is Read:
             return (self.source(operands[0]), *operands[1:])
+        if type(op) is CustomGradient:
+            return tuple(self.source(x) for x in op.differentiated)
         return (*op.ys, *op.grad_ys) if type(op) is Gradients else operands
 
-    # ---- calls: the function of the same program is looked through; answers are kept, since it may be called often
+    # ---- bodies: the function that is called, and the region of a checkpoint, are looked through; answers are kept,
+    # since a function may be called often
 
     def _passing(self, op: Operation, wanted: set[SSAValue]) -> Sequence[SSAValue]:
-        """The inputs of a call from which a path leads to those of its outputs that are wanted."""
-        assert isinstance(op, Call)
+        """The inputs of a body from which a path leads to those of its outputs that are wanted."""
         outputs = tuple(i for i, r in enumerate(op.results) if r in wanted)
-        return [op.operands[i] for i in self._inputs_of_call(op, outputs)]
+        return [op.operands[i] for i in self._inputs_of_body(op, outputs)]
 
-    def _inputs_of_call(self, op: Call, outputs: tuple[int, ...]) -> tuple[int, ...]:
-        key = (op.callee.data, outputs)
-        found = self._call_inputs.get(key)
+    def _inputs_of_body(self, op: Operation, outputs: tuple[int, ...]) -> tuple[int, ...]:
+        key = (_body_key(op), outputs)
+        found = self._body_inputs.get(key)
         if found is None:
-            func = self._function(op)
-            wanted = self.reaching(func.terminator, [func.outputs[i] for i in outputs]).values
-            found = tuple(i for i, argument in enumerate(func.block.args) if argument in wanted)
-            self._call_inputs[key] = found
+            block, returned = self._body(op)
+            wanted = self.reaching(block.last_op, [returned[i] for i in outputs]).values
+            found = tuple(i for i, argument in enumerate(block.args) if argument in wanted)
+            self._body_inputs[key] = found
         return found
 
-    def _mask_call(self, op: Call, wanted: set[SSAValue], masks: Masks) -> None:
+    def _mask_body(self, op: Operation, wanted: set[SSAValue], masks: Masks) -> None:
         outputs = tuple(i for i, r in enumerate(op.results) if r in wanted)
-        func = self._function(op)
-        arguments = tuple(masks.get(o, 0) for o in op.operands[: len(func.block.args)])
-        key = (op.callee.data, outputs, arguments)
-        found = self._call_outputs.get(key)
+        block, values = self._body(op)
+        arguments = tuple(masks.get(o, 0) for o in op.operands[: len(block.args)])
+        key = (_body_key(op), outputs, arguments)
+        found = self._body_outputs.get(key)
         if found is None:
-            returned = [func.outputs[i] for i in outputs]
-            # Handles among the seeds stay: they stand for variables, which the function shares.
+            returned = [values[i] for i in outputs]
+            # Handles among the seeds stay: they stand for variables, which a function shares.
             handles = {v: m for v, m in self.seeds.items() if isinstance(v.owner, Variable)}
-            reaching = self.reaching(func.terminator, returned)
-            inner = self.masks(reaching, {**handles, **dict(zip(func.block.args, arguments, strict=True))})
-            found = self._call_outputs[key] = tuple(inner.get(v, 0) for v in returned)
+            reaching = self.reaching(block.last_op, returned)
+            inner = self.masks(reaching, {**handles, **dict(zip(block.args, arguments, strict=True))})
+            found = self._body_outputs[key] = tuple(inner.get(v, 0) for v in returned)
         for i, mask in zip(outputs, found, strict=True):
             if mask:
                 result = op.results[i]
                 masks[result] = masks.get(result, 0) | mask
 
-    def _function(self, op: Call) -> Func:
+    def _body(self, op: Operation) -> tuple[Block, Sequence[SSAValue]]:
+        """The block and what it gives for the op's results."""
+        if isinstance(op, Call):
+            func = self.function(op)
+            return func.block, func.outputs
+        assert isinstance(op, Checkpoint)
+        last = op.block.last_op
+        assert last is not None, "a region ends in a yield"
+        return op.block, list(last.operands)
+
+    def function(self, op: Call) -> Func:
+        """The function that is called. Raises NotFound for one that the program lacks."""
         if self._functions is None:
             self._functions = _functions(op)
         if op.callee.data not in self._functions:
@@ -153,6 +168,10 @@ class Paths:
                 location=locations.describe(op.location),
             )
         return self._functions[op.callee.data]
+
+
+def _body_key(op: Operation) -> Any:
+    return op.callee.data if isinstance(op, Call) else id(op)
 
 
 def no_gradient(op: Operation) -> NoGradient:

@@ -22,11 +22,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from xdsl.ir import Attribute, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from dfc.errors import AlreadyExists, Unimplemented
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, OpT
+from dfc.ir.builder import Builder, OpT, clone_into
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Compare
@@ -105,6 +105,17 @@ class RuleBuilder(Builder):
         if found is None:
             found = self._constants[key] = self(BroadcastInDim, scalar, shape=spec.shape, dims=())
         return found
+
+    def copy(self, block: Block, arguments: Sequence[SSAValue]) -> list[SSAValue]:
+        """The ops of a block that ends in a yield, with `arguments` in the place of its own; the yielded values."""
+        mapping: dict[SSAValue, SSAValue] = dict(zip(block.args, arguments, strict=True))
+        last = block.last_op
+        assert last is not None, "a block ends in a yield"
+        for op in block.ops:
+            if op is not last:
+                clone_into(op, self, mapping)
+                self.made += 1
+        return [mapping[v] for v in last.operands]
 
     def compare(self, direction: str, x: SSAValue, y: SSAValue) -> SSAValue:
         return self(Compare, x, y, direction=direction)

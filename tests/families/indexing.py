@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.ops import indexing as ix
 from tests.families.rows import Broken, Build, GradientCase, Rows, normal, positive
-from tests.numerics.values import EVERY, NUMERIC, ORDERED, Array, Case, edges, sample, wrap
+from tests.numerics.values import COMPLEX, EVERY, FLOATS, NUMERIC, ORDERED, Array, Case, array, edges, sample, wrap
 from tests.programs import Trace
 
 ROWS = Rows()
@@ -187,6 +187,22 @@ def tensor_scatter_mul() -> list[Case]:
     return scatter_cases(NUMERIC, lambda old, new: old * new)
 
 
+@row("tensor_scatter_div")
+def tensor_scatter_div() -> list[Case]:
+    """Quotients of powers of two are exact in every order; zeros and infinities as IEEE says."""
+    cases = []
+    for dtype in (*FLOATS, *COMPLEX):
+        x, indices = array([8.0, -4.0, 0.0, 3.0], dtype), np.array([[1], [3], [1]], np.int32)
+        updates = array([2.0, -0.5, 0.25], dtype)
+        cases.append(Case((x, indices, updates), (array([8.0, -4.0 / 2 / 0.25, 0.0, -6.0], dtype),), zero_signs=False))
+    x, updates = np.array([[1, -1], [0, 5]], np.float32), np.array([[0, 0], [0, np.inf]], np.float32)
+    expected = np.array([[np.inf, -np.inf], [np.nan, 0]], np.float32)
+    cases.append(Case((x, np.array([[0], [1]], np.int64), updates), (expected,)))
+    nothing = np.zeros((0, 1), np.int32)
+    cases.append(Case((x, nothing, np.zeros((0, 2), np.float32)), (x,)))
+    return cases
+
+
 def extremes(combine: Callable[[Any, Any], Any]) -> list[Case]:
     special = np.array([np.nan, np.inf, -np.inf, 1.0, 2.0, 0.5], np.float32)
     x = np.array([0.0, np.nan, 1.0, -np.inf, 3.0, 0.5, 7.0], np.float32)
@@ -308,6 +324,7 @@ BROKEN: list[Broken] = [
     *scatter_broken("tensor_scatter_update", "", "", UPDATE)[1:],
     *scatter_broken("tensor_scatter_add", "int or uint or float or complex", "bool", {}),
     *scatter_broken("tensor_scatter_mul", "int or uint or float or complex", "bool", {}),
+    *scatter_broken("tensor_scatter_div", "float or complex", "int32", {}),
     *scatter_broken("tensor_scatter_min", "bool or int or uint or float", "complex64", {}),
     *scatter_broken("tensor_scatter_max", "bool or int or uint or float", "complex64", {}),
     ("last_occurrence-C1", "float32[3,1]", {}, InvalidType, "indices must be integers, got float32"),
@@ -376,6 +393,11 @@ GRADIENTS = [
             (ix.TensorScatterMin, {}),
             (ix.TensorScatterMax, {}),
         ]
+    ),
+    GradientCase(
+        ix.TensorScatterDiv,
+        [normal(5, 2), positive(3, 2, seed=1)],
+        build=writing(ix.TensorScatterDiv, TWICE),
     ),
     GradientCase(
         ix.TensorScatterUpdate,

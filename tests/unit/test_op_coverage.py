@@ -20,11 +20,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 NO_VALUES = {
     **dict.fromkeys(
-        ("variable", "read", "assign", "assign_add", "assign_sub", "group"),
+        (
+            *("variable", "read", "assign", "assign_add", "assign_sub", "group"),
+            *(f"scatter_{how}" for how in ("update", "add", "sub", "mul", "div", "min", "max")),
+        ),
         "its meaning is an effect on state, which the interpreter carries out",
     ),
     **dict.fromkeys(
-        ("func", "return", "call", "island", "yield"), "holds, names or ends other ops, which have the meaning"
+        ("func", "return", "call", "custom_gradient", "checkpoint", "island", "yield"),
+        "holds, names or ends other ops, which have the meaning",
     ),
     "gradients": "a request, which autodiff expands into ops that have a meaning",
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from xdsl.ir import Block
+from xdsl.utils.exceptions import VerifyException
 
 from dfc.errors import InvalidArgument
 from dfc.ir import dtypes
@@ -15,14 +16,19 @@ from dfc.ir.builder import Builder, create
 from dfc.ir.dialect import all_ops
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops.elementwise import Add
-from dfc.ir.ops.function import Func, Return, single_block_region
-from dfc.ir.types import tensor_type
+from dfc.ir.ops.function import Func, Return, Yield, single_block_region
+from dfc.ir.types import Spec, tensor_type
 from dfc.passes.verify import verify
 from tests.families import BROKEN, NEVER_BROKEN
 from tests.families.rows import type_of
 from tests.support import OPS, USER_LINE, program_of
 
-BY_VERIFIER = {"func-C1", "func-C2"}  # about the body, which `infer` does not see
+BY_VERIFIER = {
+    "func-C1",
+    "func-C2",
+    "custom_gradient-C3",
+    "checkpoint-C2",
+}  # about the body, which `infer` does not see
 
 
 def labels(op: type[Op]) -> set[str]:
@@ -78,3 +84,34 @@ def test_function_body(function: Any, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         verify(program_of(function()))
     assert str(caught.value) == f"func: df.func @f: {message}\n  at model.py:12:5"
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "message"),
+    [
+        pytest.param(
+            "custom_gradient",
+            {"n_ys": 1, "n_xs": 1, "given": (0,)},
+            "the block must take (tensor<2xf32>) and yield (tensor<2xf32>) [C3]",
+            id="custom_gradient-C3",
+        ),
+        pytest.param(
+            "checkpoint",
+            {"results": (Spec((2,), dtypes.float32),)},
+            "the block must take the operands and yield the results [C2]",
+            id="checkpoint-C2",
+        ),
+    ],
+)
+@pytest.mark.parametrize("takes", ["float32[2]", "float32[3]"])
+def test_region(op: str, attributes: dict[str, Any], message: str, takes: str) -> None:
+    """A block that takes something else, or yields it."""
+    block = Block(arg_types=[type_of("float32[2]"), type_of("float32[2]")])
+    region, inner = single_block_region([type_of(takes)])
+    yielded = [] if takes == "float32[2]" else inner.args
+    Builder(inner, location=USER_LINE).op(Yield, *yielded)
+    operands = block.args if op == "custom_gradient" else block.args[:1]
+    made = create(OPS[op], operands, attributes, location=USER_LINE, regions=[region])
+    with pytest.raises(VerifyException) as caught:
+        made.verify_()
+    assert str(caught.value) == f"df.{op}: {message}"

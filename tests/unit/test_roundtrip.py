@@ -48,6 +48,42 @@ FUNCTIONS = """builtin.module {
   }) : () -> ()
 }
 """
+SCATTERS = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["i", "rows"], result_names = []} ({
+  ^bb0(%0: tensor<?xi32, ["b"]>, %1: tensor<?x2xf32, ["b", 2 : i64]>):
+    %2 = df.variable {variable = "w", shape = [4, 2], dtype = float32} : () -> !df.ref<tensor<4x2xf32>>
+SCATTER    df.return %9 : (!df.control) -> ()
+  }) : () -> ()
+}
+"""
+_TYPES = """(!df.ref<tensor<4x2xf32>>, tensor<?xi32, ["b"]>, tensor<?x2xf32, ["b", 2 : i64]>"""
+SCATTERS = SCATTERS.replace(
+    "SCATTER",
+    f"    %3 = df.scatter_update %2, %0, %1 : {_TYPES}) -> !df.control\n"
+    + "".join(
+        f"    %{n} = df.scatter_{name} %2, %0, %1, %{n - 1} : {_TYPES}, !df.control) -> !df.control\n"
+        for n, name in enumerate(("add", "sub", "mul", "div", "min", "max"), start=4)
+    ),
+)
+REGIONS = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x"], result_names = ["y", "rows", "indices"]} ({
+  ^bb0(%0: tensor<4x2xf32>):
+    %1 = df.sine %0 : tensor<4x2xf32>
+    %2 = df.custom_gradient %1, %0, %1 {n_ys = 1, n_xs = 1, given = [0]} ({
+    ^bb0(%3: tensor<4x2xf32>, %4: tensor<4x2xf32>):
+      %5 = df.multiply %3, %4 : tensor<4x2xf32>
+      df.yield %5 : (tensor<4x2xf32>) -> ()
+    }) : tensor<4x2xf32>
+    %3 = df.checkpoint %2 {results = [tensor<4x2xf32>]} ({
+    ^bb0(%4: tensor<4x2xf32>):
+      %5 = df.cosine %4 : tensor<4x2xf32>
+      df.yield %5 : (tensor<4x2xf32>) -> ()
+    }) : tensor<4x2xf32>
+    %4, %5 = df.gradients %3, %0 {n_ys = 1, n_xs = 1, kinds = ["sparse"], rows = [tensor<3xi32>]} : (tensor<4x2xf32>, tensor<4x2xf32>) -> (tensor<3x2xf32>, tensor<3xi32>)
+    df.return %3, %4, %5 : (tensor<4x2xf32>, tensor<3x2xf32>, tensor<3xi32>) -> ()
+  }) : () -> ()
+}
+"""
 SYMBOLIC = """builtin.module {
   df.func {sym_name = "f", arg_names = ["x"], result_names = ["y"]} ({
   ^bb0(%0: tensor<?x4xf32, ["b", 4 : i64]>):
@@ -58,7 +94,7 @@ SYMBOLIC = """builtin.module {
   }) : () -> ()
 }
 """
-PROGRAMS = {"state": STATE, "functions": FUNCTIONS, "symbolic": SYMBOLIC}
+PROGRAMS = {"state": STATE, "functions": FUNCTIONS, "scatters": SCATTERS, "regions": REGIONS, "symbolic": SYMBOLIC}
 
 
 def covered() -> set[str]:
