@@ -30,7 +30,6 @@ FAMILIES = (
     "segment",
     "convolution",
     "window",
-    "image",
     "random",
     "quantize",
     "strings",
