@@ -56,6 +56,7 @@ _MODULES = {
 _SUBMODULES = {
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
+    "strings": "dfc.frontend.strings",
     "train": "dfc.frontend.train",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -83,6 +84,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     # isort: off
     from dfc.frontend import nn as nn, train as train
     from dfc.frontend import random as random
+    from dfc.frontend import strings as strings
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor

@@ -33,6 +33,7 @@ FAMILIES = (
     "random",
     "quantize",
     "strings",
+    "encoding",
     "constant",
     "state",
     "function",

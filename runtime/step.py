@@ -51,7 +51,7 @@ class Step:
             compile_module(emit(island, self.name), call.signature, self.device, self.name)
             for island, call in zip(islands, plan.programs, strict=True)
         ]
-        self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops)
+        self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops, self.device)
         self.run = self._bound.run
 
     def __call__(self, feeds: Values) -> Values:
