@@ -66,6 +66,7 @@ _SUBMODULES = {
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
     "special": "dfc.frontend.special",
+    "strings": "dfc.frontend.strings",
     "train": "dfc.frontend.train",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -91,7 +92,8 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import fft as fft, nn as nn, random as random, special as special, train as train
+    from dfc.frontend import fft as fft, nn as nn, random as random, special as special, strings as strings
+    from dfc.frontend import train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor

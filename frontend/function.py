@@ -61,7 +61,7 @@ class Compiled:
 
 def quick_key(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Key, list[Any]] | None:
     """A key of a call's signature and its device or NumPy arrays, for the commonest arguments: concrete tensors and
-    NumPy arrays by position, numbers, strings and tuples of ints anywhere. None for any other call."""
+    NumPy arrays of numbers by position, numbers, strings and tuples of ints anywhere. None for any other call."""
     key: list[Any] = []
     arrays: list[Any] = []
     for x in args:
@@ -71,7 +71,7 @@ def quick_key(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Key, li
                 return None
             key.append(id(x._type))
             arrays.append(x._array)
-        elif kind is np.ndarray and x.dtype.isnative:
+        elif kind is np.ndarray and x.dtype.isnative and x.dtype.kind not in "OSU":
             key += (x.dtype, x.shape)
             arrays.append(x)
         elif not _add_static(kind, x, key):

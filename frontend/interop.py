@@ -10,7 +10,7 @@ import numpy as np
 from dfc.errors import InvalidArgument, InvalidType, Unimplemented
 from dfc.frontend.defaults import default_complex, default_float, default_int
 from dfc.frontend.tensor import Tensor
-from dfc.ir.dtypes import DType, as_dtype
+from dfc.ir.dtypes import DType, as_dtype, string
 from dfc.ir.types import tensor_type
 
 ArrayLike = Any
@@ -53,8 +53,36 @@ def to_numpy(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
         array = np.array(value) if hasattr(value, "__array__") else np.from_dlpack(value).copy()
     else:
         return _from_python(value, dtype)
-    as_dtype(array.dtype)
-    return array if dtype is None else array.astype(dtype.numpy)
+    own = as_dtype(array.dtype)
+    if own is string:
+        array = strings(array)
+    if dtype is None or dtype is own:
+        return array
+    if string in (own, dtype):
+        raise InvalidType(
+            f"strings don't convert to numbers or back, got {own} for {dtype}",
+            hint="use dfc.strings.to_number or dfc.strings.as_string",
+        )
+    return array.astype(dtype.numpy)
+
+
+def strings(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array of `bytes` from one of str (as UTF-8) and bytes, NumPy's or Python's. Raises InvalidType for others.
+
+    NumPy's own dtypes S and U lose zero bytes at the end of an element.
+    """
+    found = np.empty(array.size, object)
+    for i, value in enumerate(array.ravel().tolist()):
+        if not isinstance(value, str | bytes):
+            raise InvalidType(f"an array of strings holds str and bytes, got a {type(value).__name__}")
+        found[i] = value.encode() if isinstance(value, str) else value
+    return found.reshape(array.shape)
+
+
+def _holds_strings(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_holds_strings(item) for item in value)
+    return isinstance(value, str | bytes)
 
 
 _WIDTH = {"b": 0, "u": 1, "i": 1, "O": 1, "f": 2, "V": 2, "c": 3}  # by NumPy's kinds: O are huge ints, V bfloat16
@@ -75,10 +103,12 @@ def fitting(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
 def _from_python(value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
     if hasattr(value, "__dfc_tensor__"):
         return to_numpy(value.__dfc_tensor__(), dtype)
-    if not isinstance(value, bool | int | float | complex | list | tuple | range):
+    if not isinstance(value, bool | int | float | complex | str | bytes | list | tuple | range):
         raise InvalidType(
-            f"expected a tensor, an array, a number or a nested list of numbers, got a {type(value).__name__}"
+            f"expected a tensor, an array, a number, a string or a nested list of them, got a {type(value).__name__}"
         )
+    if dtype is string or _holds_strings(value):
+        return _strings_from_python(value, dtype)
     weak = not _holds_arrays(value)
     try:
         array = np.array(value, None if dtype is None else dtype.numpy)
@@ -92,6 +122,15 @@ def _from_python(value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
     if dtype is not None or not weak:
         return array
     return _weakened(array)
+
+
+def _strings_from_python(value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
+    if dtype not in (None, string):
+        raise InvalidType(f"strings don't convert to {dtype}", hint="use dfc.strings.to_number")
+    try:
+        return strings(np.array(value, object))
+    except (ValueError, InvalidType):
+        raise InvalidArgument("the nested list is not an array of strings") from None
 
 
 def _weakened(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -114,7 +153,9 @@ def _holds_arrays(value: Any) -> bool:
 
 
 def put(array: np.ndarray[Any, Any]) -> Tensor:
-    """A concrete tensor with the elements of `array`, on the default device."""
+    """A concrete tensor with the elements of `array`: on the default device, strings on the host."""
+    if array.dtype == object:
+        return Tensor(tensor_type(array.shape, string), None, array)
     from dfc.backends.xla import to_device
 
     return Tensor(tensor_type(array.shape, as_dtype(array.dtype)), None, to_device(array))

@@ -71,9 +71,11 @@ class Tensor:
 
     @property
     def device(self) -> str | None:
-        """Where the value lives, such as `cpu:0`; None while tracing."""
+        """Where the value lives, such as `cpu:0`, or `host` for strings; None while tracing."""
         if self._trace is not None:
             return None
+        if isinstance(self._array, np.ndarray):
+            return "host"
         device = next(iter(self._array.devices()))
         return f"{device.platform}:{device.id}"
 
@@ -107,13 +109,16 @@ class Tensor:
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a new NumPy array, once it is computed."""
+        array = self._concrete("numpy()")
+        if isinstance(array, np.ndarray):  # strings
+            return array.copy()
         from dfc.backends.xla import to_numpy
 
-        return to_numpy(self._concrete("numpy()"))
+        return to_numpy(array)
 
-    def item(self) -> bool | int | float | complex:
-        """The only element as a Python number."""
-        result: bool | int | float | complex = self._number("item()")
+    def item(self) -> Any:
+        """The only element as a Python number, or as bytes."""
+        result: bool | int | float | complex | bytes = self._number("item()")
         return result
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -200,9 +205,12 @@ class Tensor:
         return view.item()
 
     def _view(self, what: str) -> np.ndarray[Any, Any]:
+        array = self._concrete(what)
+        if isinstance(array, np.ndarray):  # strings
+            return array
         from dfc.backends.xla import to_numpy
 
-        return to_numpy(self._concrete(what), copy=False)
+        return to_numpy(array, copy=False)
 
     def _concrete(self, what: str) -> Any:
         """The device array. Raises InvalidType for a symbolic tensor, which has none."""

@@ -98,7 +98,15 @@ class Variable:
                 hint="give an array, or a function of no arguments that returns one",
             )
         with suspended():
-            return interop.to_numpy(initial, self._dtype)
+            value = interop.to_numpy(initial, self._dtype)
+        if value.dtype == object:
+            raise InvalidType(
+                "a variable can't hold strings: its value lives on a device",
+                op="Variable",
+                location=locations.describe(locations.capture()),
+                hint="keep strings as inputs and constants of functions",
+            )
+        return value
 
     @property
     def state(self) -> VariableState:
@@ -200,7 +208,7 @@ class Variable:
 
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __ipow__ = __imatmul__ = _in_place
 
-    def item(self) -> bool | int | float | complex:
+    def item(self) -> Any:
         """The only element as a Python number."""
         return self.read().item()
 

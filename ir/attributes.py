@@ -52,6 +52,12 @@ class Value(Data[T], Generic[T]):
             self.print_value(printer)
 
 
+def parse_text(parser: AttrParser) -> str:
+    """A string in quotes; xDSL tells one with characters beyond ASCII apart, as bytes."""
+    found = parser.parse_optional_bytes_literal()
+    return parser.parse_str_literal() if found is None else found.decode()
+
+
 @irdl_attr_definition
 class Int(Value[int]):
     """One integer."""
@@ -107,7 +113,7 @@ class Text(Value[str]):
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> str:
-        return parser.parse_str_literal()
+        return parse_text(parser)
 
     def print_value(self, printer: Printer) -> None:
         printer.print_string_literal(self.data)
@@ -139,7 +145,7 @@ class Texts(Value[tuple[str, ...]]):
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> tuple[str, ...]:
-        return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_str_literal))
+        return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, lambda: parse_text(parser)))
 
     def print_value(self, printer: Printer) -> None:
         with printer.in_square_brackets():

@@ -51,6 +51,8 @@ class Op(IRDLOperation):
     EFFECT: ClassVar[Effect] = Effect.PURE
     HOST_ONLY: ClassVar[bool] = False
     """True where no device can run the op: it breaks an island."""
+    KINDS: ClassVar[tuple[str, ...]] = ("bool", "int", "uint", "float", "complex", "string")
+    """Kinds of dtype that the op takes: of its main operand, or of the result where that is what a user chooses."""
 
     @staticmethod
     def infer(operands: Types, attributes: Attributes) -> Types:

@@ -196,8 +196,9 @@ class PlanRun:
         variables: Mapping[str, VariableState],
         name: str,
         host_ops: Sequence[HostOp] = (),
+        device: Device | None = None,
     ) -> None:
-        self.plan, self.name, self._host_ops = plan, name, host_ops
+        self.plan, self.name, self._host_ops, self._device = plan, name, host_ops, device
         self.programs = [
             ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name)
             for call, executable in zip(plan.programs, executables, strict=True)
@@ -227,7 +228,7 @@ class PlanRun:
                 values.append(call.value)
             else:
                 values += self._host_ops[call.op]([_on_host(values[i]) for i in call.inputs])
-        return [values[i] for i in self.plan.outputs]
+        return [_returned(values[i], self._device) for i in self.plan.outputs]
 
 
 def _is_direct(plan: Plan) -> bool:
@@ -239,6 +240,11 @@ def _is_direct(plan: Plan) -> bool:
 
 def _on_device(value: Any, device: Device) -> Any:
     return xla.to_device(value, device) if isinstance(value, np.ndarray) else value
+
+
+def _returned(value: Any, device: Device | None) -> Any:
+    """What the host computed goes to the device as well, but for strings."""
+    return value if not isinstance(value, np.ndarray) or value.dtype == object else xla.to_device(value, device)
 
 
 def _on_host(value: Any) -> np.ndarray[Any, Any]:

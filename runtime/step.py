@@ -55,7 +55,7 @@ class Step:
             compile_module(module, call.signature, self.device, self.name)
             for module, call in zip(modules, plan.programs, strict=True)
         ]
-        self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops)
+        self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops, self.device)
         self.run = self._bound.run
 
     def __call__(self, feeds: Values) -> Values:

@@ -24,6 +24,7 @@ COMMANDS = {
     "run": Subcommand("dfc.tools.run", "run", "Run an entry of an artifact on arrays from files."),
     "inspect": Subcommand("dfc.tools.inspect", "inspect", "Show what an artifact holds."),
     "opt": Subcommand("dfc.tools.opt", "opt", "Run passes on a df program in text form."),
+    "ops": Subcommand("dfc.tools.ops", "ops", "List the standard operations."),
     "targets": Subcommand("dfc.tools.targets", "targets", "List what can be compiled for."),
     "devices": Subcommand("dfc.tools.targets", "devices", "List the devices of this machine."),
 }

@@ -275,11 +275,12 @@ class IsFinite(Op):
     name = "df.is_finite"
     x = operand_def()
     result = result_def()
+    KINDS: ClassVar = FLOAT
 
-    @staticmethod
-    def infer(operands: Types, attributes: Attributes) -> Types:
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
         spec = spec_of(operands[0])
-        require_kind(spec.dtype, FLOAT, "C1")
+        require_kind(spec.dtype, cls.KINDS, "C1")
         return (tensor_type(spec.shape, bool_),)
 
     @staticmethod
@@ -453,13 +454,14 @@ class AddN(Op):
     name = "df.add_n"
     inputs = var_operand_def()
     result = result_def()
+    KINDS: ClassVar = NUMERIC
 
-    @staticmethod
-    def infer(operands: Types, attributes: Attributes) -> Types:
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
         if not operands:
             raise InvalidArgument("at least one operand is needed", label="C1")
         require_equal([spec_of(t) for t in operands], "C2")
-        require_kind(spec_of(operands[0]).dtype, NUMERIC, "C3")
+        require_kind(spec_of(operands[0]).dtype, cls.KINDS, "C3")
         return (operands[0],)
 
     @staticmethod
@@ -548,6 +550,7 @@ class Convert(Op):
     dtype = prop_def(Element)
     x = operand_def()
     result = result_def()
+    KINDS: ClassVar = ("bool", *NUMERIC)
 
     @staticmethod
     def infer(operands: Types, attributes: Attributes) -> Types:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 
@@ -37,15 +39,16 @@ class DotGeneral(Op):
     lhs = operand_def()
     rhs = operand_def()
     result = result_def()
+    KINDS: ClassVar = NUMERIC
 
-    @staticmethod
-    def infer(operands: Types, attributes: Attributes) -> Types:
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
         lhs, rhs = (spec_of(t) for t in operands)
         lb, rb = attributes["lhs_batch"], attributes["rhs_batch"]
         lc, rc = attributes["lhs_contracting"], attributes["rhs_contracting"]
         if lhs.dtype is not rhs.dtype:
             raise InvalidType(f"operands must have equal dtypes, got {lhs.dtype} and {rhs.dtype}", label="C1")
-        require_kind(lhs.dtype, NUMERIC, "C2")
+        require_kind(lhs.dtype, cls.KINDS, "C2")
         for side, spec, axes in (("lhs", lhs, lb + lc), ("rhs", rhs, rb + rc)):
             if len(set(axes)) != len(axes) or any(not 0 <= a < len(spec.shape) for a in axes):
                 raise InvalidArgument(

@@ -151,6 +151,7 @@ class ArgReduction(Op):
     dtype = prop_def(Element)
     x = operand_def()
     result = result_def()
+    KINDS: ClassVar = ORDERED
     NUMPY: ClassVar[Callable[..., Any]]
 
     @classmethod
@@ -158,7 +159,7 @@ class ArgReduction(Op):
         spec, axis, dtype = spec_of(operands[0]), attributes["axis"], attributes["dtype"]
         if not 0 <= axis < len(spec.shape) or spec.shape[axis] == 0:
             raise InvalidArgument(f"the axis must be in range and not empty, got axis {axis} of {spec}", label="C1")
-        require_kind(spec.dtype, ORDERED, "C2")
+        require_kind(spec.dtype, cls.KINDS, "C2")
         if not dtype.is_integer:
             raise InvalidType(f"an index has an integer dtype, got {dtype}", label="C3")
         return (tensor_type((*spec.shape[:axis], *spec.shape[axis + 1 :]), dtype),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var_operand_def
 
@@ -273,13 +275,14 @@ class Iota(Op):
     dtype = prop_def(Element)
     axis = prop_def(Int)
     result = result_def()
+    KINDS: ClassVar = ("int", "uint", "float", "complex")
 
-    @staticmethod
-    def infer(operands: Types, attributes: Attributes) -> Types:
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
         shape, dtype, axis = attributes["shape"], attributes["dtype"], attributes["axis"]
         if not 0 <= axis < len(shape):
             raise InvalidArgument(f"axis must be within rank {len(shape)}, got {axis}", label="C1")
-        if not dtype.is_numeric:
+        if dtype.kind not in cls.KINDS:
             raise InvalidType(f"the dtype must be numeric, got {dtype}", label="C2")
         return (tensor_type(shape, dtype),)
 

@@ -86,7 +86,6 @@ class Update(Write):
     ref = operand_def()
     value = operand_def()
     tokens = var_operand_def()
-    ARITHMETIC: ClassVar[bool] = False
 
     @classmethod
     def infer(cls, operands: Types, attributes: Attributes) -> Types:
@@ -94,8 +93,7 @@ class Update(Write):
         require_tokens(operands[2:], "C2")
         if variable != value:
             raise InvalidArgument(f"the value must match the variable, {variable}, got {value}", label="C3")
-        if cls.ARITHMETIC:
-            require_kind(variable.dtype, NUMERIC, "C4")
+        require_kind(variable.dtype, cls.KINDS, "C4")
         return (CONTROL,)
 
 
@@ -111,7 +109,7 @@ class AssignAdd(Update):
     """Adds the value to the variable."""
 
     name = "df.assign_add"
-    ARITHMETIC: ClassVar = True
+    KINDS: ClassVar = NUMERIC
 
 
 @irdl_op_definition
@@ -119,7 +117,7 @@ class AssignSub(Update):
     """Subtracts the value from the variable."""
 
     name = "df.assign_sub"
-    ARITHMETIC: ClassVar = True
+    KINDS: ClassVar = NUMERIC
 
 
 class Scatter(Write):

@@ -1,1 +1,0 @@
-"""Images: resizing, cropping, colour."""

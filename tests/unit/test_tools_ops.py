@@ -1,0 +1,139 @@
+"""The table of operations says what is true: kinds of dtype by trying them, gradients and tests by looking them up."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from dfc.errors import DfcError
+from dfc.ir import dtypes
+from dfc.ir.attributes import Array
+from dfc.ir.dialect import all_ops
+from dfc.ir.dtypes import DType, as_dtype
+from dfc.ir.op import short_name
+from dfc.ir.types import Spec, ref_type, tensor_type
+from dfc.passes.autodiff import rules
+from dfc.tools import cli
+from dfc.tools.ops import STRUCTURE, ops, rows, table
+from tests.families import ROWS, cases
+from tests.support import OPS
+
+MAIN = {"select": 1, "dynamic_stitch": -1, "random_integers": 1, "random_gamma": 1, "random_poisson": 1}
+"""The operand that `KINDS` is about, where it is not the first."""
+
+FIXED = {"convert": {"dtype": dtypes.bool_}}
+"""Attributes with which every dtype can be tried."""
+
+STATE = {
+    "read": [Spec((2,), dtypes.float32)],
+    **dict.fromkeys(("assign", "assign_add", "assign_sub"), [Spec((2,), dtypes.float32)] * 2),
+    **{
+        f"scatter_{how}": [Spec((4,), dtypes.float32), Spec((3,), dtypes.int32), Spec((3,), dtypes.float32)]
+        for how in ("update", "add", "sub", "mul", "div", "min", "max")
+    },
+}
+"""Operands of ops on variables, the variable first."""
+
+
+def calls(name: str) -> Iterator[tuple[list[Spec], Mapping[str, Any]]]:
+    """Operands and attributes that the op takes: its numerics' cases."""
+    if name in STATE:
+        yield STATE[name], {}
+    elif name == "variable":
+        yield [], {"variable": "w", "shape": (2,), "dtype": dtypes.float32}
+    else:
+        for case in cases(name):
+            yield (
+                [Spec(x.shape, as_dtype(x.dtype)) for x in case.operands],
+                {**case.attributes, **FIXED.get(name, {})},
+            )
+
+
+def accepts(name: str, specs: list[Spec], attributes: Mapping[str, Any], dtype: DType) -> bool:
+    """Whether `infer` takes the call with `dtype` in the place of the main operand's, wherever that stands, or for the
+    dtype that a user chooses."""
+    chosen = not specs or (name.startswith("random_") and name not in MAIN and "dtype" in attributes)
+    if name == "constant":
+        attributes = {"value": Array.of(np.full((), b"" if dtype.kind == "string" else 0, dtype.numpy))}
+    elif chosen:
+        attributes = {**attributes, "dtype": dtype}
+    main = None if chosen else specs[MAIN.get(name, 0)].dtype
+    types: list[Any] = [tensor_type(s.shape, dtype if s.dtype is main else s.dtype) for s in specs]
+    if name in STATE:
+        types[0] = ref_type(Spec(specs[0].shape, dtype))
+    try:
+        OPS[name].infer(types, attributes)
+    except DfcError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
+def test_dtypes_are_those_that_infer_takes(row: Any) -> None:
+    found: set[str] = set()
+    for specs, attributes in calls(row.name):
+        rest = [d for d in dtypes.ALL if d.kind not in found]
+        found |= {d.kind for d in rest if accepts(row.name, specs, attributes, d)}
+    assert found == set(row.dtypes)
+
+
+def test_no_cell_is_empty_or_wrong() -> None:
+    for row in rows():
+        op = OPS[row.name]
+        assert all((row.name, row.family, row.dtypes, row.gradient, row.kernels, row.test))
+        assert op.__module__ == f"dfc.ir.ops.{row.family}"
+        assert (row.gradient == "yes") == (op in rules.RULES)
+        assert row.gradient == "yes" or row.gradient == rules.NON_DIFFERENTIABLE[op]
+        assert row.kernels.startswith("host" if op.HOST_ONLY else "xla: cpu, gpu, tpu")
+
+
+def test_the_tests_are_there() -> None:
+    for row in rows():
+        file, _, entry = row.test.partition("::")
+        table_name, _, name = entry.rstrip("]").partition("[")
+        module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+        entries = getattr(module, table_name)
+        if table_name == "ROWS":
+            assert name in entries and name in ROWS
+        else:
+            assert any(broken[0].startswith(f"{name}-C") for broken in entries)
+
+
+def test_only_structure_is_left_out() -> None:
+    everything = {short_name(op) for op in all_ops() if op.name.startswith("df.")}
+    assert everything - {row.name for row in rows()} == set(STRUCTURE) & everything
+
+
+def test_json() -> None:
+    done = CliRunner().invoke(ops, ["--json"])
+    assert done.exit_code == 0
+    entries = json.loads(done.output)["ops"]
+    assert [entry["name"] for entry in entries] == [row.name for row in rows()]
+    (add,) = (entry for entry in entries if entry["name"] == "add")
+    assert add == {
+        "name": "add",
+        "family": "elementwise",
+        "dtypes": ["int", "uint", "float", "complex"],
+        "gradient": "yes",
+        "kernels": "xla: cpu, gpu, tpu",
+        "test": "tests/families/elementwise.py::ROWS[add]",
+    }
+
+
+def test_table() -> None:
+    done = CliRunner().invoke(cli.main, ["ops"])
+    assert done.exit_code == 0
+    lines = done.output.splitlines()
+    assert done.output == table(rows()) + "\n"
+    assert lines[0].split() == ["op", "family", "dtypes", "gradient", "kernels", "test"]
+    assert lines[-2].startswith("not counted, since they only structure programs: ")
+    assert lines[-1] == f"{len(rows())} operations"
+    (reshape,) = (line for line in lines if line.startswith("reshape "))
+    kernels = ["xla:", "cpu,", "gpu,", "tpu;", "host:", "string"]
+    assert reshape.split() == ["reshape", "shape", "every", "yes", *kernels, "tests/families/shape.py::ROWS[reshape]"]
