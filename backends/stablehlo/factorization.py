@@ -28,7 +28,7 @@ class Matrices:
     def __init__(self, emitter: Emitter, spec: Spec) -> None:
         self.emitter, self.dtype = emitter, spec.dtype
         self.batch: Shape = spec.shape[:-2]
-        self.rows, self.columns = (int(n) for n in spec.shape[-2:])  # type: ignore[arg-type]  # static
+        self.rows, self.columns = (int(n) for n in spec.shape[-2:])
         self.least = min(self.rows, self.columns)
         self.axis = len(self.batch)  # of the rows
 
@@ -253,7 +253,7 @@ def qr(emitter: Emitter, op: Qr, operands: list[Value]) -> list[Value]:
 
 def _part(m: Matrices, x: Value, rows: int, columns: int) -> Value:
     """The first rows and columns."""
-    sizes = [*(int(n) for n in m.batch), rows, columns]  # type: ignore[arg-type]  # static
+    sizes = [*(int(n) for n in m.batch), rows, columns]
     attributes = {
         "start_indices": integers([0] * len(sizes)),
         "limit_indices": integers(sizes),

@@ -66,7 +66,7 @@ class Factorization(Op):
     def evaluate(cls, operands: Arrays, attributes: Attributes) -> Arrays:
         (x,) = operands
         types = [spec_of(t) for t in cls.infer([tensor_type(x.shape, as_dtype(x.dtype))], attributes)]
-        results = [np.empty([int(d) for d in shape], dtype.numpy) for shape, dtype in types]  # type: ignore[arg-type]
+        results = [np.empty([int(d) for d in shape], dtype.numpy) for shape, dtype in types]
         for index in np.ndindex(x.shape[:-2]):
             for result, factor in zip(results, cls.factors(x[index]), strict=True):
                 result[index] = factor

@@ -162,7 +162,7 @@ def lu(op: fa.Lu, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     m, g, packed = Algebra(b), grads[0], op.results[0]
     if g is None:
         return [None]
-    rows, columns = (int(n) for n in spec(packed).shape[-2:])  # type: ignore[arg-type]  # known: C2
+    rows, columns = (int(n) for n in spec(packed).shape[-2:])
     least = min(rows, columns)
     square, g_square = (m.part(v, (0, least), (0, least)) for v in (packed, g))
     identity = m.where("EQ", b.full(1, square))
@@ -199,7 +199,7 @@ def qr(op: fa.Qr, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     is Q^H times the rest of x."""
     m, q, r = Algebra(b), op.results[0], SSAValue.get(op.results[1])
     g_q, g_r = (m.zero(v, g) for v, g in zip((q, r), grads, strict=True))
-    least, columns = (int(n) for n in spec(r).shape[-2:])  # type: ignore[arg-type]  # known: C2
+    least, columns = (int(n) for n in spec(r).shape[-2:])
     rest = None
     if columns > least:
         x = m.part(op.operands[0], (0, least), (least, columns))
