@@ -29,7 +29,7 @@ _MODULES = {
         logical_not logical_or logical_xor maximum minimum multiply negative not_equal positive pow remainder
         result_type round rsqrt sigmoid sign sin sqrt square stop_gradient subtract tan tanh trunc where""",
     "dfc.frontend.ops.complex": "angle complex conj imag real",
-    "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
+    "dfc.frontend.ops.linalg": "einsum matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
     "dfc.frontend.ops.cumulative": """
         cumulative_logsumexp cumulative_max cumulative_min cumulative_prod cumulative_sum linear_recurrence""",
@@ -48,7 +48,12 @@ _MODULES = {
     "dfc.frontend.aot": "compile",
     "dfc.runtime.load": "load",
 }
-_SUBMODULES = {"fft": "dfc.frontend.fft", "nn": "dfc.frontend.nn", "train": "dfc.frontend.train"}
+_SUBMODULES = {
+    "fft": "dfc.frontend.fft",
+    "linalg": "dfc.frontend.linalg",
+    "nn": "dfc.frontend.nn",
+    "train": "dfc.frontend.train",
+}
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = ["errors", *sorted(_HOME), *sorted(_SUBMODULES)]
@@ -72,7 +77,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import fft as fft, nn as nn, train as train
+    from dfc.frontend import fft as fft, linalg as linalg, nn as nn, train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
@@ -98,7 +103,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.ops.complex import (
         angle as angle, complex as complex, conj as conj, imag as imag, real as real,
     )
-    from dfc.frontend.ops.linalg import matmul as matmul, tensordot as tensordot, vecdot as vecdot
+    from dfc.frontend.ops.linalg import (
+        einsum as einsum, matmul as matmul, tensordot as tensordot, vecdot as vecdot,
+    )
     from dfc.frontend.ops.reduction import (
         all as all, any as any, argmax as argmax, argmin as argmin, max as max, mean as mean, min as min,
         prod as prod, std as std, sum as sum, var as var,
