@@ -177,8 +177,7 @@ def eigh(x: Operand, /, *, UPLO: str = "L") -> Eigh:
     """Eigenvalues, ascending and real, of shape (..., n), and orthonormal eigenvectors, as columns, of a symmetric or
     Hermitian x, of which only the lower ("L") or upper ("U") triangle is read.
 
-    Gradients by eigenvectors of equal eigenvalues leave these out; those by eigenvectors of a complex x are
-    Unimplemented.
+    The gradient by eigenvectors of equal eigenvalues is right for functions of the whole space that they span only.
     """
     tensor = _matrices(x, "eigh", square=True)
     if UPLO not in ("L", "U"):
@@ -196,8 +195,8 @@ def eigvalsh(x: Operand, /, *, UPLO: str = "L") -> Tensor:
 def svd(x: Operand, /, *, full_matrices: bool = False) -> SVD:
     """x = U diag(S) Vh, of shapes (..., m, k), (..., k) and (..., k, n) with k = min(m, n); S descends.
 
-    `full_matrices=True`, for an x that is not square, is Unimplemented. Gradients by vectors of equal singular values
-    leave these out; those by vectors of a complex x are Unimplemented.
+    `full_matrices=True`, for an x that is not square, is Unimplemented. The gradient by vectors of equal singular
+    values is right for functions of the whole spaces that they span only.
     """
     tensor = _matrices(x, "svd")
     if full_matrices and tensor.shape[-1] != tensor.shape[-2]:

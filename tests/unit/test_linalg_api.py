@@ -251,14 +251,6 @@ def test_gradients_at_edges() -> None:
     assert_allclose(dfc.grad(rebuilt)(S[0]).numpy(), np.tril(half, -1) + np.diag(np.diag(half)) / 2, atol=1e-10)
 
 
-def test_complex_vectors_have_no_gradient() -> None:
-    def phase(x: Any) -> Any:
-        return dfc.sum(dfc.real(dfc.linalg.eigh(x).eigenvectors))
-
-    with pytest.raises(Unimplemented, match="eigenvectors of a complex matrix have no gradient"):
-        dfc.grad(phase)(H[0])
-
-
 def test_a_batch_may_be_symbolic() -> None:
     f = dfc.function(signature=[dfc.TensorSpec(("b", 3, 3), dfc.float64)])(lambda x: dfc.linalg.inv(x))
     assert_allclose(f(A).numpy(), la.inv(A), rtol=1e-10)
