@@ -21,7 +21,7 @@ from dfc.frontend.immediate import operation
 from dfc.frontend.ops.complex import conj
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.elementwise import abs as absolute
-from dfc.frontend.ops.elementwise import astype, log, sqrt, where
+from dfc.frontend.ops.elementwise import astype, ceil, log, maximum, sqrt, stop_gradient, where
 from dfc.frontend.ops.elementwise import pow as power
 from dfc.frontend.ops.linalg import diagonal, matmul
 from dfc.frontend.ops.reduction import max as reduce_max
@@ -361,6 +361,54 @@ def matrix_power(x: Operand, n: int, /) -> Tensor:
         if rest:
             square = matmul(square, square)
     return _over(_eye(_sizes(tensor)[0], tensor.dtype), tensor.shape[:-2]) if found is None else found
+
+
+PADE = [
+    math.factorial(26 - j) * math.factorial(13) / (math.factorial(26) * math.factorial(j) * math.factorial(13 - j))
+    for j in range(14)
+]
+"""Coefficients of the numerator of exp's diagonal Pade approximant of order 13."""
+LARGEST_NORM = 5.371920351148152  # up to which that approximant is good to double precision: N. Higham, 2005, table 2.3
+MOST_SQUARINGS = 16
+
+
+@operation
+def expm(x: Operand, /) -> Tensor:
+    """The exponential of square matrices, by scaling, a Pade approximant and squaring (Higham 2005).
+
+    A matrix with a 1-norm above 3.5e5, which would need more than 16 squarings, gives NaN.
+    """
+    tensor = _matrices(x, "expm", square=True)
+    if not tensor.shape[-1]:
+        return tensor
+    size = stop_gradient(matrix_norm(tensor, keepdims=True, ord=1))
+    squarings = ceil(log(maximum(size / LARGEST_NORM, 1)) / math.log(2))
+    scaled = tensor * astype(power(0.5, squarings), tensor.dtype)
+    found = _approximant(scaled)
+    for i in range(MOST_SQUARINGS):
+        found = where(squarings > i, matmul(found, found), found)
+    return where(squarings <= MOST_SQUARINGS, found, math.nan)
+
+
+def _approximant(x: Tensor) -> Tensor:
+    one = _over(_eye(_sizes(x)[0], x.dtype), x.shape[:-2])
+    x2 = matmul(x, x)
+    x4 = matmul(x2, x2)
+    x6 = matmul(x4, x2)
+    even = [one, x2, x4, x6]
+
+    def half(first: int) -> Tensor:
+        high = sum_of((x2, x4, x6), PADE[8 + first :: 2])
+        return matmul(x6, high) + sum_of(even, PADE[first:8:2])
+
+    def sum_of(terms: Sequence[Tensor], factors: Sequence[float]) -> Tensor:
+        found = terms[0] * factors[0]
+        for term, factor in zip(terms[1:], factors[1:], strict=True):
+            found = found + term * factor
+        return found
+
+    odd, rest = matmul(x, half(1)), half(0)
+    return solve(rest - odd, rest + odd)
 
 
 # ---- norms

@@ -80,6 +80,15 @@ CASES: dict[str, Case] = {
     "matrix_power": (lambda x: dfc.linalg.matrix_power(x, 5), la.matrix_power(A, 5), (A,)),
     "matrix_power 0": (lambda x: dfc.linalg.matrix_power(x, 0), la.matrix_power(A, 0), (A,)),
     "matrix_power -3": (lambda x: dfc.linalg.matrix_power(x, -3), la.matrix_power(A, -3), (A,)),
+    "expm": (dfc.linalg.expm, scipy.linalg.expm(A), (A,)),
+    "expm large": (dfc.linalg.expm, scipy.linalg.expm(9 * LOW), (9 * LOW,)),
+    "expm small": (dfc.linalg.expm, scipy.linalg.expm(1e-3 * A), (1e-3 * A,)),
+    "expm complex": (dfc.linalg.expm, scipy.linalg.expm(3 * Z), (3 * Z,)),
+    "expm rotation": (
+        dfc.linalg.expm,
+        np.array([[np.cos(40), -np.sin(40)], [np.sin(40), np.cos(40)]]),
+        (np.array([[0.0, -40], [40, 0]]),),
+    ),
     "cond": (dfc.linalg.cond, la.cond(A), (A,)),
     "cond -2": (lambda x: dfc.linalg.cond(x, p=-2), la.cond(A, -2), (A,)),
     "cond 1": (lambda x: dfc.linalg.cond(x, p=1), la.cond(A, 1), (A,)),
@@ -193,6 +202,7 @@ def test_what_fails_is_nan() -> None:
     assert_allclose(got[0], la.cholesky(bad[0]))
     assert_array_equal(got[1], [[np.nan, 0], [np.nan, np.nan]])
     assert np.isnan(dfc.linalg.svdvals(np.array([[np.inf, 1], [0, 1]])).numpy()).all()
+    assert np.isnan(dfc.linalg.expm(np.array([[1e6]])).numpy()).all()
     assert not np.isfinite(dfc.linalg.inv(SINGULAR).numpy()).any()
 
 
@@ -208,6 +218,11 @@ def numeric(f: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:
 
 GRADIENTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Any]] = {
     "inv": (lambda x: dfc.sum(dfc.sin(dfc.linalg.inv(x))), lambda x: np.sum(np.sin(la.inv(x))), A),
+    "expm": (
+        lambda x: dfc.sum(dfc.sin(dfc.linalg.expm(2 * x))),
+        lambda x: np.sum(np.sin(scipy.linalg.expm(2 * x))),
+        A / 2,
+    ),
     "det": (lambda x: dfc.sum(dfc.linalg.det(x)), lambda x: np.sum(la.det(x)), A),
     "slogdet": (lambda x: dfc.sum(dfc.linalg.slogdet(x).logabsdet), lambda x: np.sum(la.slogdet(x)[1]), A),
     "pinv": (lambda x: dfc.sum(dfc.sin(dfc.linalg.pinv(x))), lambda x: np.sum(np.sin(la.pinv(x))), TALL),
