@@ -143,22 +143,17 @@ def portable_artifact(module: Any) -> bytes:
     from jaxlib.mlir import ir
     from jaxlib.mlir.dialects import stablehlo
 
-    _register_passes()
+    from dfc.backends.stablehlo.legalize import CHLO_TO_STABLEHLO, register_passes
+
+    register_passes()
     week_12 = stablehlo.StablehloCompatibilityRequirement.WEEK_12
     try:
-        code = bytecode(module, "func.func(chlo-legalize-to-stablehlo),strip-debuginfo")
+        code = bytecode(module, f"{CHLO_TO_STABLEHLO},strip-debuginfo")
         version = stablehlo.get_version_from_compatibility_requirement(week_12)
         copied = ir.Module.parse(code, module.context)
         return bytes(stablehlo.serialize_portable_artifact(copied, version))
     except (RuntimeError, ValueError, ir.MLIRError) as error:
         raise Unimplemented(f"the program has no portable form: {error}") from error
-
-
-@lru_cache(maxsize=1)
-def _register_passes() -> None:
-    from jaxlib.mlir.dialects import stablehlo
-
-    stablehlo.register_stablehlo_passes()
 
 
 def module_from_portable(artifact: bytes, context: Any = None) -> Any:
@@ -251,7 +246,7 @@ class CompileCache:
         if create:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.directory.stat()
-        if hasattr(os, "geteuid") and (found.st_mode & stat.S_IWOTH or found.st_uid not in (os.geteuid(), 0)):
+        if hasattr(os, "geteuid") and (_others_write(found) or found.st_uid not in (os.geteuid(), 0)):
             self._disable(f"the compile cache {self.directory} can be written by other users, so it is not used")
             return False
         return True
@@ -284,6 +279,25 @@ class CompileCache:
             if total > self.max_bytes or index >= MAX_ENTRIES:
                 with suppress(OSError):
                     os.unlink(path)
+
+
+def _others_write(status: os.stat_result) -> bool:
+    """Whether users other than the owner may write there. A user's own group, which many systems make with the user
+    and the umask 002 counts on, holds nobody else."""
+    if status.st_mode & stat.S_IWOTH:
+        return True
+    return bool(status.st_mode & stat.S_IWGRP) and not _is_own_group(status.st_gid)
+
+
+def _is_own_group(group: int) -> bool:
+    import grp
+    import pwd
+
+    try:
+        user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return user.pw_gid == group and found.gr_name == user.pw_name and set(found.gr_mem) <= {user.pw_name}
 
 
 _caches: dict[tuple[str, int], CompileCache] = {}

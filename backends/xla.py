@@ -38,60 +38,22 @@ from dfc.backends.compile_cache import (
     stamp,
     stamp_mismatch,
 )
-from dfc.errors import (
-    DfcError,
-    FailedPrecondition,
-    Internal,
-    InvalidArgument,
-    InvalidType,
-    NotFound,
-    ResourceExhausted,
-    Unavailable,
-    Unimplemented,
-)
+from dfc.backends.status import translate
+from dfc.errors import DfcError, FailedPrecondition, Internal, InvalidArgument, InvalidType, NotFound
 
 if TYPE_CHECKING:
     import jax
 
 # fmt: off
 __all__ = [
-    "Executable", "Signature", "Spec", "block_until_ready", "compile_program", "copy", "default_device", "devices",
-    "is_ready", "load_program", "mlir_context", "module_from_portable", "portable_artifact", "register_kernel",
+    "Executable", "Signature", "Spec", "compile_program", "copy", "default_device", "devices",
+    "load_program", "mlir_context", "module_from_portable", "portable_artifact", "register_kernel",
     "serialize_executable", "specs_of", "stamp", "stamp_mismatch", "to_device", "to_numpy", "transfer",
 ]
 # fmt: on
 
 Array = NDArray[Any]
 DLPACK_KINDS = "biufc"  # NumPy's own kinds; DLPack in NumPy has no bfloat16, float8 or int4 ("V" there)
-
-
-# --- errors -----------------------------------------------------------------------------------------------------------
-
-STATUS_ERRORS: dict[str, type[DfcError]] = {
-    "RESOURCE_EXHAUSTED": ResourceExhausted,
-    "INVALID_ARGUMENT": InvalidArgument,
-    "FAILED_PRECONDITION": FailedPrecondition,
-    "NOT_FOUND": NotFound,
-    "UNAVAILABLE": Unavailable,
-    "UNIMPLEMENTED": Unimplemented,
-}
-
-
-def translate(error: BaseException, name: str) -> DfcError:
-    """dfc's error for one of XLA's; raise it `from` the original. `name` is the program's or the call's."""
-    if isinstance(error, DfcError):
-        return error
-    text = str(error)
-    if any(words in text for words in ("has been deleted", "deleted or donated", "previously donated")):
-        return FailedPrecondition(
-            "the buffer was donated to an earlier call, or is given twice to one that donates it, so its value is gone",
-            op=name,
-            hint="keep the arrays that the call returned, not those that it was given",
-        )
-    if isinstance(error, TypeError):
-        return InvalidType(f"every argument must be a jax.Array on the program's device: {text}", op=name)
-    kind = STATUS_ERRORS.get(text.partition(":")[0], Internal)
-    return kind(f"XLA: {text}", op=name)
 
 
 # --- devices and transfers --------------------------------------------------------------------------------------------
@@ -171,7 +133,8 @@ def uploadable(value: Any) -> Array:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype not in DTYPES:
-        raise InvalidType(f"a device can't hold values of dtype {array.dtype}")
+        hint = "tensors of strings can't be made yet" if array.dtype.kind in "US" else ""
+        raise InvalidType(f"a device can't hold values of dtype {array.dtype}", hint=hint)
     return array
 
 
@@ -263,24 +226,6 @@ def transfer(array: jax.Array, device: Any) -> jax.Array:
         raise translate(error, "copy") from error
 
 
-def is_ready(array: Any) -> bool:
-    """Whether the value is computed (or has failed); never waits."""
-    try:
-        return bool(array.is_ready())
-    except RuntimeError as error:
-        raise translate(error, "is_ready") from error
-
-
-def block_until_ready(arrays: Sequence[jax.Array]) -> None:
-    """Wait until all values are computed; raises what the first failed computation raised."""
-    from jaxlib import _jax
-
-    try:
-        _jax.batched_block_until_ready(list(arrays))
-    except RuntimeError as error:
-        raise translate(error, "block_until_ready") from error
-
-
 # --- compile, load, run -----------------------------------------------------------------------------------------------
 
 
@@ -343,6 +288,11 @@ class Executable:
     def from_cache(self) -> bool:
         """Whether it was loaded, from the disk cache or by `load_program`, and not compiled."""
         return self.blob is not None
+
+    @property
+    def hlo(self) -> str:
+        """The optimised HLO as text: what is fused, and in which layouts."""
+        return "\n".join(module.to_string() for module in self.loaded.hlo_modules())
 
     def __call__(self, state: list[jax.Array], feeds: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
         """`call` after `check`."""

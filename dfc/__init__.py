@@ -19,6 +19,7 @@ _MODULES = {
     "dfc.frontend.operators": "Tensor",
     "dfc.frontend.variable": "Variable",
     "dfc.frontend.operation": "Operation",
+    "dfc.frontend.module": "Module",
     "dfc.frontend.graph": "Graph",
     "dfc.frontend.gradients": "grad gradients value_and_grad",
     "dfc.frontend.derivatives": "hessian jacobian jvp",
@@ -31,6 +32,11 @@ _MODULES = {
         floor floor_divide greater greater_equal identity isfinite isinf isnan less less_equal log log1p logical_and
         logical_not logical_or logical_xor maximum minimum multiply negative not_equal positive pow remainder
         result_type round rsqrt sigmoid sign sin sqrt square stop_gradient subtract tan tanh trunc where""",
+    "dfc.frontend.ops.complex": "angle complex conj imag real",
+    "dfc.frontend.ops.bitwise": """
+        bitcast bitwise_count bitwise_left_shift bitwise_right_shift copysign count_leading_zeros nextafter signbit""",
+    "dfc.frontend.ops.special": """
+        acos acosh asin asinh atan atanh cbrt cosh exp2 hypot log10 log2 logaddexp sinc sinh""",
     "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
     "dfc.frontend.ops.cumulative": """
@@ -38,11 +44,13 @@ _MODULES = {
     "dfc.frontend.ops.quantize": "dequantize fake_quantize quantize",
     "dfc.frontend.ops.sorting": "argsort isin median quantile searchsorted sort sort_by top_k unique",
     "dfc.frontend.ops.shape": """
-        broadcast_to concat dim_size expand_dims flip matrix_transpose pad permute_dims reshape shape split squeeze
+        broadcast_to concat dim_size expand_dims flip matrix_transpose permute_dims reshape shape split squeeze
         stack""",
+    "dfc.frontend.ops.arrangement": """
+        band_part diag diagonal matrix_diag meshgrid moveaxis pad repeat roll swapaxes tile trace tril triu unstack""",
     "dfc.frontend.ops.indexing": """
-        gather_nd take tensor_scatter_add tensor_scatter_max tensor_scatter_min tensor_scatter_mul
-        tensor_scatter_update""",
+        argwhere dynamic_slice dynamic_update_slice gather_nd nonzero scatter_nd take take_along_axis tensor_scatter_add
+        tensor_scatter_max tensor_scatter_min tensor_scatter_mul tensor_scatter_update""",
     "dfc.frontend.ops.segment": """
         dynamic_partition dynamic_stitch segment_max segment_mean segment_min segment_prod segment_sum""",
     "dfc.frontend.parts": "Part",
@@ -54,8 +62,10 @@ _MODULES = {
     "dfc.runtime.load": "load",
 }
 _SUBMODULES = {
+    "fft": "dfc.frontend.fft",
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
+    "special": "dfc.frontend.special",
     "strings": "dfc.frontend.strings",
     "train": "dfc.frontend.train",
 }
@@ -76,20 +86,20 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})
 
 
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import nn as nn, train as train
-    from dfc.frontend import random as random
-    from dfc.frontend import strings as strings
+    from dfc.frontend import fft as fft, nn as nn, random as random, special as special, strings as strings
+    from dfc.frontend import train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
     from dfc.frontend.variable import Variable as Variable
     from dfc.frontend.operation import Operation as Operation
+    from dfc.frontend.module import Module as Module
     from dfc.frontend.graph import Graph as Graph
     from dfc.frontend.gradients import grad as grad, gradients as gradients, value_and_grad as value_and_grad
     from dfc.frontend.derivatives import hessian as hessian, jacobian as jacobian, jvp as jvp
@@ -110,6 +120,19 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         sign as sign, sin as sin, sqrt as sqrt, square as square, stop_gradient as stop_gradient,
         subtract as subtract, tan as tan, tanh as tanh, trunc as trunc, where as where,
     )
+    from dfc.frontend.ops.complex import (
+        angle as angle, complex as complex, conj as conj, imag as imag, real as real,
+    )
+    from dfc.frontend.ops.bitwise import (
+        bitcast as bitcast, bitwise_count as bitwise_count, bitwise_left_shift as bitwise_left_shift,
+        bitwise_right_shift as bitwise_right_shift, copysign as copysign,
+        count_leading_zeros as count_leading_zeros, nextafter as nextafter, signbit as signbit,
+    )
+    from dfc.frontend.ops.special import (
+        acos as acos, acosh as acosh, asin as asin, asinh as asinh, atan as atan, atanh as atanh, cbrt as cbrt,
+        cosh as cosh, exp2 as exp2, hypot as hypot, log10 as log10, log2 as log2, logaddexp as logaddexp,
+        sinc as sinc, sinh as sinh,
+    )
     from dfc.frontend.ops.linalg import matmul as matmul, tensordot as tensordot, vecdot as vecdot
     from dfc.frontend.ops.reduction import (
         all as all, any as any, argmax as argmax, argmin as argmin, max as max, mean as mean, min as min,
@@ -129,11 +152,18 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     )
     from dfc.frontend.ops.shape import (
         broadcast_to as broadcast_to, concat as concat, dim_size as dim_size, expand_dims as expand_dims,
-        flip as flip, matrix_transpose as matrix_transpose, pad as pad, permute_dims as permute_dims,
-        reshape as reshape, shape as shape, split as split, squeeze as squeeze, stack as stack,
+        flip as flip, matrix_transpose as matrix_transpose, permute_dims as permute_dims, reshape as reshape,
+        shape as shape, split as split, squeeze as squeeze, stack as stack,
+    )
+    from dfc.frontend.ops.arrangement import (
+        band_part as band_part, diag as diag, diagonal as diagonal, matrix_diag as matrix_diag, meshgrid as meshgrid,
+        moveaxis as moveaxis, pad as pad, repeat as repeat, roll as roll, swapaxes as swapaxes, tile as tile,
+        trace as trace, tril as tril, triu as triu, unstack as unstack,
     )
     from dfc.frontend.ops.indexing import (
-        gather_nd as gather_nd, take as take, tensor_scatter_add as tensor_scatter_add,
+        argwhere as argwhere, dynamic_slice as dynamic_slice, dynamic_update_slice as dynamic_update_slice,
+        gather_nd as gather_nd, nonzero as nonzero, scatter_nd as scatter_nd, take as take,
+        take_along_axis as take_along_axis, tensor_scatter_add as tensor_scatter_add,
         tensor_scatter_max as tensor_scatter_max, tensor_scatter_min as tensor_scatter_min,
         tensor_scatter_mul as tensor_scatter_mul, tensor_scatter_update as tensor_scatter_update,
     )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dfc.errors import InvalidArgument, InvalidType, NotFound
 from dfc.frontend.function import Function
 from dfc.runtime import checkpoint as checkpoints
 from dfc.runtime.artifact import Artifact, EntrySpec, build_artifact
 
-if TYPE_CHECKING:
-    from dfc.frontend.variable import Variable
+Functions = Function[..., Any] | Iterable[Function[..., Any]] | Mapping[str, Function[..., Any]]
 
 
 def compile(
-    functions: Iterable[Function[..., Any]],
+    functions: Functions,
     *,
     target: str | Sequence[str] = ("cpu",),
     batch: int | Iterable[int] = (),
@@ -26,9 +25,12 @@ def compile(
 ) -> Artifact:
     """Compile functions that have a signature into an artifact; `artifact.save("model.dfc")` writes the file.
 
+    `functions` is one, several, or a dict of the names that the entries get.
+
     `target` names what executables are made for, `batch` the sizes of the symbolic dimension. Variables have their
     present values, or those of `checkpoint`: a checkpoint, or a directory of them, that holds exactly these variables.
-    Raises InvalidArgument for a function without a signature, and what `build_artifact` raises.
+    Raises InvalidArgument for a function without a signature and for sizes where no function has a symbolic dimension,
+    and what `build_artifact` raises.
     """
     entries = entry_specs(functions, batch)
     values = None
@@ -38,14 +40,25 @@ def compile(
     return build_artifact(entries, targets=targets, values=values, observers=observers, progress=progress)
 
 
-def entry_specs(functions: Iterable[Function[..., Any]], batch: int | Iterable[int] = ()) -> list[EntrySpec]:
+def entry_specs(functions: Functions, batch: int | Iterable[int] = ()) -> list[EntrySpec]:
     """The functions as entries of an artifact, traced. Raises InvalidType for what is no dfc.function, and
-    InvalidArgument for one without a signature."""
+    InvalidArgument for one without a signature, and for sizes that no function has a dimension for."""
     sizes = (batch,) if isinstance(batch, int) else tuple(batch)
-    return [_entry(function, sizes) for function in functions]
+    if isinstance(functions, Function):
+        functions = [functions]
+    given = functions.items() if isinstance(functions, Mapping) else ((None, function) for function in functions)
+    listed: list[tuple[str | None, Function[..., Any]]] = list(given)
+    entries = [_entry(function, sizes, name) for name, function in listed]
+    shapes = [spec.shape for _, function in listed for spec in function.input_specs]
+    if entries and sizes and all(isinstance(size, int) for shape in shapes for size in shape):
+        raise InvalidArgument(
+            f"sizes are given ({', '.join(map(str, sizes))}), and no entry has a symbolic dimension",
+            hint='name a dimension in the signature, as in dfc.TensorSpec(("batch", 4)), or leave the sizes out',
+        )
+    return entries
 
 
-def _entry(function: Function[..., Any], sizes: tuple[int, ...]) -> EntrySpec:
+def _entry(function: Function[..., Any], sizes: tuple[int, ...], name: str | None) -> EntrySpec:
     if not isinstance(function, Function):
         raise InvalidType(f"an entry must be a dfc.function, got {function!r}")
     if function.signature is None:
@@ -55,12 +68,7 @@ def _entry(function: Function[..., Any], sizes: tuple[int, ...]) -> EntrySpec:
         )
     graph = function.graph()
     states = {name: variable.state for name, variable in graph.variables.items()}
-    return EntrySpec(function.name, graph.module, states, graph.structure.to_json(), sizes, func=graph.name)
-
-
-def variables_of(functions: Iterable[Function[..., Any]]) -> dict[str, Variable]:
-    """The variables that the functions use, by name."""
-    return {name: variable for function in functions for name, variable in function.graph().variables.items()}
+    return EntrySpec(name or function.name, graph.module, states, graph.structure.to_json(), sizes, func=graph.name)
 
 
 def checkpoint_values(path: str | os.PathLike[str], names: Iterable[str]) -> Mapping[str, Any]:

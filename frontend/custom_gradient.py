@@ -33,7 +33,7 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     y is a tensor or a nest of them. `gradient` is called with the gradient of each tensor in y, in order (None for one
     that is not floating or complex), and returns the gradient of each tensor among the positional arguments, flat and
     in order: one tensor for one argument, else a list or tuple; None for an argument that gets none. Each has its
-    argument's shape and dtype. Keyword arguments and Python numbers get none.
+    argument's shape and dtype. Keyword-only arguments and Python numbers get none.
 
     Trainable variables that `function` reads need a parameter `variables` of `gradient`: it is called with
     `variables=[...]` as well and returns `(gradients of the arguments, list of gradients of the variables)`. Other
@@ -50,10 +50,13 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     `variables`, InvalidArgument where the gradients don't fit the arguments.
     """
     python = getattr(function, "python_function", function)
+    signature = inspect.signature(python)
 
-    def inline(*args: Any, **kwargs: Any) -> Any:
+    def inline(*given: Any, **named: Any) -> Any:
         trace = current()
         assert trace is not None
+        bound = signature.bind(*given, **named)  # what may stand by position does
+        args, kwargs = bound.args, bound.kwargs
         leaves, nest = structure.flatten(args, _is_tensor)
         xs = [tensor_in(trace, leaf) for leaf in leaves]
         used: dict[Variable, None] = {}
@@ -146,7 +149,8 @@ def checkpoint(function: Callable[P, R]) -> Callable[P, R]:
     2016, "Training deep nets with sublinear memory cost").
 
     Called as `function`, in a trace and outside. It may read variables, whose gradients are as ever, but not write any.
-    The second computation waits for the gradient of the result, and no optimisation merges it with the first.
+    The second computation waits behind an optimisation barrier for the gradient of the result, and is not merged with
+    the first. That costs a copy of the tensors that go in; of variables, only where nothing else does.
     """
     python = getattr(function, "python_function", function)
 

@@ -12,6 +12,7 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import structure
 from dfc.frontend.gradients import grad, gradients_in, in_and_out, own_arguments
 from dfc.frontend.ops.constant import zeros_like
+from dfc.frontend.ops.elementwise import identity
 from dfc.frontend.ops.shape import reshape, stack
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.subtrace import is_result
@@ -62,7 +63,7 @@ def _jvp(trace: Trace, python: Callable[..., Any], primals: Sequence[Any], tange
     ys = [tensor_in(trace, leaf) for leaf in leaves]
     result = structure.unflatten(nest, iter(ys))
     flowing = [y for y in ys if y.dtype.is_inexact]
-    seeds = [zeros_like(y) for y in flowing]
+    seeds = [identity(zeros_like(y)) for y in flowing]  # an operation each: equal zeros are one value
     found = gradients_in(trace, flowing, xs, seeds, sparse=False)
     linear = [(g, tensor_in(trace, d)) for g, d in zip(found, directions, strict=True) if g is not None]
     moved: list[Any] = [None] * len(seeds)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import operator
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -12,16 +15,15 @@ import numpy as np
 from xdsl.ir import Attribute
 
 from dfc.backends.xla import to_device
-from dfc.errors import FailedPrecondition, InvalidType, Unimplemented
+from dfc.errors import DfcError, FailedPrecondition, InvalidType, Unimplemented
 from dfc.frontend import execution, interop, operators, structure, subtrace
 from dfc.frontend.graph import Graph
 from dfc.frontend.signature import Arguments, Parameters, Signature, TensorSpec, changes, describe, type_of
 from dfc.frontend.structure import Structure
 from dfc.frontend.subtrace import Traced
 from dfc.frontend.tensor import Tensor
-from dfc.frontend.tracing import Program, Trace, activity, current
+from dfc.frontend.tracing import Program, Trace, activity, current, tracing_lock
 from dfc.ir import dims, locations
-from dfc.ir.collector import paused
 from dfc.ir.types import Spec, spec_of, tensor_type
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Key = tuple[Any, ...]
+HELD_INSTANCES = 64
+"""How many instances that allow no weak references a traced method keeps alive; an older one is traced again."""
 
 _new_tensor = object.__new__
 assert operators  # it gives tensors their operators
@@ -91,6 +95,13 @@ def _add_static(kind: type, value: Any, key: list[Any]) -> bool:
     return True
 
 
+def _are_leaves(arrays: list[Any], leaves: list[Any]) -> bool:
+    """Whether a quick key's arrays are all that the program is given: a signature makes inputs of numbers too, and an
+    argument left out may have an array for its default."""
+    held = [leaf._array if type(leaf) is Tensor else leaf for leaf in leaves]
+    return len(held) == len(arrays) and all(map(operator.is_, held, arrays))
+
+
 class Function(Generic[P, R]):
     """What `dfc.function` makes of a Python function; called like that function.
 
@@ -106,13 +117,22 @@ class Function(Generic[P, R]):
     ) -> None:
         if not callable(python):
             raise InvalidType(f"dfc.function needs a function, got {python!r}")
+        code = inspect.unwrap(python)
+        if inspect.isgeneratorfunction(code) or inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
+            kind = "a generator" if inspect.isgeneratorfunction(code) else "an async function"
+            raise InvalidType(
+                f"{getattr(python, '__name__', python)!r} is {kind}, whose body does not run when it is called",
+                op="dfc.function",
+                location=locations.describe(locations.capture()),
+                hint="decorate a plain function that returns its results",
+            )
         functools.update_wrapper(self, python)
         self.python_function = python
         self.name: str = name or str(getattr(python, "__name__", type(python).__name__))
         self.signature = list(signature) if isinstance(signature, list | tuple) else signature
         """The specs given to `dfc.function`, or None."""
         self._given_parameters = parameters
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # while compiling; no user code runs with it held
         self._fast: dict[Any, Compiled] = {}
         """By the ids of the arguments' types (interned, so that ids stand for them), where all are concrete tensors."""
         self._last: tuple[Any, Any, Any] = (None, None, None)
@@ -123,6 +143,7 @@ class Function(Generic[P, R]):
         self._traced: dict[Key, Traced] = {}
         self._history: list[tuple[str, dict[str, str]]] = []
         self._bound: dict[int, tuple[Any, Function[..., Any]]] = {}
+        self._held: deque[int] = deque()
 
     @functools.cached_property
     def _parameters(self) -> Parameters:
@@ -135,6 +156,15 @@ class Function(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<dfc.function {self.name!r}, traced {len(self._history)} times>"
 
+    def __copy__(self) -> Function[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Function[P, R]:
+        return self
+
+    def __reduce__(self) -> str:
+        return str(getattr(self, "__qualname__", self.name))  # as Python's functions: by where it is found
+
     # ---- calls
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -142,22 +172,41 @@ class Function(Generic[P, R]):
             return self._call_inside(trace, args, kwargs)  # type: ignore[no-any-return]
         if kwargs:
             return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
-        # The commonest call, one tensor of the type it had last time, takes the shortest way: two dictionary look-ups,
-        # two lists and the frame of Tensor's __init__ would be a fifth of a small call's time.
-        type_, single, run_one = self._last
+        # The commonest call, one tensor of the type it had last time, is `ProgramRun._run` in this frame: a frame, two
+        # dictionary look-ups and two lists more would be a fifth of a small call's time.
+        type_, single, direct = self._last
         try:
             if len(args) == 1 and args[0]._type is type_:  # type: ignore[attr-defined]
-                array = args[0]._array  # type: ignore[attr-defined]
+                feed = args[0]._array  # type: ignore[attr-defined]
             else:
                 compiled = self._fast[tuple([id(x._type) for x in args])]  # type: ignore[attr-defined]
                 arrays = [x._array for x in args]  # type: ignore[attr-defined]
-                run_one = None
+                direct = None
         except (AttributeError, KeyError):  # a new signature, or arguments that are not all concrete tensors
             return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
-        if run_one is None:
+        if direct is None:
             return compiled(arrays)  # type: ignore[no-any-return]
+        holder, acquired, release, waiting, calls, program = direct
+        array = None
+        for _ in acquired:  # takes the lock; no signal is looked for between that and the `try`
+            try:
+                if holder.attention:
+                    break
+                waiting += ([*holder.buffers, feed],)  # not `append`: a call would look for signals
+                for results in calls:  # the call; no signal is looked for between that, the store and the pop
+                    holder.buffers = results
+                    array = results.pop()
+                    break
+            except Exception as error:
+                raise program.explained(holder, feed, error) from error
+            except BaseException:
+                program.interrupted()
+                raise
+            finally:
+                release()
+            break
         result = _new_tensor(Tensor)
-        result._array = run_one(array)
+        result._array = program.run_again(feed) if array is None else array
         result._trace, result._type = None, single
         return result  # type: ignore[return-value]
 
@@ -176,12 +225,12 @@ class Function(Generic[P, R]):
         compiled = self._compiled.get(key) or self._compile(key, arguments, types)
         if not kwargs and args and all(type(a) is Tensor for a in args):
             self._fast[tuple(map(id, types))] = compiled
-        elif quick is not None:
+        elif quick is not None and _are_leaves(quick[1], arguments.leaves):
             self._quick[quick[0]] = compiled
         result = compiled([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
-        run_one = compiled.step.run_one  # known once the step has run
-        if run_one and compiled.single is not None and not kwargs and len(args) == 1 and type(args[0]) is Tensor:
-            self._last = (types[0], compiled.single, run_one)
+        direct = compiled.step.direct  # known once the step has run
+        if direct and compiled.single is not None and not kwargs and len(args) == 1 and type(args[0]) is Tensor:
+            self._last = (types[0], compiled.single, direct)
         return result
 
     def compiled_for(self, *args: Any) -> Compiled:
@@ -194,10 +243,10 @@ class Function(Generic[P, R]):
         bindings: dict[str, int] = {}
         if self._checked is not None:
             bindings = self._checked.unify(types)
+        traced = self._trace_once(arguments, types)
         with self._lock:
             found = self._compiled.get(key)
             if found is None:
-                traced = self._trace_once(arguments, types)
                 specs = [spec_of(t) for t in traced.output_types]
                 output_types = [tensor_type(dims.substitute(s.shape, bindings), s.dtype) for s in specs]
                 step = execution.compile_step(traced.graph, bindings)
@@ -205,32 +254,39 @@ class Function(Generic[P, R]):
         return found
 
     def _arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
-        bound = self._parameters.bind(args, kwargs)
-        return Arguments.of(bound) if self._checked is None else self._checked.arguments(bound)
+        try:
+            bound = self._parameters.bind(args, kwargs)
+            return Arguments.of(bound) if self._checked is None else self._checked.arguments(bound)
+        except DfcError as error:
+            known = error.diagnostic.op
+            text = f"{known}: {error.diagnostic.message}" if known else error.diagnostic.message
+            here = error.diagnostic.location or locations.describe(locations.capture())
+            raise type(error)(text, op=self.name, location=here, hint=error.diagnostic.hint) from None
 
     # ---- tracing
 
     def _trace_once(self, arguments: Arguments, types: tuple[Attribute, ...]) -> Traced:
-        """The trace of a signature, made at its first use. Call with the lock held."""
+        """The trace of a signature, made at its first use."""
         signature = self._checked
         names = arguments.names if signature is None else signature.names
         if signature is not None:
             types = tuple(tensor_type(*spec) for spec in signature.specs)
         key = (arguments.structure, tuple(names), *map(id, types))
-        found = self._traced.get(key)
-        if found is None:
-            place = locations.describe(locations.capture())
-            found = subtrace.trace(self, Program(), None, self._nest_of(arguments), types, names)
-            self._traced[key] = found
-            described = Arguments(arguments.leaves, self._full_structure(arguments))
-            self._history.append((place, describe(described, types)))
-        return found
+        with tracing_lock:
+            found = self._traced.get(key)
+            if found is None:
+                place = locations.describe(locations.capture())
+                found = subtrace.trace(self, Program(), None, self._nest_of(arguments), types, names)
+                self._traced[key] = found
+                described = Arguments(arguments.leaves, self._full_structure(arguments))
+                self._history.append((place, describe(described, types)))
+            return found
 
     def _full_structure(self, arguments: Arguments) -> Structure:
         if self._checked is None:
             return arguments.structure
         tensors, extra = self._checked.structure, arguments.structure
-        return Structure("dict", tensors.keys + extra.keys, tensors.children + extra.children)
+        return Structure("dict", tensors.keys + extra.keys, tensors.children + extra.children)  # never compared
 
     def _nest_of(self, arguments: Arguments) -> Callable[[Sequence[Tensor]], dict[str, Any]]:
         """What puts tensors into the arguments' nest."""
@@ -266,13 +322,14 @@ class Function(Generic[P, R]):
             types = tuple(type_of(x, n) for x, n in zip(arguments.leaves, arguments.names, strict=True))
         else:
             types = tuple(tensor_type(*spec) for spec in signature.specs)
-        with self._lock:
-            return self._trace_once(arguments, types).graph
+        return self._trace_once(arguments, types).graph
 
     def lower(self, *specs: Any, **named_specs: Any) -> execution.Lowered:
         """The StableHLO for these arguments, given as for `graph`; sizes must be ints. `.text` is its text."""
-        with paused():
-            return execution.emit(self.graph(*specs, **named_specs), {})
+        bindings: dict[str, int] = {}
+        if self._checked is not None and (specs or named_specs):
+            bindings = self._checked.unify(self._arguments(specs, named_specs).types())
+        return execution.emit(self.graph(*specs, **named_specs), bindings)
 
     def explain(self) -> str:
         """When and why the function was traced: each signature, the line of its first call, what had changed."""
@@ -333,8 +390,11 @@ class Function(Generic[P, R]):
         key, table, python = id(instance), self._bound, self.python_function
         try:
             reference: Callable[[], Any] = weakref.ref(instance, lambda _: table.pop(key, None))
-        except TypeError:  # the class has __slots__ without __weakref__
+        except TypeError:  # the class has __slots__ without __weakref__: the latest ones are kept
             reference = lambda: instance  # noqa: E731
+            self._held.append(key)
+            if len(self._held) > HELD_INSTANCES:
+                table.pop(self._held.popleft(), None)
 
         @functools.wraps(python)
         def method(*args: Any, **kwargs: Any) -> Any:
@@ -359,6 +419,15 @@ class BoundFunction:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__func__, name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoundFunction) and other.__func__ is self.__func__ and other.__self__ is self.__self__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.__self__, self.__func__.python_function.__name__)
 
     def __repr__(self) -> str:
         return f"<dfc.function {self.__func__.name!r} of {self.__self__!r}>"

@@ -19,7 +19,7 @@ from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.shape import error_here
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
-from dfc.frontend.tracing import current
+from dfc.frontend.tracing import current, suspended
 from dfc.frontend.variable import Variable
 from dfc.ir.dtypes import uint32
 from dfc.ir.ops.random import RandomFoldIn, RandomNext, RandomSplit
@@ -130,6 +130,13 @@ def default_generator() -> Generator:
             made.state.name = DEFAULT_NAME  # whatever the present scope
             _default = made
         return _default
+
+
+def host_generator() -> np.random.Generator:
+    """A NumPy generator seeded by the next key of the default one: for initial values, which are drawn on the host."""
+    with suspended():
+        words = default_generator().key().numpy()
+    return np.random.Generator(np.random.Philox(int(words[0]) << 32 | int(words[1])))
 
 
 @located

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -26,7 +28,41 @@ R = TypeVar("R")
 
 
 def operation(body: Callable[P, R]) -> Callable[P, R]:
-    """A public operation from its body, which emits ops: called in a trace it is the body, outside it runs at once."""
+    """A public operation from its body, which emits ops: called in a trace it is the body, outside it runs at once.
+
+    NumPy's integers among its settings (parameters that are no Operand) are Python's.
+    """
+    operands = {p.name for p in inspect.signature(body).parameters.values() if "Operand" in str(p.annotation)}
+    places = tuple(name in operands for name in inspect.signature(body).parameters)
+
+    def prepared(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        for name, value in kwargs.items():
+            if name not in operands:
+                kwargs[name] = _python_integers(value)
+        pairs = itertools.zip_longest(args, places[: len(args)], fillvalue=True)
+        settings = [value if is_operand else _python_integers(value) for value, is_operand in pairs]
+        return tuple(settings)
+
+    return _public(body, prepared)
+
+
+def elementwise(body: Callable[P, R]) -> Callable[P, R]:
+    """As `operation`; Python numbers outside a trace become inputs, so that a new number needs no new program."""
+
+    def prepared(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        for arg in args:
+            if type(arg) in NUMBERS:
+                return _with_tensors(args)
+        return args
+
+    return _public(body, prepared)
+
+
+Prepare = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
+
+
+def _public(body: Callable[P, R], prepared: Prepare) -> Callable[P, R]:
+    """`body` in a trace; outside, the program of it for what `prepared` makes of the arguments."""
     run: Function[P, R] | None = None
 
     @functools.wraps(body)
@@ -37,12 +73,21 @@ def operation(body: Callable[P, R]) -> Callable[P, R]:
                 return body(*args, **kwargs)
             if run is None:
                 run = _compiled(body)
-            return run(*args, **kwargs)
+            return run(*prepared(args, kwargs), **kwargs)
         except DfcError as error:
             _locate(error, body)
             raise
 
     return call
+
+
+def _python_integers(value: Any) -> Any:
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return value
+    if isinstance(value, np.integer):
+        return int(value)
+    return kind(map(_python_integers, value)) if kind is tuple or kind is list else value
 
 
 def located(body: Callable[P, R]) -> Callable[P, R]:
@@ -64,31 +109,7 @@ def _locate(error: DfcError, body: Callable[..., Any]) -> None:
         error.at(op=getattr(body, "__name__", ""), location=locations.describe(locations.capture()))
 
 
-def elementwise(body: Callable[P, R]) -> Callable[P, R]:
-    """As `operation`; Python numbers outside a trace become inputs, so that a new number needs no new program."""
-    run: Function[P, R] | None = None
-
-    @functools.wraps(body)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        nonlocal run
-        try:
-            if current() is not None:
-                return body(*args, **kwargs)
-            if run is None:
-                run = _compiled(body)
-            for arg in args:
-                if type(arg) in NUMBERS:
-                    args = _with_tensors(args)  # type: ignore[assignment]
-                    break
-            return run(*args, **kwargs)
-        except DfcError as error:
-            _locate(error, body)
-            raise
-
-    return call
-
-
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may come here too
 _functions: dict[Callable[..., Any], Any] = {}
 
 

@@ -52,9 +52,10 @@ def region_of(
     values of the parent that follow `inputs` as its arguments."""
     interior = Interior(parent, what, inputs)
     try:
-        with interior:
-            values = body(interior)
+        values = interior.run(lambda: body(interior))
         interior.block.add_op(create(Yield, values, location=interior.func.location))
         return interior.func.detach_region(0), interior.captures
     finally:
+        interior.close()
         erase(interior.func)
+        interior.close()

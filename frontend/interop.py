@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dfc.errors import InvalidArgument, InvalidType
+from dfc.errors import InvalidArgument, InvalidType, Unimplemented
 from dfc.frontend.defaults import default_complex, default_float, default_int
 from dfc.frontend.tensor import Tensor
 from dfc.ir.dtypes import DType, as_dtype, string
@@ -30,7 +30,14 @@ def known(value: Any) -> Any:
     """An array of this machine's byte order whose dtype is NumPy's: one of another library becomes a tensor."""
     if isinstance(value, np.ndarray | np.generic):
         return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
-    if type(value) is Tensor or is_jax_array(value):
+    if type(value) is Tensor:
+        return value
+    if is_jax_array(value):
+        if isinstance(value, sys.modules["jax"].core.Tracer):
+            raise Unimplemented(
+                "a value that jax is tracing can't be an input",
+                hint="call the function outside of jax.jit, jax.grad and jax.vmap",
+            )
         return value
     return put(np.from_dlpack(value)) if is_array(value) else value
 
@@ -78,6 +85,21 @@ def _holds_strings(value: Any) -> bool:
     return isinstance(value, str | bytes)
 
 
+_WIDTH = {"b": 0, "u": 1, "i": 1, "O": 1, "f": 2, "V": 2, "c": 3}  # by NumPy's kinds: O are huge ints, V bfloat16
+
+
+def fitting(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
+    """Python numbers and lists of them in a dtype that something else fixes. Raises InvalidType where its kind can't
+    hold theirs: a float never loses its fraction to become an integer."""
+    try:
+        given = np.array(value).dtype.kind
+    except (ValueError, TypeError):
+        given = "b"  # to_numpy says what is wrong
+    if _WIDTH.get(given, 0) > _WIDTH.get(dtype.numpy.kind, 3):
+        raise InvalidType(f"{value!r} can't become {dtype} without loss", hint="convert it with dfc.astype")
+    return to_numpy(value, dtype)
+
+
 def _from_python(value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
     if hasattr(value, "__dfc_tensor__"):
         return to_numpy(value.__dfc_tensor__(), dtype)
@@ -91,8 +113,11 @@ def _from_python(value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
     try:
         array = np.array(value, None if dtype is None else dtype.numpy)
     except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidArgument(f"the nested list is not an array: {error}") from None
+        what = "the nested list is not an array" if isinstance(value, list | tuple) else f"{type(value).__name__} value"
+        raise InvalidArgument(f"{what}: {error}") from None
     if array.dtype == object:
+        if all(isinstance(number, int) for number in array.flat):
+            raise InvalidArgument(f"an integer is outside the range of {default_int()}", hint="floats can be larger")
         raise InvalidArgument("the nested list is not an array of numbers")
     if dtype is not None or not weak:
         return array

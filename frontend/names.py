@@ -41,9 +41,14 @@ def name_scope(name: str) -> Iterator[str]:
         _scope.reset(token)
 
 
+def leave_scopes() -> None:
+    """No scope from here to the end of the present context: what a traced function's body begins with."""
+    _scope.set("")
+
+
 @contextmanager
 def fresh_scope() -> Iterator[None]:
-    """No scope inside: what a traced function's body begins with."""
+    """No scope inside."""
     token = _scope.set("")
     try:
         yield

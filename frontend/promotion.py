@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import interop
 from dfc.frontend.defaults import default_complex, default_float, default_int
+from dfc.frontend.parts import Part
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Trace
 from dfc.ir import dtypes, locations
@@ -103,11 +104,17 @@ def _promote_weak(strong: DType | None, number: Number) -> DType:
 
 
 def check_fits(number: Number, dtype: DType) -> None:
-    """Raise InvalidArgument where a Python int is outside an integer dtype's range."""
+    """Raise InvalidArgument where a Python int is outside a dtype's range."""
     if dtype.is_integer and isinstance(number, int):
         limits = np.iinfo(dtype.numpy)
         if not limits.min <= number <= limits.max:
             raise InvalidArgument(f"{number} is outside the range of {dtype}, {limits.min} to {limits.max}")
+    elif dtype.is_inexact and type(number) is int:
+        try:
+            float(number)
+        except OverflowError:
+            text = f"an integer of {number.bit_length()} bits"
+            raise InvalidArgument(f"{text} is outside the range of {dtype}") from None
 
 
 def lift(trace: Trace, operand: Any) -> Tensor | Number:
@@ -122,6 +129,11 @@ def lift(trace: Trace, operand: Any) -> Tensor | Number:
     if isinstance(operand, SymbolicDim):
         return dim_value(trace, operand)
     if isinstance(operand, list | tuple) and holds_tensors(operand):
+        if isinstance(operand, Part):  # a tuple, but not of rows
+            raise InvalidType(
+                "a part of a tensor is not a tensor: how many of its rows are meant is data",
+                hint="work on part.rows, with the padding behind part.length masked where that matters",
+            )
         return _stacked(trace, operand)
     return trace.constant(interop.to_numpy(operand))
 

@@ -78,10 +78,13 @@ class Parameters:
         self._positional_only = {p.name for p in parameters if p.kind is p.POSITIONAL_ONLY}
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameter name -> argument. Raises TypeError as Python's own call would."""
+        """Parameter name -> argument. Raises InvalidType, a TypeError, where Python's own call would."""
         if self._all_plain and not kwargs and len(args) == len(self.names):
             return dict(zip(self.names, args, strict=True))
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidType(f"{error}; the parameters are {self._signature}") from None
         bound.apply_defaults()
         return dict(bound.arguments)
 
@@ -246,7 +249,7 @@ def _as_leaf(value: Any, dtype: DType, path: str) -> Any:
     if hasattr(value, "__dfc_tensor__"):
         return value.__dfc_tensor__()
     try:
-        return interop.to_numpy(value, dtype)
+        return interop.fitting(value, dtype)
     except DfcError as error:
         raise error.at(op=path) from None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any
 
 from dfc.errors import InvalidArgument, Unimplemented
@@ -40,8 +41,11 @@ def layout(rank: int, data_format: str, op: str) -> tuple[int, tuple[int, ...]]:
 
 def per_axis(sizes: Sizes, n_axes: int, what: str, op: str) -> tuple[int, ...]:
     """One positive int for each spatial axis; a single one serves all."""
-    given = (sizes,) * n_axes if isinstance(sizes, int) else tuple(sizes)
-    if len(given) != n_axes or any(not isinstance(n, int) or n < 1 for n in given):
+    try:
+        given = tuple(map(index, sizes)) if isinstance(sizes, Iterable) else (index(sizes),) * n_axes
+    except TypeError:
+        given = ()
+    if len(given) != n_axes or min(given) < 1:
         raise error_here(
             InvalidArgument, f"{what} must be a positive int, or one for each of {n_axes} spatial axes, got {sizes}", op
         )
@@ -50,9 +54,12 @@ def per_axis(sizes: Sizes, n_axes: int, what: str, op: str) -> tuple[int, ...]:
 
 def explicit(padding: Padding, n_axes: int, op: str) -> Pairs:
     """Low and high padding of the spatial axes from an int, a pair or int for each axis."""
-    entries = [padding] * n_axes if isinstance(padding, int) else list(padding)
-    pairs = [(e, e) if isinstance(e, int) else tuple(e) for e in entries if not isinstance(e, str)]
-    if len(pairs) != n_axes or any(len(p) != 2 or not all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
+    try:
+        entries = list(padding) if isinstance(padding, Iterable) else [padding] * n_axes
+        pairs = [tuple(map(index, e)) if isinstance(e, Iterable) else (index(e),) * 2 for e in entries]
+    except TypeError:
+        pairs = []
+    if len(pairs) != n_axes or any(len(p) != 2 or min(p) < 0 for p in pairs):
         raise error_here(
             InvalidArgument,
             f"padding must be 'SAME', 'VALID', an int or a pair of ints for each of {n_axes} spatial axes, none "
@@ -74,10 +81,10 @@ def padding_of(
 
     "VALID" is none. "SAME" is what makes the result ceil(extent / stride) long: half before, the rest after.
     """
+    if not isinstance(padding, str) or padding not in ("SAME", "VALID"):
+        return explicit(padding, len(extents), op)
     if padding == "VALID":
         return (0,) * len(extents), (0,) * len(extents)
-    if padding != "SAME":
-        return explicit(padding, len(extents), op)
     low: list[Dim] = []
     high: list[Dim] = []
     for extent, size, stride, apart in zip(extents, window, strides, dilation, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dfc.errors import InvalidArgument, InvalidType
@@ -16,16 +16,17 @@ from dfc.errors import InvalidArgument, InvalidType
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """The shape of a nest without its leaves; equal and hashed by value.
+    """The shape of a nest without its leaves; equal where the programs traced for it would be the same.
 
     `kind` is leaf, static, list, tuple, dict, namedtuple or dataclass. `keys` name the children of the last three,
-    `value` is the class of the last two or the static value.
+    `value` is the class of the last two or the static value. `mark` is what tells it from others, by `mark_of`.
     """
 
     kind: str
     keys: tuple[Any, ...] = ()
     children: tuple[Structure, ...] = ()
-    value: Any = None
+    value: Any = field(default=None, compare=False)
+    mark: Any = None
 
     def to_json(self) -> Any:
         """A description for the artifact: `"tensor"`, `{"list": [...]}`, `{"tuple": [...]}`, `{"dict": {key: ...}}`,
@@ -101,9 +102,24 @@ def static(value: Any) -> Structure:
             f"a {type(value).__name__} is neither a tensor nor hashable, so it can't be an argument or a result",
             hint="both are tensors, arrays, nests of them, or hashable values such as numbers and strings",
         ) from None
-    # 1, 1.0 and True are equal, and 0.0 and -0.0 too, but trace to different programs: the text tells them apart
-    tag = (type(value), repr(value)) if isinstance(value, int | float | complex) else type(value)
-    return Structure("static", (tag,), (), value)
+    return Structure("static", (), (), value, mark_of(value))
+
+
+def mark_of(value: Any) -> Any:
+    """What stands for a hashable value in comparisons: 1, 1.0 and True are equal, and 0.0 and -0.0 too, but trace to
+    different programs, alone or deep in a value; NaN is not equal to itself, but traces to the same program."""
+    kind = type(value)
+    if kind in (bool, int, float, complex):
+        return kind, repr(value)
+    if kind in (str, bytes, type(None)):
+        return kind, value
+    if isinstance(value, tuple):
+        return kind, tuple(mark_of(item) for item in value)
+    if isinstance(value, frozenset):
+        return kind, frozenset(mark_of(item) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return kind, value, tuple(mark_of(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare)
+    return kind, value, repr(value) if isinstance(value, int | float | complex) else None
 
 
 def flatten(nest: Any, is_leaf: Callable[[Any], bool]) -> tuple[list[Any], Structure]:
@@ -124,7 +140,7 @@ def _flatten(nest: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) -> St
     parts = tuple(_flatten(item, is_leaf, leaves) for item in items)
     if kind == "dataclass" and len(leaves) == before:
         return static(nest)  # a plain options object
-    return Structure(kind, keys, parts, cls)
+    return Structure(kind, keys, parts, cls, cls if kind != "dict" else mark_of(keys))
 
 
 def children(nest: Any) -> tuple[str, tuple[Any, ...], Sequence[Any], Any] | None:

@@ -16,11 +16,12 @@ from dfc.frontend.graph import Graph
 from dfc.frontend.interior import Interior
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.signature import Arguments
+from dfc.frontend.structure import Structure
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Program, Trace
 from dfc.ir import locations
 from dfc.ir.builder import erase
-from dfc.ir.collector import paused
+from dfc.ir.collector import without_collection
 from dfc.ir.ops.function import Call
 from dfc.ir.types import spec_of
 
@@ -43,6 +44,7 @@ class Traced:
     """Values of the enclosing trace that follow its arguments."""
 
 
+@without_collection
 def trace(
     function: Function[..., Any],
     program: Program,
@@ -55,21 +57,26 @@ def trace(
     traced = Trace(
         program, function.name, types, names, parent=parent, function=function, location=_definition(function)
     )
+
+    def body() -> tuple[list[Tensor], Structure]:
+        result = function.run_python(nest_of(traced.inputs))
+        leaves, nest = structure.flatten(result, is_result)
+        return [tensor_in(traced, leaf) for leaf in leaves], nest
+
     try:
-        with paused(), traced:
-            result = function.run_python(nest_of(traced.inputs))
-            leaves, nest = structure.flatten(result, is_result)
-            outputs = [tensor_in(traced, leaf) for leaf in leaves]
+        outputs, nest = traced.run(body)
         func = traced.finish([t._value for t in outputs], structure.output_names(nest))
+        return Traced(
+            Graph(program.module, func, program.variables, nest),
+            tuple(t._type for t in outputs),
+            {variable: r.write_token is not None for variable, r in traced.resources.items()},
+            traced.captures,
+        )
     except BaseException:
         erase(traced.func)  # a caller may catch the error and go on tracing
         raise
-    return Traced(
-        Graph(program.module, func, program.variables, nest),
-        tuple(t._type for t in outputs),
-        {variable: r.write_token is not None for variable, r in traced.resources.items()},
-        traced.captures,
-    )
+    finally:
+        traced.close()
 
 
 def is_result(value: Any) -> bool:

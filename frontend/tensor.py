@@ -16,6 +16,7 @@ from dfc.ir.types import spec_of
 
 if TYPE_CHECKING:
     from dfc.frontend.tracing import Trace
+    from dfc.frontend.updates import Updates
 
 Operand = Any
 """What an operation takes for a tensor: a Tensor, a Variable, an array of any library that speaks DLPack or NumPy,
@@ -97,6 +98,13 @@ class Tensor:
             raise InvalidArgument(f"T needs a matrix, got {spec_of(self._type)}", hint="use mT or dfc.permute_dims")
         return self.mT
 
+    @property
+    def at(self) -> Updates:
+        """`t.at[key].set(values)`: a new tensor with other values where t[key] reads; also add, multiply, min, max."""
+        from dfc.frontend.updates import Updates
+
+        return Updates(self)
+
     # ---- the value
 
     def numpy(self) -> np.ndarray[Any, Any]:
@@ -155,7 +163,9 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:
             raise InvalidType("a scalar can't be iterated over")
-        return (self[i] for i in range(len(self)))
+        if self._trace is not None:
+            return (self[i] for i in range(len(self)))
+        return map(_from_elements, map(np.array, self._view("iter")))
 
     def __repr__(self) -> str:
         spec = spec_of(self._type)
@@ -165,6 +175,23 @@ class Tensor:
 
     def __hash__(self) -> int:
         return id(self)
+
+    def __format__(self, text: str) -> str:
+        return format(self._number("format"), text) if text else repr(self)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self._number("round"), digits)
+
+    # ---- copies: a tensor never changes, and one in a pickle is its elements
+
+    def __copy__(self) -> Tensor:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_elements, (self._view("pickle"),)
 
     def _number(self, what: str) -> Any:
         view = self._view(what)
@@ -225,6 +252,10 @@ class Tensor:
         def __ror__(self, other: Operand) -> Tensor: ...
         def __xor__(self, other: Operand) -> Tensor: ...
         def __rxor__(self, other: Operand) -> Tensor: ...
+        def __lshift__(self, other: Operand) -> Tensor: ...
+        def __rlshift__(self, other: Operand) -> Tensor: ...
+        def __rshift__(self, other: Operand) -> Tensor: ...
+        def __rrshift__(self, other: Operand) -> Tensor: ...
         def __lt__(self, other: Operand) -> Tensor: ...
         def __le__(self, other: Operand) -> Tensor: ...
         def __gt__(self, other: Operand) -> Tensor: ...
@@ -238,7 +269,34 @@ class Tensor:
         def __getitem__(self, key: Any) -> Tensor: ...
 
 
+def _from_elements(array: np.ndarray[Any, Any]) -> Tensor:
+    from dfc.frontend.interop import put
+
+    return put(array)
+
+
+def _loading(name: str) -> Any:
+    """Stands for an operator until the first use of any, which imports `dfc.frontend.operators`."""
+
+    def first_use(self: Tensor, *others: Any) -> Any:
+        from dfc.frontend.operators import install
+
+        install(Tensor)
+        return getattr(Tensor, name)(self, *others)
+
+    return first_use
+
+
+OPERATORS = (
+    *(["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]),
+    *(["radd", "rsub", "rmul", "rtruediv", "rfloordiv", "rmod", "rpow", "rmatmul", "rand", "ror", "rxor"]),
+    *(["lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert", "getitem"]),
+)
+for _name in OPERATORS:
+    setattr(Tensor, f"__{_name}__", _loading(f"__{_name}__"))
+
 WHILE_TRACING = {
+    "pickle": "pickle what the function returns",
     "bool": "Python's `if`, `while`, `and`, `or` and `not` need the value: use dfc.where and dfc.logical_*",
     "int": "use dfc.astype, or pass the number as a Python argument, which is part of the signature",
     "float": "use dfc.astype, or pass the number as a Python argument, which is part of the signature",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dfc.frontend.variable import Variable
 
 OpT = TypeVar("OpT", bound=Op)
+R = TypeVar("R")
 NO_ATTRIBUTES: Mapping[str, Any] = {}
 MANY_OPS = 10_000
 
@@ -48,18 +49,16 @@ current = _current.get
 class _Activity:
     """How many traces are open in all threads: where that is none, a call need not ask for its own."""
 
-    __slots__ = ("count", "lock")
+    __slots__ = ("count",)
 
     def __init__(self) -> None:
         self.count = 0
-        self.lock = threading.Lock()
-
-    def change(self, by: int) -> None:
-        with self.lock:
-            self.count += by
 
 
 activity = _Activity()
+tracing_lock = threading.RLock()
+"""Held while user code runs for dfc, in a trace or for an initial value. One for all: each may need the other's result,
+and two threads that held one lock each would wait for each other for ever. Nobody waits for it with another lock."""
 
 
 class Program:
@@ -114,7 +113,7 @@ class Resource:
 
 
 class Trace:
-    """One function being traced. Use as a context manager around the Python code, then `finish`."""
+    """One function being traced: `run` the Python code, then `finish`, then `close`."""
 
     is_interior = False
     """Whether this is the region of an op of the parent (`dfc.frontend.interior`)."""
@@ -148,23 +147,32 @@ class Trace:
         self._explicit: set[str] = set()
         self._n_ops = 0
         self._next_check = MANY_OPS
-        self._tokens: list[tuple[Token[Trace | None], Any]] = []
         self.watching: list[dict[Variable, None]] = []
         """Each collects the variables that are used while it is here."""
 
-    def __enter__(self) -> Trace:
-        scope = names.fresh_scope()
-        scope.__enter__()
-        activity.change(1)
-        self._tokens.append((_current.set(self), scope))
-        return self
+    def run(self, body: Callable[[], R]) -> R:
+        """`body()` with this as the present trace.
 
-    def __exit__(self, *exception: object) -> None:
-        token, scope = self._tokens.pop()
-        _current.reset(token)
-        activity.change(-1)
-        scope.__exit__(None, None, None)
-        self.open = False
+        An interrupt at any point leaves the thread outside: the context goes with the call, and Python looks neither
+        for signals nor for other threads between the start of a `finally` and its first call.
+        """
+        try:
+            activity.count += 1
+            return copy_context().run(self._enter, body)
+        finally:
+            activity.count -= 1
+            self.open = False
+
+    def _enter(self, body: Callable[[], R]) -> R:
+        _current.set(self)
+        names.leave_scopes()
+        return body()
+
+    def close(self) -> None:
+        """Forget what only tracing needs. The tensors of a trace refer to it: a variable in these tables would live
+        until Python looks for cycles."""
+        for table in (self.inputs, self.resources, self._constants, self._captured, self._kept):
+            table.clear()
 
     # ---- ops
 

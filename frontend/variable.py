@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -11,13 +11,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
+from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.frontend import interop, names, operators
 from dfc.frontend.operation import Operation
-from dfc.frontend.promotion import tensor_in
+from dfc.frontend.promotion import holds_tensors, tensor_in
 from dfc.frontend.signature import TensorSpec
 from dfc.frontend.tensor import Operand, Tensor
-from dfc.frontend.tracing import Trace, current, suspended
+from dfc.frontend.tracing import Trace, current, suspended, tracing_lock
 from dfc.ir import locations
 from dfc.ir.dims import Shape, is_static
 from dfc.ir.dtypes import DType, as_dtype
@@ -80,9 +80,11 @@ class Variable:
         self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
         self.trainable = trainable
         self._dtype = None if dtype is None else as_dtype(dtype)
+        self._created_at = ""
+        if isinstance(initial, TensorSpec):
+            self._created_at = locations.describe(locations.capture())
         self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
-        self._making = threading.RLock()
         self._running = False
         self._writes: dict[Any, Compiled] = {}
         _alive[next(_created)] = self
@@ -110,7 +112,7 @@ class Variable:
     def state(self) -> VariableState:
         """The runtime's holder of the value; the initial function is called if it wasn't."""
         if self._state is None:
-            with self._making:
+            with tracing_lock:
                 if self._state is None:
                     self._state = self._make_state()
         return self._state
@@ -131,7 +133,7 @@ class Variable:
         spec = Spec(tuple(initial.shape), self._dtype or as_dtype(initial.dtype))
         if isinstance(initial, TensorSpec):
             _require_static(self.name, spec)
-            initial = None
+            initial = _no_value(self.name, self._created_at)
         made = VariableState(self.name, spec, initial, self.trainable)
         self._initial = None
         return made
@@ -160,6 +162,19 @@ class Variable:
     def __hash__(self) -> int:
         return id(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise InvalidType(
+            f"variable {self.name!r} is state, which can't be copied or pickled",
+            location=locations.describe(locations.capture()),
+            hint="dfc.Variable(v.numpy()) makes a second one; dfc.train.Saver writes values to a file",
+        )
+
+    def rename(self, name: str) -> None:
+        """Call it `name` from now on, in graphs that are traced later, checkpoints and errors."""
+        self.name = name
+        if self._state is not None:
+            self._state.name = name
+
     # ---- reading
 
     def read(self) -> Tensor:
@@ -173,13 +188,25 @@ class Variable:
         return self.read()
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a new NumPy array, once it is computed."""
-        return self.state.numpy()
+        """The value as a new NumPy array, once it is computed. Raises InvalidType in a trace, which has no values."""
+        return self.state.numpy() if current() is None else self.read().numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return self.read().__array__(dtype, copy)
 
     __array_ufunc__ = None
+
+    def __format__(self, text: str) -> str:
+        return format(self.read(), text) if text else repr(self)
+
+    def _in_place(self, other: Any) -> Any:
+        raise InvalidArgument(
+            f"an assignment such as += would make the name stand for a tensor, not change variable {self.name!r}",
+            location=locations.describe(locations.capture()),
+            hint="use v.assign_add(x), v.assign_sub(x) or v.assign(x); or write v = v + x",
+        )
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __ipow__ = __imatmul__ = _in_place
 
     def item(self) -> Any:
         """The only element as a Python number."""
@@ -200,18 +227,22 @@ class Variable:
     # ---- writing
 
     def assign(self, value: Operand, use_locking: bool = False) -> Operation:
-        """Set the value. Raises InvalidArgument for another shape, InvalidType for another dtype.
+        """Set the value, to one of the variable's shape and dtype.
+
+        Numbers and lists take the variable's dtype where its kind holds them. Raises InvalidArgument for another shape,
+        InvalidType for another dtype, and for floats that would become integers.
 
         Updates of one step are applied together, so `use_locking` changes nothing on one device.
         """
         return self._update(Assign, value)
 
     def assign_add(self, value: Operand, use_locking: bool = False) -> Operation:
-        """Add to the value, in place; see `assign`."""
+        """Add to the value, in place; see `assign`. What is added is broadcast to the variable's shape, as by NumPy's
+        `+=`."""
         return self._update(AssignAdd, value)
 
     def assign_sub(self, value: Operand, use_locking: bool = False) -> Operation:
-        """Subtract from the value, in place; see `assign`."""
+        """Subtract from the value, in place; see `assign_add`."""
         return self._update(AssignSub, value)
 
     def scatter_update(self, indices: Operand, updates: Operand) -> Operation:
@@ -251,10 +282,10 @@ class Variable:
         op = cls.name.removeprefix("df.")
         trace = current()
         if trace is None:
-            places, rows = interop.to_tensor(_read(indices)), interop.to_tensor(self._operand(updates))
+            places, rows = interop.to_tensor(_read(indices)), interop.to_tensor(self._operand(updates, op))
             self._compiled(cls, places, rows)([places._array, rows._array])
             return Operation(None, None, f"{self.name}/{op}", self.read)
-        places, rows = tensor_in(trace, _read(indices)), tensor_in(trace, self._operand(updates))
+        places, rows = tensor_in(trace, _read(indices)), tensor_in(trace, self._operand(updates, op))
         if not self.shape:
             raise self._misfit(InvalidArgument, f"a scatter needs a variable with rows, {self.name!r} is a scalar", op)
         if not places.dtype.is_integer:
@@ -281,7 +312,7 @@ class Variable:
         if trace is not None:
             return self._update_inside(trace, cls, value, op)
         spec = self.spec
-        tensor = interop.to_tensor(self._operand(value))
+        tensor = interop.to_tensor(self._operand(value, op))
         if cls is Assign:
             self._check(spec_of(tensor._type), op)
             self.state.assign(tensor._array)
@@ -291,14 +322,17 @@ class Variable:
         self._compiled(cls, tensor)([tensor._array])
         return Operation(None, None, f"{self.name}/{op}", self.read)
 
-    def _operand(self, value: Operand) -> Any:
+    def _operand(self, value: Operand, op: str) -> Any:
         """Numbers and nested lists in the variable's dtype; everything else as it is."""
-        if isinstance(value, bool | int | float | complex | list | tuple):
-            return interop.to_numpy(value, self.dtype)
+        if isinstance(value, bool | int | float | complex | list | tuple) and not holds_tensors(value):
+            try:
+                return interop.fitting(value, self.dtype)
+            except DfcError as error:
+                raise error.at(op=op, location=locations.describe(locations.capture())) from None
         return _read(value)
 
     def _update_inside(self, trace: Trace, cls: type[Update], value: Operand, op: str) -> Operation:
-        tensor = tensor_in(trace, self._operand(value))
+        tensor = tensor_in(trace, self._operand(value, op))
         given = tensor._value
         if cls is not Assign and spec_of(given.type).dtype is self.dtype and tensor.ndim <= self.ndim:
             given = trace.broadcast(given, self.shape) if _fits(tensor.shape, self.shape) else given
@@ -346,10 +380,9 @@ class Variable:
         key = (cls, *(id(value._type) for value in values))
         found = self._writes.get(key)
         if found is None:
-            with self._making:
-                write: Callable[..., Operation] = self._scatter if issubclass(cls, Scatter) else self._update
-                function = Function(lambda *xs: write(cls, *xs), name=cls.name.removeprefix("df."))
-                found = self._writes[key] = function.compiled_for(*values)
+            write: Callable[..., Operation] = self._scatter if issubclass(cls, Scatter) else self._update
+            function = Function(lambda *xs: write(cls, *xs), name=cls.name.removeprefix("df."))
+            found = self._writes[key] = function.compiled_for(*values)
         return found
 
     if TYPE_CHECKING:
@@ -376,6 +409,19 @@ class Variable:
         def __getitem__(self, key: Any) -> Tensor: ...
 
 
+def _no_value(name: str, location: str) -> Callable[[], Any]:
+    """The initial value of a variable that has none; it does not hold the variable, which holds the state."""
+
+    def initial() -> Any:
+        raise FailedPrecondition(
+            f"Attempting to use uninitialized value {name!r}",
+            location=location,
+            hint="assign it a value or restore a checkpoint",
+        )
+
+    return initial
+
+
 def _read(value: Operand) -> Any:
     return value.__dfc_tensor__() if hasattr(value, "__dfc_tensor__") else value
 
@@ -391,4 +437,5 @@ def _fits(shape: Shape, target: Shape) -> bool:
     return len(shape) <= len(target) and all(a == b or a == 1 for a, b in pairs)
 
 
+locations.add_internal_prefix(copy.__file__)  # an error in a copy is at the line that asks for it
 operators.install(Variable)

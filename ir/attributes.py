@@ -23,9 +23,17 @@ from dfc.ir.dtypes import DType, as_dtype
 
 T = TypeVar("T")
 
+SPLAT_BLOCK = 65536
+"""How many elements are compared at a time to see whether all are equal."""
+
 
 class Value(Data[T], Generic[T]):
     """An attribute that holds one Python value."""
+
+    @classmethod
+    def normal(cls, value: T) -> T:
+        """`value` in the one form that equal values have: True, 1 and np.int64(1) are equal, and print differently."""
+        return value
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> T:
@@ -57,6 +65,10 @@ class Int(Value[int]):
     name = "df.int"
 
     @classmethod
+    def normal(cls, value: int) -> int:
+        return int(value)
+
+    @classmethod
     def parse_value(cls, parser: AttrParser) -> int:
         return parser.parse_integer()
 
@@ -66,6 +78,10 @@ class Flag(Value[bool]):
     """True or false."""
 
     name = "df.flag"
+
+    @classmethod
+    def normal(cls, value: bool) -> bool:
+        return bool(value)
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> bool:
@@ -110,6 +126,10 @@ class Ints(Value[tuple[int, ...]]):
     name = "df.ints"
 
     @classmethod
+    def normal(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(map(int, value))
+
+    @classmethod
     def parse_value(cls, parser: AttrParser) -> tuple[int, ...]:
         return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer))
 
@@ -137,6 +157,10 @@ class Dims(Value[Shape]):
     """A shape: integers and symbolic dimensions (written as strings)."""
 
     name = "df.dims"
+
+    @classmethod
+    def normal(cls, value: Shape) -> Shape:
+        return types.normal_shape(value)
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> Shape:
@@ -169,6 +193,10 @@ class Specs(Value[tuple[types.Spec, ...]]):
     name = "df.specs"
 
     @classmethod
+    def normal(cls, value: tuple[types.Spec, ...]) -> tuple[types.Spec, ...]:
+        return tuple(types.Spec(types.normal_shape(shape), dtype) for shape, dtype in value)
+
+    @classmethod
     def parse_value(cls, parser: AttrParser) -> tuple[types.Spec, ...]:
         parsed = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_type)
         return tuple(types.spec_of(t) for t in parsed)
@@ -184,7 +212,8 @@ class Array:
     Equality and hash go by digest, so that interning and CSE never compare large data twice.
     """
 
-    __slots__ = ("_value", "digest", "dtype", "shape")
+    __slots__ = ("_splat", "_value", "digest", "dtype", "shape")
+    _splat: Any
 
     def __init__(self, value: np.ndarray[Any, Any] | None, dtype: DType, shape: tuple[int, ...], digest: str) -> None:
         self._value, self.dtype, self.shape, self.digest = value, dtype, shape, digest
@@ -194,12 +223,12 @@ class Array:
         """Wrap an array; the caller must not write to it afterwards."""
         dtype = as_dtype(value.dtype)
         if dtype.kind == "string":
-            data = b"\0".join(len(s).to_bytes(8, "little") + s for s in map(bytes, value.ravel()))
+            data: Any = b"\0".join(len(s).to_bytes(8, "little") + s for s in map(bytes, value.ravel()))
         else:
-            data = value.tobytes()
-        header = f"{dtype.name}{value.shape}".encode()
-        digest = hashlib.blake2b(header + data, digest_size=16).hexdigest()
-        return cls(value, dtype, value.shape, digest)
+            data = _bytes(value)
+        digest = hashlib.blake2b(f"{dtype.name}{value.shape}".encode(), digest_size=16)
+        digest.update(data)
+        return cls(value, dtype, value.shape, digest.hexdigest())
 
     @property
     def value(self) -> np.ndarray[Any, Any]:
@@ -214,11 +243,42 @@ class Array:
     def known(self) -> bool:
         return self._value is not None
 
+    @property
+    def splat(self) -> Any:
+        """The element that is every element, bit for bit, a NumPy scalar; None if there is no such. Found once."""
+        try:
+            return self._splat
+        except AttributeError:
+            self._splat = _splat(self)
+            return self._splat
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Array) and other.digest == self.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+def _bytes(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The elements' bytes in C order, copied only if they don't lie so."""
+    return np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+
+
+def _splat(array: Array) -> Any:
+    if not array.known or array.value.size == 0 or array.dtype.kind == "string":
+        return None
+    value = array.value
+    first = value[(0,) * value.ndim]
+    if any(value.strides[axis] for axis, size in enumerate(value.shape) if size > 1):
+        # By bits: zeros have signs, and NaNs differ. Most arrays differ early, so a block at a time.
+        items = _bytes(value).reshape(value.size, value.itemsize)
+        pattern = np.frombuffer(first.tobytes(), np.uint8)
+        words = np.dtype(f"u{min(value.itemsize & -value.itemsize, 8)}")
+        items, pattern = items.view(words), pattern.view(words)
+        blocks = (items[start : start + SPLAT_BLOCK] for start in range(0, len(items), SPLAT_BLOCK))
+        if not all((block == pattern).all() for block in blocks):
+            return None
+    return first
 
 
 @irdl_attr_definition
@@ -247,7 +307,7 @@ class Constant(Value[Array]):
 
 @lru_cache(maxsize=65536, typed=True)
 def _interned(cls: type[Value[Any]], value: Any) -> Value[Any]:
-    return cls.new(value)
+    return cls.new(cls.normal(value))
 
 
 def make(cls: type[Value[Any]], value: Any) -> Value[Any]:

@@ -3,7 +3,7 @@ user's position on every op (xDSL's own builders and rewriters drop it)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -92,13 +92,81 @@ class Builder:
 
 def replace(op: Operation, values: Sequence[SSAValue]) -> None:
     """Put `values` in the place of the op's results and erase it; the ops that define them take its position too."""
-    for result, value in zip(op.results, values, strict=True):
-        if result.first_use is not None:
-            result.replace_all_uses_with(value)
-        owner = value.owner
-        if isinstance(owner, Operation) and owner.location is not op.location:
-            owner.location = locations.fuse(owner.location, op.location)
+    replace_uses(dict(zip(op.results, values, strict=True)))
+    for value in values:
+        _add_location(value, op)
     erase(op)
+
+
+def replace_uses(values: Mapping[SSAValue, SSAValue], where: Callable[[Operation], bool] = lambda user: True) -> None:
+    """Put a value in the place of each key, in the ops for which `where` holds. An op's operands are set once, however
+    many change: each setting copies them all."""
+    users: dict[int, Operation] = {}
+    for value, new in values.items():
+        _add_name(new, value)
+        use = value.first_use
+        while use is not None:
+            users[id(use.operation)] = use.operation
+            use = use._next_use
+    for user in users.values():
+        if where(user):
+            user.operands = [values.get(o, o) for o in user._operands]
+
+
+class Replacing:
+    """`replace` for a walk that meets operands before their users: what an op's operands became is put into the op when
+    the walk comes to it, all at once.
+
+    Call `visit` for each op, `replace` instead of the function `replace`, and `finish` at the end.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[SSAValue, SSAValue] = {}
+        self._users: dict[int, Operation] = {}  # that have not been visited since an operand of theirs was replaced
+        self._replaced: list[Operation] = []
+
+    def visit(self, op: Operation) -> None:
+        """Bring the op's operands up to date."""
+        if self._users.pop(id(op), None) is not None:
+            op.operands = [self._latest(o) for o in op._operands]
+
+    def replace(self, op: Operation, values: Sequence[SSAValue]) -> None:
+        """Take the op out of its block; `values` stand for its results, and their ops take its position too."""
+        for result, value in zip(op.results, values, strict=True):
+            use = result.first_use
+            while use is not None:
+                self._users[id(use.operation)] = use.operation
+                use = use._next_use
+            self._values[result] = value
+            _add_name(value, result)
+            _add_location(value, op)
+        self._replaced.append(op)
+        block = op.parent
+        assert block is not None, "the op must be in a block"
+        block.detach_op(op)
+
+    def finish(self) -> None:
+        """Erase what was replaced."""
+        for op in list(self._users.values()):
+            self.visit(op)
+        for op in self._replaced:
+            erase(op)
+
+    def _latest(self, value: SSAValue) -> SSAValue:
+        while (newer := self._values.get(value)) is not None:
+            value = newer
+        return value
+
+
+def _add_name(value: SSAValue, replaced: SSAValue) -> None:
+    if value.name_hint is None:
+        value.name_hint = replaced.name_hint
+
+
+def _add_location(value: SSAValue, replaced: Operation) -> None:
+    owner = value.owner
+    if isinstance(owner, Operation) and owner.location is not replaced.location:
+        owner.location = locations.fuse(owner.location, replaced.location)
 
 
 def erase(op: Operation) -> None:

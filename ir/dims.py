@@ -9,16 +9,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from keyword import iskeyword
 from typing import Any
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
+from dfc.ir import locations
 
 Monomial = tuple[str, ...]
 Bindings = Mapping[str, "Dim"]
 
 
 class SymbolicDim:
-    """A polynomial with integer coefficients over symbols that stand for sizes not known yet."""
+    """A polynomial with integer coefficients over symbols that stand for sizes not known yet.
+
+    `==` asks whether two dimensions are the same expression, so `b == 2` is False; what needs the number raises
+    InvalidType.
+    """
 
     __slots__ = ("_hash", "terms", "text")
     terms: tuple[tuple[Monomial, int], ...]
@@ -41,6 +47,8 @@ class SymbolicDim:
         return isinstance(other, SymbolicDim) and other.text == self.text
 
     def __add__(self, other: Dim) -> Dim:
+        if not isinstance(other, int | SymbolicDim):
+            return self._not_a_size("+", other)
         return _from_terms([*self.terms, *_terms(other)])
 
     __radd__ = __add__
@@ -49,12 +57,18 @@ class SymbolicDim:
         return self * -1
 
     def __sub__(self, other: Dim) -> Dim:
+        if not isinstance(other, int | SymbolicDim):
+            return self._not_a_size("-", other)
         return self + (-other)
 
     def __rsub__(self, other: int) -> Dim:
+        if not isinstance(other, int):
+            return self._not_a_size("-", other)
         return (-self) + other
 
     def __mul__(self, other: Dim) -> Dim:
+        if not isinstance(other, int | SymbolicDim):
+            return self._not_a_size("*", other)
         return _from_terms(
             [(tuple(sorted(m + n)), c * d) for m, c in self.terms for n, d in _terms(other)],
         )
@@ -62,6 +76,8 @@ class SymbolicDim:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Dim) -> Dim:
+        if not isinstance(other, int | SymbolicDim):
+            return self._not_a_size("//", other)
         exact = _divide(self, other)
         if exact is not None:
             return exact
@@ -70,6 +86,53 @@ class SymbolicDim:
     def __rfloordiv__(self, other: int) -> Dim:
         exact = _divide(other, self)
         return exact if exact is not None else _from_terms([((f"floordiv({other}, {self})",), 1)])
+
+    # ---- what needs the number
+
+    def _unknown(self, what: str) -> InvalidType:
+        return InvalidType(
+            f"{what} needs the size {self}, which is known at run time only",
+            location=locations.describe(locations.capture()),
+            hint="dfc.dim_size(x, axis) and dfc.shape(x) are sizes as tensors",
+        )
+
+    def _not_a_size(self, operation: str, other: object) -> Any:
+        """For an operand that is no size: a tensor knows what to do with this one, a float does not."""
+        if isinstance(other, float | complex):
+            raise self._unknown(f"{operation} with {other!r}")
+        return NotImplemented
+
+    def __bool__(self) -> bool:
+        raise self._unknown("bool()")
+
+    def __index__(self) -> int:
+        raise self._unknown("a Python number, as range() and int() take it,")
+
+    def __float__(self) -> float:
+        raise self._unknown("float()")
+
+    def __lt__(self, other: object) -> Any:
+        raise self._unknown("an ordering")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __truediv__(self, other: object) -> Any:
+        return NotImplemented if _is_array(other) else self._raise("/")
+
+    __rtruediv__ = __truediv__
+
+    def __pow__(self, other: object) -> Any:
+        return NotImplemented if _is_array(other) else self._raise("**")
+
+    __rpow__ = __pow__
+
+    def __mod__(self, other: object) -> Any:
+        return NotImplemented if _is_array(other) else self._raise("%")
+
+    __rmod__ = __mod__
+
+    def _raise(self, what: str) -> Any:
+        raise self._unknown(what)
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -87,22 +150,40 @@ class SymbolicDim:
         return total
 
 
+RESERVED = frozenset({"floordiv", "max"})
+"""Functions of dimensions, there now or to come."""
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "shape") or hasattr(value, "__dfc_tensor__")
+
+
 Dim = int | SymbolicDim
 Shape = tuple[Dim, ...]
 
 
 def symbol(name: str) -> SymbolicDim:
-    """The dimension that is the symbol `name` (a Python identifier)."""
+    """The dimension that is the symbol `name`: a Python identifier that means nothing else in a dimension's text."""
     if not name.isidentifier():
         raise InvalidArgument(f"a symbolic dimension needs a name that is an identifier, got {name!r}")
+    if iskeyword(name) or name in RESERVED:
+        raise InvalidArgument(
+            f"a symbolic dimension can't be called {name!r}: dimensions are written as Python expressions, where that "
+            "has a meaning",
+            hint=f"take another name, for example {name}_size",
+        )
     return SymbolicDim((((name,), 1),))
 
 
 @lru_cache(maxsize=4096)
 def parse_dim(text: str) -> Dim:
     """The dimension written as `text`, for example `2*b + 1`. Raises InvalidArgument for anything else."""
+    if iskeyword(text) or text in RESERVED:
+        return symbol(text)  # the error for a name
     try:
         return _evaluate(ast.parse(text, mode="eval").body, symbol)
+    except InvalidArgument:
+        raise
     except (SyntaxError, KeyError, TypeError, ValueError) as error:
         raise InvalidArgument(f"{text!r} is not a dimension: expected integers, names, + - * and floordiv") from error
 

@@ -71,6 +71,20 @@ bfloat16 = _make("bfloat16", "float", 16, ml_dtypes.bfloat16)
 complex64, complex128 = (_make(f"complex{n}", "complex", n) for n in (64, 128))
 string = _make("string", "string", 0, object)
 
+_PARTS = {complex64: float32, complex128: float64}
+_WHOLES = {part: whole for whole, part in _PARTS.items()}
+
+
+def part_of(dtype: DType) -> DType:
+    """The dtype of a complex dtype's real and imaginary parts; every other dtype as it is."""
+    return _PARTS.get(dtype, dtype)
+
+
+def complex_of(dtype: DType) -> DType | None:
+    """The complex dtype whose parts are of `dtype`; None where there is none."""
+    return _WHOLES.get(dtype)
+
+
 ALL: tuple[DType, ...] = (
     *(bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64),
     *(float16, bfloat16, float32, float64, complex64, complex128, string),

@@ -30,8 +30,8 @@ _internal: dict[CodeType, bool] = {}
 
 
 def add_internal_prefix(path: str) -> None:
-    """Frames of files under `path` are dfc's own and never a user's line."""
-    _package_prefixes.add(os.path.join(path, ""))
+    """Frames of files under `path`, or of the file that it is, are never a user's line, as dfc's own."""
+    _package_prefixes.add(path if path.endswith(".py") else os.path.join(path, ""))
     _internal.clear()
 
 
@@ -50,8 +50,15 @@ def capture() -> LocationAttr:
     return UNKNOWN
 
 
+def is_internal(code: CodeType) -> bool:
+    """Whether the code is dfc's own, by its file."""
+    return any(code.co_filename.startswith(p) for p in _package_prefixes)
+
+
 def _is_internal(code: CodeType) -> bool:
-    return any(code.co_filename.startswith(p) for p in _package_prefixes) or code.co_filename.startswith("<frozen")
+    if code.co_filename == "<string>" and code.co_name == "__init__" and "__post_init__" in code.co_names:
+        return True  # what `dataclass` writes
+    return is_internal(code) or code.co_filename.startswith("<frozen")
 
 
 def _position(key: tuple[CodeType, int], frame: FrameType) -> FileLineColLoc:

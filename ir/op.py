@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from xdsl.dialects.builtin import FunctionType, StringAttr
@@ -26,8 +26,10 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
 from dfc.errors import DfcError, Unimplemented
-from dfc.ir import types
+from dfc.ir import locations, types
 from dfc.ir.attributes import Value
+
+ErrorT = TypeVar("ErrorT", bound=DfcError)
 
 Arrays = Sequence[np.ndarray[Any, Any]]
 Attributes = Mapping[str, Any]
@@ -168,6 +170,11 @@ def _parse_signature(parser: Parser, n_operands: int) -> tuple[Types, Types]:
 def short_name(op: Operation | type[Operation]) -> str:
     """The op's name without the dialect: `dot_general`."""
     return op.name.removeprefix("df.")
+
+
+def error_at(kind: type[ErrorT], op: Operation, message: str, hint: str = "") -> ErrorT:
+    """An error at this op: it has the op's name and the user's position."""
+    return kind(message, op=short_name(op), location=locations.describe(op.location), hint=hint)
 
 
 def operand_specs(values: Sequence[SSAValue]) -> list[types.Spec]:

@@ -28,7 +28,7 @@ from xdsl.irdl import irdl_attr_definition, param_def
 
 from dfc.errors import InvalidType
 from dfc.ir import dtypes
-from dfc.ir.dims import Dim, Shape, parse_dim
+from dfc.ir.dims import Dim, Shape, SymbolicDim, parse_dim
 from dfc.ir.dtypes import DType
 
 
@@ -84,6 +84,11 @@ _types: dict[Spec, TensorType[Attribute]] = {}
 _specs: dict[int, Spec] = {}
 
 
+def normal_shape(shape: Shape) -> Shape:
+    """The shape with sizes that are ints and no others that equal them, such as True."""
+    return tuple(d if isinstance(d, SymbolicDim) else int(d) for d in shape)
+
+
 def element_type(dtype: DType) -> Attribute:
     return _ELEMENTS[dtype]
 
@@ -93,6 +98,8 @@ def tensor_type(shape: Shape, dtype: DType) -> TensorType[Attribute]:
     spec = Spec(shape, dtype)
     found = _types.get(spec)
     if found is None:
+        shape = normal_shape(shape)
+        spec = Spec(shape, dtype)
         encoding: Attribute = NoneAttr()
         if any(not isinstance(d, int) for d in shape):
             encoding = ArrayAttr([IntegerAttr(d, 64) if isinstance(d, int) else StringAttr(str(d)) for d in shape])

@@ -19,7 +19,9 @@ from dfc.ir.dialect import family_ops
 from dfc.ir.dims import Dim, Shape, SymbolicDim, size, symbol
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.convolution import Convolution
 from dfc.ir.ops.function import Func, Return
+from dfc.ir.ops.indexing import GatherNd, Take, TakeAlongAxis
 from dfc.ir.ops.linalg import DotGeneral, free_axes
 from dfc.ir.ops.reduction import ArgReduction, Reduction
 from dfc.ir.ops.shape import (
@@ -34,6 +36,7 @@ from dfc.ir.ops.shape import (
     Transpose,
 )
 from dfc.ir.ops.state import Group, Read, Variable, Write
+from dfc.ir.ops.window import Selecting, Window
 from dfc.ir.types import CONTROL, RefType, spec_of
 
 
@@ -312,3 +315,55 @@ def _reverse(context: _Context, given: Sequence[State]) -> State | str:
 def _dim_size(context: _Context, given: Sequence[State]) -> State | str:
     mentions = context.mentions((context.shape()[context.op.axis.data],))
     return "it gives the batch's size" if mentions else SAME
+
+
+@rows(Convolution)
+def _convolution(context: _Context, given: Sequence[State]) -> State | str:
+    op, (of_lhs, of_rhs) = context.op, map(_axis, given)
+    if of_lhs is None and of_rhs is None:
+        return SAME
+    if op.feature_groups.data * op.batch_groups.data > 1 and (of_rhs is not None or op.batch_groups.data > 1):
+        return "its groups cut the batch"
+    if of_rhs is None and of_lhs == op.lhs_axes.data[0]:
+        return Rows(op.result_axes.data[0])
+    if of_lhs is None and of_rhs == op.rhs_axes.data[0]:
+        return Rows(op.result_axes.data[1])
+    return "it sums over the batch or moves a window along it"
+
+
+@rows(Window, Selecting)
+def _window(context: _Context, given: Sequence[State]) -> State | str:
+    state = _elementwise(context, given)
+    if not isinstance(state, Rows):
+        return state
+    values = context.op.values()
+    alone = {"window": 1, "strides": 1, "low": 0, "high": 0, "base_dilation": 1, "window_dilation": 1}
+    moves = any(values[name][state.axis] != still for name, still in alone.items() if name in values)
+    return "it moves a window along the batch" if moves else state
+
+
+@rows(Take)
+def _take(context: _Context, given: Sequence[State]) -> State | str:
+    (x, indices), taken = map(_axis, given), context.op.axis.data
+    if x == taken:
+        return "it picks rows of the batch by index"
+    if x is not None and indices is not None:
+        return "it pairs each row with every other one"
+    if x is not None:
+        return Rows(x if x < taken else x - 1 + len(context.shape(1)))
+    return SAME if indices is None else Rows(taken + indices)
+
+
+@rows(GatherNd)
+def _gather_nd(context: _Context, given: Sequence[State]) -> State | str:
+    x, indices = map(_axis, given)
+    if x is not None:
+        return "it picks from the batch by index"
+    return SAME if indices is None else Rows(indices)
+
+
+@rows(TakeAlongAxis)
+def _take_along_axis(context: _Context, given: Sequence[State]) -> State | str:
+    return (
+        "it picks from the batch by index" if _axis(given[0]) == context.op.axis.data else _elementwise(context, given)
+    )

@@ -9,13 +9,12 @@ from typing import ClassVar
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation
 
-from dfc.ir.builder import replace
+from dfc.ir.builder import Replacing
 from dfc.ir.op import Op
-from dfc.ir.ops.function import Func
-from dfc.passes.cse import asks_gradients
 from dfc.passes.folding import FOLD_LIMIT, fold, foldable
 from dfc.passes.manager import Pass
 from dfc.passes.prune import erase_unused
+from dfc.passes.requests import without_requests
 from dfc.passes.simplifications import Rule, rules_of
 
 
@@ -23,7 +22,8 @@ from dfc.passes.simplifications import Rule, rules_of
 class Canonicalize(Pass):
     """Fold constants into ones of at most `limit` elements, and apply the identities of `passes/simplifications.py`.
 
-    Requires: nothing; a function that still asks for gradients is left alone, since its xs name values.
+    Requires: nothing; a function that still asks for gradients, or is bound by calls to one that does, is left alone,
+    since xs name values and gradients go through calls.
     Ensures: no rule applies any more, a pure op of constants only is a constant unless that would be large, and no pure
     op is unused. Reads, writes and stateful ops stay. NaNs, infinities and the signs of zeros stay as they were; the
     last bit of a folded function such as exp is NumPy's.
@@ -39,20 +39,23 @@ class Canonicalize(Pass):
 def canonicalize(program: ModuleOp, limit: int = FOLD_LIMIT) -> dict[str, int]:
     """Simplify every function; a folded result has at most `limit` elements."""
     counts = {"folded": 0, "simplified": 0, "erased": 0}
-    for func in program.ops:
-        if isinstance(func, Func) and not asks_gradients(func.block):
-            _simplify(func.block, limit, counts)
+    for func in without_requests(program):
+        replacing = Replacing()
+        _simplify(func.block, limit, counts, replacing)
+        replacing.finish()
+        counts["erased"] += _erase_unused(func.block)
     return counts
 
 
-def _simplify(block: Block, limit: int, counts: dict[str, int]) -> None:
+def _simplify(block: Block, limit: int, counts: dict[str, int], replacing: Replacing) -> None:
     """One walk is enough: operands come before their users, no rule looks at users, and what a rule makes stands in
     front of the op that it replaces, where the walk goes on."""
     op = block.first_op
     while op is not None:
+        replacing.visit(op)
         if op.regions:
             for inner in (b for region in op.regions for b in region.blocks):
-                _simplify(inner, limit, counts)
+                _simplify(inner, limit, counts, replacing)
         previous = op.prev_op
         can_fold, rules = _plan(type(op))
         value = fold(op, limit) if can_fold else None
@@ -67,9 +70,13 @@ def _simplify(block: Block, limit: int, counts: dict[str, int]) -> None:
             else:
                 op = op.next_op
                 continue
-        replace(op, [value])
+        replacing.replace(op, [value])
         op = previous.next_op if previous is not None else block.first_op
-    counts["erased"] += erase_unused(block, pure_only=True)
+
+
+def _erase_unused(block: Block) -> int:
+    inner = sum(_erase_unused(b) for op in block.ops for region in op.regions for b in region.blocks)
+    return inner + erase_unused(block, pure_only=True)
 
 
 @cache

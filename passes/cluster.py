@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import LocationAttr, ModuleOp
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from dfc.ir import locations
-from dfc.ir.builder import Builder, clone_into, erase, replace
+from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.op import Op
 from dfc.ir.ops.constant import ConstantOp
@@ -170,6 +170,7 @@ class _Function:
 
     def _into_run(self, op: Operation) -> None:
         run = self._run(self._stage(op, first=0, after_host=1) if self.hosts else 0)
+        sources: dict[SSAValue, SSAValue] = {}
         for i, operand in enumerate(op.operands):
             owner = operand.owner
             if operand.type is CONTROL:
@@ -179,11 +180,13 @@ class _Function:
             elif type(owner) is Variable:
                 run.refs[operand] = None
             elif made_in is None and type(owner) in SOURCES and id(owner) not in self.hosts:
-                op.operands[i] = self._source(operand, run)
+                sources[operand] = self._source(operand, run)
             else:
                 run.inputs.setdefault(operand, []).append((op, i))
                 if made_in is not None:
                     made_in.outputs[operand] = None
+        if sources:
+            op.operands = [sources.get(o, o) for o in op.operands]
         run.ops.append(op)
         self.run_of[id(op)] = run
         if isinstance(op, STATE):
@@ -191,11 +194,15 @@ class _Function:
 
     def _takes(self, op: Operation, stage: int) -> None:
         """Note what an op beside the islands takes from them; a source comes from a run before it."""
-        for i, operand in enumerate(op.operands):
+        sources: dict[SSAValue, SSAValue] = {}
+        for operand in op.operands:
             if type(operand.owner) in SOURCES and id(operand.owner) not in self.hosts:
                 there = (run for run in self.runs[: stage + 1] if operand in run.sources)
-                op.operands[i] = self._source(operand, next(there, None) or self._run(0))
-            self._leaves(op.operands[i])
+                sources[operand] = self._source(operand, next(there, None) or self._run(0))
+        if sources:
+            op.operands = [sources.get(o, o) for o in op.operands]
+        for operand in op.operands:
+            self._leaves(operand)
 
     def _source(self, value: SSAValue, run: _Run) -> SSAValue:
         """The run's own copy of a constant or iota."""
@@ -234,16 +241,12 @@ class _Function:
     def _make_island(self, run: _Run) -> None:
         inputs = [op.operands[i] for (op, i), *_ in run.inputs.values()]
         refs = list(run.refs)
-        region, block = single_block_region(())
-        arguments = [
-            block.insert_arg(tensor_type(*spec_behind(v.type)), i, _location_of(v))
-            for i, v in enumerate([*inputs, *refs])
-        ]
-        for argument, uses in zip(arguments, run.inputs.values(), strict=False):
-            for op, i in uses:
-                op.operands[i] = argument
-        current: dict[SSAValue, SSAValue] = dict(zip(refs, arguments[len(inputs) :], strict=True))
-        inner = self._fill(run, block, current)
+        region, block = single_block_region([tensor_type(*spec_behind(v.type)) for v in (*inputs, *refs)])
+        for argument, value in zip(block.args, (*inputs, *refs), strict=True):
+            argument.location = _location_of(value)
+        inner: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args, strict=False))
+        current: dict[SSAValue, SSAValue] = dict(zip(refs, block.args[len(inputs) :], strict=True))
+        self._fill(run, block, current, inner)
         written = [i for i, ref in enumerate(refs) if ref in run.written]
         location = self.func.location if locations.is_known(self.func.location) else run.ops[0].location
         yielded = [*(inner.get(v, v) for v in run.outputs), *(current[refs[i]] for i in written)]
@@ -259,18 +262,24 @@ class _Function:
             written=tuple(written),
             results=specs_of(list(run.outputs)),
         )
-        for value, result in zip(run.outputs, island.results, strict=False):
-            value.replace_uses_with_if(result, lambda use: use.operation.parent is not block)
+        outputs = dict(zip(run.outputs, island.results, strict=False))
+        replace_uses(outputs, lambda user: user.parent is not block)
         run.token = list(island.results[len(run.outputs) :])
 
-    def _fill(self, run: _Run, block: Block, current: dict[SSAValue, SSAValue]) -> dict[SSAValue, SSAValue]:
-        """Move the run's ops into the island's block; reads and writes become values. Returns what reads became."""
-        inner: dict[SSAValue, SSAValue] = {}
+    def _fill(
+        self, run: _Run, block: Block, current: dict[SSAValue, SSAValue], inner: dict[SSAValue, SSAValue]
+    ) -> None:
+        """Move the run's ops into the island's block; reads and writes become values. `inner` has what stands there for
+        inputs, and gets what reads become."""
+        stale = {id(op) for uses in run.inputs.values() for op, _ in uses}
         for op in run.ops:
             cls = type(op)
+            if id(op) in stale:
+                op.operands = [inner.get(o, o) for o in op.operands]
             if cls is Read:
                 value = inner[op.results[0]] = current[op.operands[0]]
-                op.results[0].replace_uses_with_if(value, lambda use: self.run_of.get(id(use.operation)) is run)
+                value.name_hint = value.name_hint or op.results[0].name_hint
+                stale.update(id(use.operation) for use in op.results[0].uses)
                 self.done.append(op)
             elif isinstance(op, Write):
                 ref = op.operands[0]
@@ -281,7 +290,6 @@ class _Function:
             else:
                 self.block.detach_op(op)
                 append(block, op)
-        return inner
 
 
 def _location_of(value: SSAValue) -> LocationAttr:

@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation
 
-from dfc.ir.builder import replace
+from dfc.ir.builder import Replacing
 from dfc.ir.op import Effect
-from dfc.ir.ops.function import Func, Gradients
 from dfc.passes.manager import Pass
+from dfc.passes.requests import without_requests
 
 
 @dataclass(frozen=True)
 class Cse(Pass):
     """Merge pure ops that compute the same.
 
-    Requires: nothing; a function that still asks for gradients is left alone, since merging would change what its xs
-    are.
+    Requires: nothing; a function that still asks for gradients, or is bound by calls to one that does, is left alone,
+    since merging would change what xs are.
     Ensures: no block has two pure ops of one class with the same operands and attributes. Handles of one variable
     merge; reads, writes and stateful ops never do. A merged op's position and name go to the one that stays.
     """
@@ -32,30 +32,33 @@ class Cse(Pass):
 
 def cse(program: ModuleOp) -> dict[str, int]:
     """Merge equal pure ops, block by block."""
-    return {"merged": sum(_merge(f.block) for f in program.ops if isinstance(f, Func) and not asks_gradients(f.block))}
+    return {"merged": sum(_merge_all(func.block) for func in without_requests(program))}
 
 
-def asks_gradients(block: Block) -> bool:
-    """True while a df.gradients is in the block: its xs name values, so none may be merged or folded."""
-    return any(type(op) is Gradients for op in block.ops)
+def _merge_all(block: Block) -> int:
+    replacing = Replacing()
+    merged = _merge(block, replacing)
+    replacing.finish()
+    return merged
 
 
-def _merge(block: Block) -> int:
+def _merge(block: Block, replacing: Replacing) -> int:
     # Keys hold ids of operands, which live as long as the op that the key leads to.
     merged = 0
     known: dict[Any, Operation] = {}
     op = block.first_op
     while op is not None:
         following = op.next_op
+        replacing.visit(op)
         if op.regions:
-            merged += sum(_merge(inner) for region in op.regions for inner in region.blocks)
+            merged += sum(_merge(inner, replacing) for region in op.regions for inner in region.blocks)
         elif op.results and op.EFFECT is Effect.PURE:  # type: ignore[attr-defined]
             operands = tuple(map(id, op.operands))
             key = (type(op), operands, _attributes(op)) if op.properties else (type(op), operands)
             first = known.setdefault(key, op)
             if first is not op:
                 _keep_name(first, op)
-                replace(op, first.results)
+                replacing.replace(op, first.results)
                 merged += 1
         op = following
     return merged

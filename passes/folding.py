@@ -88,11 +88,4 @@ def splat(value: SSAValue) -> Any:
         owner = owner.operands[0].owner
     if type(owner) is not ConstantOp:
         return None
-    array = owner.value.data
-    if not array.known or array.value.size == 0 or array.dtype.kind == "string":
-        return None
-    flat = array.value.ravel()
-    first = flat[0]
-    if flat.size > 1 and array.value.tobytes() != first.tobytes() * flat.size:  # bits: zeros have signs, NaNs differ
-        return None
-    return first
+    return owner.value.data.splat

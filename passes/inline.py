@@ -9,11 +9,10 @@ from typing import ClassVar
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
 
-from dfc.errors import DfcError, InvalidArgument, NotFound
-from dfc.ir import locations
+from dfc.errors import InvalidArgument, NotFound
 from dfc.ir.builder import Builder, clone_into, erase, replace
 from dfc.ir.dims import Bindings, Dim, SymbolicDim
-from dfc.ir.op import Effect, Op, Types, short_name
+from dfc.ir.op import Effect, Op, Types, error_at
 from dfc.ir.ops.function import Call, Func, Return, split_tokens
 from dfc.ir.ops.state import Group, Variable
 from dfc.ir.types import CONTROL, spec_behind, spec_of
@@ -66,12 +65,12 @@ def _callees_first(calls: Mapping[str, list[Call]]) -> list[str]:
         for call in calls[name]:
             callee = call.callee.data
             if callee not in calls:
-                raise _error(
+                raise error_at(
                     NotFound, call, f"there is no function @{callee}", did_you_mean(callee, calls, "functions")
                 )
             if callee in stack:
                 cycle = " -> ".join(f"@{n}" for n in [*stack[stack.index(callee) :], callee])
-                raise _error(
+                raise error_at(
                     InvalidArgument,
                     call,
                     f"a function must not call itself, got {cycle}",
@@ -86,10 +85,6 @@ def _callees_first(calls: Mapping[str, list[Call]]) -> list[str]:
         if name not in order:
             visit(name)
     return list(order)
-
-
-def _error(kind: type[DfcError], op: Op, message: str, hint: str = "") -> DfcError:
-    return kind(message, op=short_name(op), location=locations.describe(op.location), hint=hint)
 
 
 def _expand(func: Func, functions: Mapping[str, Func]) -> None:
@@ -109,7 +104,7 @@ def _handle(op: Variable, handles: dict[str, SSAValue]) -> SSAValue:
     first = handles.setdefault(name, op.ref)
     if first.type != op.ref.type:
         specs = f"{spec_behind(first.type)} and {spec_behind(op.ref.type)}"
-        raise _error(InvalidArgument, op, f"the variable {name!r} must have one shape and dtype, got {specs}")
+        raise error_at(InvalidArgument, op, f"the variable {name!r} must have one shape and dtype, got {specs}")
     return first
 
 
@@ -171,4 +166,4 @@ def _require_fit(call: Call, what: str, wanted: Types, given: Types, bindings: B
     got = [spec_of(t) for t in given]
     if want != got:
         texts = [f"({', '.join(map(str, specs))})" for specs in (want, got)]
-        raise _error(InvalidArgument, call, f"the {what} of @{call.callee.data} must be {texts[0]}, got {texts[1]}")
+        raise error_at(InvalidArgument, call, f"the {what} of @{call.callee.data} must be {texts[0]}, got {texts[1]}")

@@ -8,8 +8,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
 from dfc.errors import FailedPrecondition
-from dfc.ir import locations
-from dfc.ir.op import short_name
+from dfc.ir.op import error_at
 from dfc.ir.ops.function import Func
 from dfc.passes.compilable import compilable
 
@@ -59,12 +58,8 @@ GONE: dict[Phase, dict[str, str]] = {
 
 def leftover(op: Operation, phase: Phase, by: str) -> FailedPrecondition:
     """The error for an op that should be gone by `phase`."""
-    return FailedPrecondition(
-        f"this op must be gone at phase {phase.value}",
-        op=short_name(op),
-        location=locations.describe(op.location),
-        hint=f"the pass {by} removes it: run {by} earlier in the pipeline",
-    )
+    hint = f"the pass {by} removes it: run {by} earlier in the pipeline"
+    return error_at(FailedPrecondition, op, f"this op must be gone at phase {phase.value}", hint)
 
 
 def check_gate(program: ModuleOp, phase: Phase) -> None:

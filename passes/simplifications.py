@@ -30,6 +30,7 @@ from dfc.ir.ops.elementwise import (
     StopGradient,
     Subtract,
 )
+from dfc.ir.ops.reduction import Reduction
 from dfc.ir.ops.shape import (
     BroadcastInDim,
     Concatenate,
@@ -236,8 +237,13 @@ def whole_slice(op: Slice) -> SSAValue | None:
 @simplifies(Pad)
 def pad_of_nothing(op: Pad) -> SSAValue | None:
     """Padding by nothing is x."""
-    none = not any(op.low.data) and not any(op.high.data) and not any(op.interior.data)
-    return op.operands[0] if none else None
+    return None if any(n != 0 for n in (*op.low.data, *op.high.data, *op.interior.data)) else op.operands[0]
+
+
+@simplifies(Reduction)
+def reduction_of_no_axes(op: Reduction) -> SSAValue | None:
+    """Reducing no axis is x."""
+    return None if op.axes.data else op.operands[0]
 
 
 @simplifies(Reverse)

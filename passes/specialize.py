@@ -10,10 +10,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from dfc.errors import InvalidArgument, NotFound
-from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, create
 from dfc.ir.dims import Bindings, SymbolicDim, is_static, substitute
-from dfc.ir.op import Op, short_name
+from dfc.ir.op import Op, error_at
 from dfc.ir.types import CONTROL, Spec, is_tensor, spec_behind, spec_of, tensor_type
 from dfc.passes.manager import Pass, did_you_mean
 
@@ -92,15 +91,16 @@ def respecialized(op: Operation, bindings: Bindings, mapping: dict[SSAValue, SSA
     for old, new in zip(op.results, copy.results, strict=True):
         if is_tensor(new.type):
             _require_sizes(spec_of(new.type), op, spec_of(old.type))
+            _require_formula(spec_of(new.type), op, bound(spec_of(old.type), bindings))
         mapping[old] = new
     return copy
 
 
 def _fill(source: Region, target: Region, bindings: Bindings, mapping: dict[SSAValue, SSAValue]) -> None:
     for block in source.blocks:
-        copy = Block()
-        for argument in block.args:
-            made = copy.insert_arg(_bound_type(argument.type, bindings), len(copy.args), argument.location)
+        copy = Block(arg_types=[_bound_type(argument.type, bindings) for argument in block.args])
+        for argument, made in zip(block.args, copy.args, strict=True):
+            made.location = argument.location
             mapping[argument] = made
             if is_tensor(made.type):
                 owner = source.parent
@@ -147,11 +147,18 @@ def bound(value: Any, bindings: Bindings) -> Any:
     return value
 
 
+def _require_formula(got: Spec, op: Operation, wanted: Spec) -> None:
+    """What was made from the symbolic type, a gradient's padding perhaps, is right only if its formula holds here."""
+    if got != wanted:
+        raise error_at(
+            InvalidArgument,
+            op,
+            f"at these sizes the result must be {wanted}, as its symbolic type says, got {got}",
+            "the formula for this dimension doesn't hold at these sizes: use a static dimension, or other sizes",
+        )
+
+
 def _require_sizes(spec: Spec, op: Operation, before: Spec) -> None:
     for size, dim in zip(spec.shape, before.shape, strict=True):
         if isinstance(size, int) and size < 0:
-            raise InvalidArgument(
-                f"the dimension {dim} becomes {size}, and a size is not negative",
-                op=short_name(op),
-                location=locations.describe(op.location),
-            )
+            raise error_at(InvalidArgument, op, f"the dimension {dim} becomes {size}, and a size is not negative")

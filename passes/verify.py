@@ -8,7 +8,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dfc.errors import InvalidArgument
 from dfc.ir import locations
-from dfc.ir.op import short_name
+from dfc.ir.op import error_at
 from dfc.ir.ops.function import Func
 
 
@@ -23,7 +23,7 @@ def verify(program: ModuleOp) -> None:
         if isinstance(func, Func):
             name = func.sym_name.data
             if name in names:
-                raise _error(func, f"the name @{name} is taken by another function")
+                raise error_at(InvalidArgument, func, f"the name @{name} is taken by another function")
             names.add(name)
         _verify_op(func)
         _verify_regions(func, set())
@@ -45,7 +45,7 @@ def _verify_block(block: Block, outer: set[SSAValue]) -> None:
     for op in block.ops:
         for i, operand in enumerate(op.operands):
             if operand not in visible:
-                raise _error(op, f"operand {i} is used before it is made")
+                raise error_at(InvalidArgument, op, f"operand {i} is used before it is made")
         _verify_op(op)
         _verify_regions(op, visible)
         visible.update(op.results)
@@ -55,8 +55,4 @@ def _verify_op(op: Operation) -> None:
     try:
         op.verify_()
     except VerifyException as error:
-        raise _error(op, str(error)) from error
-
-
-def _error(op: Operation, message: str) -> InvalidArgument:
-    return InvalidArgument(message, op=short_name(op), location=locations.describe(op.location))
+        raise error_at(InvalidArgument, op, str(error)) from error

@@ -17,7 +17,7 @@ import hashlib
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,7 +60,7 @@ from dfc.runtime.manifest import (
 from dfc.runtime.plan import Plan
 from dfc.runtime.plan import to_json as plan_json
 from dfc.runtime.programs import compile_module
-from dfc.runtime.step import emit, plan_of
+from dfc.runtime.step import clustered, function_of, modules_of
 from dfc.runtime.variables import VariableState
 
 TARGETS = ("cpu",)
@@ -86,15 +86,19 @@ class EntrySpec:
     phase: Phase = Phase.TRACE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Artifact:
     """An artifact in memory: its members in order, but for the manifest, which lists them."""
 
     manifest: Manifest
     members: Mapping[str, bytes]
 
+    def __repr__(self) -> str:
+        size = sum(map(len, self.members.values()))
+        return f"<dfc artifact of {', '.join(self.manifest.entries)}: {size / 1e6:.2f} MB>"
+
     def save(self, path: str | Path) -> None:
-        """Write the file; it appears whole or not at all."""
+        """Write the file; it appears whole or not at all. Raises NotFound where its folder does not exist."""
         writer = Writer(path)
         try:
             writer.add(MANIFEST, to_json(self.manifest))
@@ -134,7 +138,7 @@ def build_artifact(
         compiled = []
         for sizes in all_sizes:
             started = perf_counter()
-            compiled.append(programs.add(entry.name, func, sizes))
+            compiled.append(programs.add(entry, func, sizes))
             progress(f"compiled {entry.name} for {sizes_name(sizes)} ({perf_counter() - started:.1f} s)")
         infos[entry.name] = _info(entry, func, symbol, all_sizes, compiled)
     names = list(dict.fromkeys(name for info in infos.values() for name in info.reads))
@@ -193,12 +197,13 @@ def _add_to(graph: ModuleOp, entry: EntrySpec, observers: Sequence[Any]) -> Func
     if entry.phase is not Phase.GRAPH:
         pipeline.lower(lowered, to=Phase.GRAPH, start=entry.phase, observers=observers)
     wanted = entry.func or entry.name
-    for op in lowered.ops:
-        if isinstance(op, Func) and op.sym_name.data == wanted:
-            copy = clone_into(op, Builder(graph.body.block), {})
-            copy.properties["sym_name"] = type(op.sym_name).new(entry.name)
-            return copy
-    raise NotFound(f"the program of entry {entry.name!r} has no function {wanted!r}")
+    try:
+        op = function_of(lowered, wanted)
+    except NotFound:
+        raise NotFound(f"the program of entry {entry.name!r} has no function {wanted!r}") from None
+    copy = clone_into(op, Builder(graph.body.block), {})
+    copy.properties["sym_name"] = type(op.sym_name).new(entry.name)
+    return copy
 
 
 def batch_symbol(entry: EntrySpec, func: Func) -> str | None:
@@ -230,23 +235,26 @@ class _Programs:
     members: dict[str, bytes] = field(default_factory=dict)
     stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, name: str, func: Func, sizes: Sizes) -> Plan:
-        """Compile an entry for these sizes. Executables for the CPU are made on this machine's."""
+    def add(self, entry: EntrySpec, func: Func, sizes: Sizes) -> Plan:
+        """Compile an entry, at phase graph `func`, for these sizes. Executables for the CPU are made on this
+        machine's."""
+        name = wanted = entry.name
+        start = Phase.GRAPH
         with paused():
-            alone = ModuleOp([])
-            clone_into(func, Builder(alone.body.block), {})
-            program = specialize(alone, sizes)
-            pipeline.lower(program, start=Phase.GRAPH, to=Phase.CLUSTERED, observers=self.observers)
-            clustered = next(op for op in program.ops if isinstance(op, Func))
-        plan, islands, host_ops = plan_of(clustered)
+            program = ModuleOp([])
+            clone_into(func, Builder(program.body.block), {})
+        if sizes and entry.phase is Phase.TRACE:
+            # From the start again: with sizes known, gradients and what is simplified are as good as in a call.
+            program, wanted, start = entry.program, entry.func or entry.name, Phase.TRACE
+        lowered = clustered(program, wanted, sizes, start=start, observers=self.observers)
+        plan, modules, host_ops = modules_of(lowered, name)
         if host_ops:
             raise Unimplemented(
                 f"entry {name!r} needs the host for {len(host_ops)} ops on strings, and an artifact holds compiled "
                 "programs and string constants only"
             )
         device = xla.devices("cpu")[0]
-        for index, (island, call) in enumerate(zip(islands, plan.programs, strict=True)):
-            module = emit(island, name)
+        for index, (module, call) in enumerate(zip(modules, plan.programs, strict=True)):
             self.members[program_of(name, sizes, index)] = compile_cache.portable_artifact(module)
             if "cpu" in self.targets:
                 blob = xla.serialize_executable(compile_module(module, call.signature, device, name))
@@ -254,6 +262,28 @@ class _Programs:
                 self.members[member], self.stamps[member] = blob, compile_cache.stamp(blob, device)
         self.members[plan_member(name, sizes)] = json.dumps(plan_json(plan), sort_keys=True).encode()
         return plan
+
+
+def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[Any] = ()) -> Iterator[str]:
+    """The entry at `phase`: df text, StableHLO text, or XLA's optimised HLO; one text a compiled size and island."""
+    symbolic = specialize(spec.program, {})  # a copy
+    if phase.position <= Phase.CLUSTERED.position:
+        pipeline.lower(symbolic, to=phase, observers=observers)
+        yield print_program(symbolic)
+        return
+    pipeline.lower(symbolic, to=Phase.GRAPH, observers=observers)
+    func = function_of(symbolic, spec.func or spec.name)
+    symbol = batch_symbol(spec, func)
+    all_sizes: list[Sizes] = [{symbol: size} for size in spec.batch] if symbol else [{}]
+    for sizes in all_sizes:
+        lowered = clustered(symbolic, func.sym_name.data, sizes, start=Phase.GRAPH, observers=observers)
+        plan, modules, _ = modules_of(lowered, spec.name)
+        for module, call in zip(modules, plan.programs, strict=True):
+            if phase is Phase.STABLEHLO:
+                yield f"{module}\n"
+            else:
+                device = xla.devices("cpu")[0]
+                yield f"{compile_module(module, call.signature, device, spec.name).hlo_text()}\n"
 
 
 def _info(entry: EntrySpec, func: Func, symbol: str | None, sizes: list[Sizes], plans: list[Plan]) -> EntryInfo:

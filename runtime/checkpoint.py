@@ -5,7 +5,8 @@
     DIR/ckpt-20/00000-of-00001.safetensors            the arrays
 
 A save writes under a temporary name beginning with `.tmp-`; one that a killed process left is never read and may be
-deleted. Everything is flushed to the disk before the rename, so a crash leaves the previous checkpoint whole.
+deleted. Everything is flushed to the disk before the rename, so a crash leaves the previous checkpoint whole. Saves of
+one directory take turns from the rename on, between threads and, by a lock on the directory, between processes.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import operator
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +34,77 @@ FORMAT = 1
 STATE_FILE = "checkpoint"
 INDEX_FILE = "index.json"
 PREFIX = "ckpt-"
+_NAME = re.compile(rf"{PREFIX}\d+")
+_METADATA = "__metadata__"  # what safetensors calls the part of its header that is no tensor
+
+_publishing = threading.RLock()  # one for all directories: what it guards is short
+_within: list[Path] = []
 
 
 def save(directory: str | Path, step: int, arrays: Mapping[str, Array], max_to_keep: int | None = 5) -> str:
     """Write `arrays` as checkpoint `step` of `directory` and return its path.
 
     Of more than `max_to_keep` checkpoints (0 or None: no limit) the oldest is deleted, at most one a save; saving a
-    step again makes it the newest. Raises InvalidArgument where there is nothing to save.
+    step again makes it the newest. Raises InvalidArgument where there is nothing to save, and for a step that is no
+    whole number from 0 on; DataLoss for a damaged state file, before anything is written.
     """
     if not arrays:
         raise InvalidArgument("no variables to save")
+    if _METADATA in arrays:
+        raise InvalidArgument(
+            f"a variable can't be saved as {_METADATA!r}: the file format keeps that name for itself",
+            hint="give the Saver a dict with another name for it",
+        )
+    step = _checked_step(step)
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
-    name = f"{PREFIX}{int(step)}"
+    _state(root)
+    name = f"{PREFIX}{step}"
     temporary = root / f".tmp-{name}-{os.getpid()}-{os.urandom(4).hex()}"
     temporary.mkdir()
     try:
-        _write(temporary, int(step), arrays)
-        _publish(temporary, root / name)
+        _write(temporary, step, arrays)
+        with _turn(root):
+            _publish(temporary, root / name)
+            kept = [other for other in _state(root)["all"] if other != name] + [name]
+            oldest = kept.pop(0) if max_to_keep and len(kept) > max_to_keep else None
+            _write_file(root / STATE_FILE, json.dumps({"latest": name, "all": kept}, indent=1).encode(), replace=True)
+            if oldest is not None:
+                _delete(root / oldest)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    kept = [other for other in _state(root)["all"] if other != name] + [name]
-    oldest = kept.pop(0) if max_to_keep and len(kept) > max_to_keep else None
-    _write_file(root / STATE_FILE, json.dumps({"latest": name, "all": kept}, indent=1).encode(), replace=True)
-    if oldest is not None:
-        _delete(root / oldest)
     return str(root / name)
+
+
+def _checked_step(step: Any) -> int:
+    try:
+        number = operator.index(step)
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(step, bool):
+        raise InvalidArgument(f"a checkpoint's step must be a whole number from 0 on, got {step!r}")
+    return number
+
+
+@contextmanager
+def _turn(root: Path) -> Iterator[None]:
+    """Keep others from changing the directory's state: threads of this process, and processes where the system has
+    `flock`. A signal handler's save in the middle of another one does not wait for itself."""
+    with _publishing:
+        descriptor = os.open(root, os.O_RDONLY)
+        try:
+            with suppress(ImportError, OSError):  # Windows; file systems without locks
+                import fcntl
+
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if _within else 0))
+            _within.append(root)
+            try:
+                yield
+            finally:
+                _within.pop()
+        finally:
+            os.close(descriptor)  # and with it the lock
 
 
 def latest_checkpoint(directory: str | Path) -> str | None:
@@ -76,6 +124,7 @@ def restore(path: str | Path, names: Iterable[str] | None = None) -> dict[str, A
     for a damaged one.
     """
     index = _index(Path(path))
+    _check_entries(Path(path), index)
     wanted = list(index["tensors"] if names is None else names)
     missing = [name for name in wanted if name not in index["tensors"]]
     if missing:
@@ -101,8 +150,9 @@ def _state(root: Path) -> dict[str, Any]:
     try:
         content = json.loads((root / STATE_FILE).read_bytes())
         latest, every = content["latest"], content["all"]
-        if not all(isinstance(n, str) and n == os.path.basename(n) for n in [latest, *every]):
-            raise ValueError("names must be relative")
+        wrong = [name for name in [latest, *every] if not (isinstance(name, str) and _NAME.fullmatch(name))]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not the name of a checkpoint, {PREFIX}STEP")
         return {"latest": latest, "all": every}
     except (FileNotFoundError, NotADirectoryError):
         return {"latest": None, "all": []}
@@ -114,7 +164,10 @@ def _index(path: Path) -> dict[str, Any]:
     try:
         content = json.loads((path / INDEX_FILE).read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"there is no checkpoint at {path}") from error
+        hint = ""
+        if (path / STATE_FILE).is_file():
+            hint = f"it is a directory of checkpoints: dfc.train.latest_checkpoint({str(path)!r}) names the newest"
+        raise NotFound(f"there is no checkpoint at {path}", hint=hint) from error
     except ValueError as error:
         raise DataLoss(f"the checkpoint {path} is damaged: {INDEX_FILE} is not JSON ({error})") from error
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
@@ -124,6 +177,13 @@ def _index(path: Path) -> dict[str, Any]:
     if not isinstance(content.get("tensors"), dict) or not isinstance(content.get("files"), dict):
         raise DataLoss(f"the checkpoint {path} is damaged: {INDEX_FILE} lists no tensors")
     return content
+
+
+def _check_entries(path: Path, index: Mapping[str, Any]) -> None:
+    for name, entry in index["tensors"].items():
+        known = isinstance(entry, dict) and isinstance(entry.get("shape"), list)
+        if not known or not all(isinstance(entry.get(key), str) for key in ("dtype", "file")):
+            raise DataLoss(f"the checkpoint {path} is damaged: {INDEX_FILE} does not say what {name!r} is")
 
 
 def _shard(path: Path, name: str, digests: Mapping[str, str]) -> TensorFile:
@@ -151,7 +211,7 @@ def _write(folder: Path, step: int, arrays: Mapping[str, Array]) -> None:
 
 
 def _write_file(path: Path, content: bytes, *, replace: bool = False) -> None:
-    target = path.with_name(f".tmp-{path.name}-{os.getpid()}") if replace else path
+    target = path.with_name(f".tmp-{path.name}-{os.getpid()}-{os.urandom(4).hex()}") if replace else path
     with open(target, "wb") as file:
         file.write(content)
         file.flush()
@@ -185,11 +245,13 @@ def _exchange(a: Path, b: Path) -> bool:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a checkpoint. It loses its name first, so no half of it is ever taken for a whole one."""
+    """Delete a checkpoint, and nothing that isn't one. It loses its name first, so no half of it is ever taken for a
+    whole one."""
+    if not (folder / INDEX_FILE).is_file():
+        return
     if not folder.name.startswith(".tmp-"):
         with suppress(FileNotFoundError):
-            doomed = folder.with_name(f".tmp-deleted-{folder.name}-{os.getpid()}")
-            shutil.rmtree(doomed, ignore_errors=True)
+            doomed = folder.with_name(f".tmp-deleted-{folder.name}-{os.getpid()}-{os.urandom(4).hex()}")
             os.rename(folder, doomed)
             folder = doomed
     shutil.rmtree(folder, ignore_errors=True)

@@ -30,6 +30,13 @@ _END64 = struct.Struct("<4sQ2H2I4Q")
 _SATURATED = 0xFFFFFFFF
 
 
+def check_folder(path: str | Path) -> None:
+    """Raise NotFound unless the folder that `path` is to be written in exists."""
+    parent = Path(path).parent
+    if not parent.is_dir():
+        raise NotFound(f"{path} can't be written: there is no folder {parent}", hint="make it first")
+
+
 class Writer:
     """Writes an artifact's zip. It appears under its name when `close` has written everything, or not at all."""
 
@@ -37,6 +44,7 @@ class Writer:
         import zipfile  # not needed to read
 
         self.path = Path(path)
+        check_folder(self.path)
         self._temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}-{os.urandom(4).hex()}")
         self._file: IO[bytes] = open(self._temporary, "wb")  # noqa: SIM115  # closed by close or abandon
         self._zip: zipfile.ZipFile = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)

@@ -5,21 +5,34 @@ The one hot path of dfc: what `ProgramRun.run` does beyond the executable's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dfc.backends import xla
+from dfc.backends.status import translate
 from dfc.backends.xla import Executable
-from dfc.errors import DfcError, FailedPrecondition
+from dfc.errors import DfcError, FailedPrecondition, Internal
 from dfc.runtime.plan import HostValue, Plan, ProgramCall
 from dfc.runtime.variables import Device, Holder, Lost, VariableState, join
 
 Values = list[Any]
 _Gather = Callable[[Values], Values]
 HostOp = Callable[[list[np.ndarray[Any, Any]]], Sequence[np.ndarray[Any, Any]]]
+
+
+class Direct(NamedTuple):
+    """The parts of `ProgramRun._run` for a program of one feed and one output, so that `Function.__call__` can do it in
+    its own frame: that and looking things up on two objects is 3 % of a small call."""
+
+    holder: Holder
+    acquired: Iterator[bool]
+    release: Callable[[], None]
+    waiting: list[Values]
+    calls: Iterator[Values]
+    program: ProgramRun
 
 
 _READS, _SLICE, _SCATTERED = range(3)  # how a program's written variables lie in a holder that it doesn't write whole
@@ -35,7 +48,6 @@ class ProgramRun:
         self.executable, self.name = executable, name
         self._call = executable.call
         self._waiting, self._results = executable.channel()
-        self._push = self._waiting.append
         self._new, self._outputs = slice(n_written), slice(n_written, None)
         self.states, self._n_written = list(states), n_written
         # Two ways to find the state, each stored whole: a slow thread that stores an outdated one is found out, since a
@@ -43,8 +55,8 @@ class ProgramRun:
         self._whole = _unbound()
         self._binding: tuple[Holder, _Gather | None, int, list[int]] = (self._whole, None, _READS, [])
         self.run: Callable[[Values], Values] = self._run if states else self._run_pure
-        self.run_one: Callable[[Any], Any] | None = None
-        """After the first call of a program that writes all of its holder and has one output: see `_one_output`."""
+        self.direct: Direct | None = None
+        """After the first call of a program of one output that writes all of its holder."""
 
     def _run(self, feeds: Values) -> Values:
         """Dispatch on `feeds` (device arrays that fit the program's signature); the outputs are not awaited."""
@@ -53,12 +65,13 @@ class ProgramRun:
             try:
                 if holder.attention:
                     break
-                self._push(holder.buffers + feeds)
+                waiting = self._waiting
+                waiting += (holder.buffers + feeds,)  # not `append`: a call would look for signals
                 for results in self._results:  # the call; no signal is looked for between that and the store
                     holder.buffers = results[self._new]
                     return results[self._outputs]
             except Exception as error:
-                failed = xla.translate(error, self.name)
+                failed = translate(error, self.name)
                 raise self._failed(holder, holder.buffers, feeds, failed) from error
             except BaseException:
                 self._waiting.clear()  # an interrupt before the call leaves its arguments there
@@ -71,8 +84,13 @@ class ProgramRun:
         """The same for variables that are a part of their holder, are not all written, or have moved."""
         while True:
             holder, gather, layout, positions = self._binding
+            again = holder.is_owned()
+            if again and layout != _READS:
+                raise holder.reentered(f"step {self.name!r}")
             with holder.lock:
+                holder.busy = again
                 if not holder.attention or holder.settle():
+                    holder.busy = holder.attention = True
                     state = holder.buffers if gather is None else gather(holder.buffers)
                     try:
                         if layout == _READS:
@@ -86,6 +104,9 @@ class ProgramRun:
                         return outputs
                     except DfcError as error:
                         raise self._failed(holder, state, feeds, error) from error.__cause__
+                    finally:
+                        holder.busy = again
+                        holder.attention = again or holder.pending is not None
             self._bind()
 
     def _run_pure(self, feeds: Values) -> Values:
@@ -114,34 +135,19 @@ class ProgramRun:
         if written == list(range(size)):
             self._whole = holder
             if len(self.executable.signature.results) == size + 1:
-                self.run_one = self._one_output(holder)
+                self.direct = Direct(holder, holder.acquired, holder.release, self._waiting, self._results, self)
 
-    def _one_output(self, holder: Holder) -> Callable[[Any], Any]:
-        """`run` for a program of one feed and one output that writes all of `holder`: takes and returns the array
-        itself. A closure, since looking things up on `self` costs 2 % of a small call; once the holder has moved on it
-        still does the right thing, the long way."""
-        acquired, release, push, calls = holder.acquired, holder.release, self._push, self._results
+    def run_again(self, feed: Any) -> Any:
+        """The one output, the long way: for a direct call that found its holder moved on."""
+        return self._run_part([feed])[0]
 
-        def run_one(feed: Any) -> Any:
-            for _ in acquired:
-                try:
-                    if holder.attention:
-                        break
-                    push([*holder.buffers, feed])
-                    for results in calls:
-                        holder.buffers = results  # with the output: pop is done before a signal is looked for
-                        return results.pop()
-                except Exception as error:
-                    failed = xla.translate(error, self.name)
-                    raise self._failed(holder, holder.buffers, [feed], failed) from error
-                except BaseException:
-                    self._waiting.clear()
-                    raise
-                finally:
-                    release()
-            return self._run_part([feed])[0]
+    def explained(self, holder: Holder, feed: Any, error: Exception) -> DfcError:
+        """What to raise for the error of a direct call, with the lock still held; marks what the call took."""
+        return self._failed(holder, holder.buffers, [feed], translate(error, self.name))
 
-        return run_one
+    def interrupted(self) -> None:
+        """Take back the arguments that an interrupt left before a call."""
+        self._waiting.clear()
 
     def _failed(self, holder: Holder, state: Values, feeds: Values, error: DfcError) -> DfcError:
         """After a failed call, with the lock held: mark what it took from the variables, and say what is wrong."""
@@ -202,14 +208,16 @@ class PlanRun:
             self.run = self.programs[0].run
 
     @property
-    def run_one(self) -> Callable[[Any], Any] | None:
-        """`run` on the arrays themselves, for a direct plan of one input and one output that has run before and writes
-        every variable it uses; else None."""
-        direct = _is_direct(self.plan) and self.plan.n_inputs == len(self.plan.outputs) == 1
-        return self.programs[0].run_one if direct else None
+    def direct(self) -> Direct | None:
+        """The parts of a direct plan of one input and one output that has run before and writes every variable that it
+        uses; else None."""
+        one_to_one = _is_direct(self.plan) and self.plan.n_inputs == len(self.plan.outputs) == 1
+        return self.programs[0].direct if one_to_one else None
 
     def _run_all(self, feeds: Values) -> Values:
         """The calls in order, which is a valid order of their effects."""
+        if len(feeds) != self.plan.n_inputs:
+            raise Internal(f"a step of {self.plan.n_inputs} inputs was given {len(feeds)}", op=self.name)
         values: Values = list(feeds)
         programs = iter(self.programs)
         for call in self.plan.calls:

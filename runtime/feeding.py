@@ -64,14 +64,12 @@ def _leaves(name: str, value: Any, known: list[str]) -> Iterator[tuple[str, Any]
 def checked(entry: str, tensor: TensorInfo, value: Any) -> Array:
     """The value as an array of the input's dtype and rank.
 
-    Lists and numbers take the input's dtype; an array must have it. Raises InvalidType and InvalidArgument.
+    Lists and numbers take the input's dtype where that keeps what they are: whole numbers for an integer input, and in
+    its range. An array must have the dtype. Raises InvalidType and InvalidArgument.
     """
     dtype = as_dtype(tensor.dtype)
-    if not hasattr(value, "dtype"):
-        try:
-            value = np.array(value, dtype.numpy)
-        except (TypeError, ValueError) as error:
-            raise InvalidType(f"input {tensor.name!r} of {entry!r} must be {tensor}: {error}") from error
+    if not hasattr(value, "dtype") and dtype != "string":
+        value = _converted(entry, tensor, value)
     array = np.asarray(value)
     if array.dtype.kind == "V" and dtype == "bfloat16" and array.dtype.itemsize == 2:
         array = array.view(dtype.numpy)  # what np.load makes of it
@@ -83,6 +81,35 @@ def checked(entry: str, tensor: TensorInfo, value: Any) -> Array:
     if array.ndim != len(tensor.shape):
         raise InvalidArgument(f"input {tensor.name!r} of {entry!r} must be {tensor}, got {got}")
     return array
+
+
+_ACCEPTED = {"bool": "b", "int": "iu", "uint": "iu", "float": "iuf", "complex": "iufc"}
+"""NumPy's kinds of the numbers that an input of a kind of dtype takes."""
+
+
+def _converted(entry: str, tensor: TensorInfo, value: Any) -> Array:
+    """Numbers and nested lists in the input's dtype."""
+    dtype = as_dtype(tensor.dtype)
+    text = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
+    try:
+        given = np.array(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidType(f"input {tensor.name!r} of {entry!r} must be {tensor}, got {text}: {error}") from error
+    huge = given.dtype.kind == "O" and all(type(e) is int for e in given.ravel().tolist())
+    if given.size and given.dtype.kind not in _ACCEPTED[dtype.kind] and not huge:
+        raise InvalidType(f"input {tensor.name!r} of {entry!r} must be {tensor}, got {text}")
+    with np.errstate(all="ignore"):
+        try:
+            made = given.astype(dtype.numpy)
+        except OverflowError:
+            made = None
+        if dtype.is_integer:
+            fits = made is not None and bool((made == given).all())
+        else:
+            fits = made is not None and (huge or bool((np.isfinite(made) | ~np.isfinite(given)).all()))
+    if made is None or not fits:
+        raise InvalidArgument(f"input {tensor.name!r} of {entry!r} must be {tensor}, which {text} does not fit")
+    return made
 
 
 def _strings(entry: str, tensor: TensorInfo, array: Array) -> Array:
@@ -161,6 +188,23 @@ def _rows(array: Array, axis: int | None, start: int, n: int, size: int) -> Arra
     shape = [*array.shape[:axis], size - n, *array.shape[axis + 1 :]]
     last = taken[(*before, slice(n - 1, n))] if n else np.zeros(1, array.dtype)
     return np.concatenate([taken, np.broadcast_to(last, shape)], axis)
+
+
+def constants(structure: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The results that are the same at every call, numbers and strings, under flat names as the tensors have."""
+    if structure == "tensor":
+        return
+    if "static" in structure:
+        if structure["static"] is not None:
+            yield path or "output_0", structure["static"]
+        return
+    listed = structure.get("list", structure.get("tuple"))
+    if listed is not None:
+        children = [(str(i) if path else f"output_{i}", child) for i, child in enumerate(listed)]
+    else:
+        children = list(structure.get("dict", structure.get("fields")).items())
+    for key, child in children:
+        yield from constants(child, f"{path}.{key}" if path else key)
 
 
 def rebuilt(structure: Any, leaves: Iterator[Any]) -> Any:

@@ -53,40 +53,64 @@ def load(path: str | Path, *, lean: bool = False) -> Model:
     return Model(path, lean=lean)
 
 
+class _Replaceable:
+    """A property that an attribute of the object, where it has one, stands before."""
+
+    def __init__(self, get: Callable[[Any], dict[str, Entry]]) -> None:
+        self._get = get
+        self.__doc__ = get.__doc__
+
+    def __get__(self, model: Any, owner: Any = None) -> dict[str, Entry]:
+        return self._get(model)
+
+
 class Model:
     """A loaded artifact: `model.predict(images=array)`, `model.entries`. May be used from any thread.
 
-    Variables that entries write keep their new values as long as the model lives.
+    Variables that entries write keep their new values as long as the model lives. An entry called `entry` or `entries`
+    takes the place of what stands here under that name.
     """
 
     def __init__(self, path: str | Path, *, lean: bool = False) -> None:
-        self.file = ArtifactFile(path)
-        process = _LeanProcess(self.file) if lean else _JaxProcess(self.file)
-        self.entries: dict[str, Entry] = {
-            name: Entry(name, info, partial(process.program, name)) for name, info in self.file.manifest.entries.items()
+        file = ArtifactFile(path)
+        process = _LeanProcess(file) if lean else _JaxProcess(file)
+        self._path = file.path
+        self._entries = {
+            name: Entry(name, info, partial(process.program, name)) for name, info in file.manifest.entries.items()
         }
+        vars(self).update({name: entry for name, entry in self._entries.items() if not name.startswith("_")})
+
+    @_Replaceable
+    def entries(self) -> dict[str, Entry]:
+        """The entries by name."""
+        return self._entries
 
     def entry(self, name: str) -> Entry:
         """The entry called `name`. Raises NotFound."""
-        found = self.entries.get(name)
-        if found is None:
-            listed = ", ".join(self.entries)
-            raise NotFound(f"{self.file.path} has no entry {name!r}", hint=f"entries: {listed}")
-        return found
+        return find_entry(self._entries, name, self._path)
 
     def __getattr__(self, name: str) -> Entry:
-        if name.startswith("_") or name == "entries":
+        if name.startswith("_"):
             raise AttributeError(name)
         try:
-            return self.entry(name)
+            return find_entry(self._entries, name, self._path)
         except NotFound as error:
             raise AttributeError(str(error)) from None
 
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.entries]
-
     def __repr__(self) -> str:
-        return f"<dfc model {self.file.path}: {', '.join(self.entries)}>"
+        return f"<dfc model {self._path}: {', '.join(self._entries)}>"
+
+
+def entries_of(model: Model) -> dict[str, Entry]:
+    """The entries of a model, whatever they are called."""
+    return model._entries
+
+
+def find_entry(entries: dict[str, Entry], name: str, path: str | Path) -> Entry:
+    """The entry called `name`. Raises NotFound."""
+    if name not in entries:
+        raise NotFound(f"{path} has no entry {name!r}", hint=f"entries: {', '.join(entries)}")
+    return entries[name]
 
 
 class Entry:

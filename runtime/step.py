@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
-from dfc.backends import compile_cache, xla
+from dfc.backends import compile_cache, pipeline, xla
 from dfc.backends.xla import Signature, Spec
 from dfc.errors import DfcError, NotFound, Unimplemented
 from dfc.ir import locations
+from dfc.ir.collector import paused
 from dfc.ir.op import Effect, Op, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island, Return
 from dfc.ir.ops.state import Group, Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
-from dfc.runtime.dispatch import HostOp, PlanRun, Values
+from dfc.passes.phases import Phase
+from dfc.passes.specialize import specialize
+from dfc.runtime.dispatch import Direct, HostOp, PlanRun, Values
 from dfc.runtime.plan import HostCall, HostValue, Plan, ProgramCall
 from dfc.runtime.programs import compile_module
 from dfc.runtime.variables import Device, VariableState
@@ -42,14 +46,14 @@ class Step:
         name: str | None = None,
     ) -> None:
         self.name = name or func.sym_name.data
-        plan, islands, host_ops = plan_of(func)
+        plan, modules, host_ops = modules_of(func, self.name)
         for needed in plan.variables:
             if needed not in variables:
                 raise NotFound(f"the step needs a variable {needed!r}, which it was not given", op=self.name)
         self.device = device or xla.default_device()
         self.executables = [
-            compile_module(emit(island, self.name), call.signature, self.device, self.name)
-            for island, call in zip(islands, plan.programs, strict=True)
+            compile_module(module, call.signature, self.device, self.name)
+            for module, call in zip(modules, plan.programs, strict=True)
         ]
         self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops, self.device)
         self.run = self._bound.run
@@ -59,9 +63,9 @@ class Step:
         return self.run(feeds)
 
     @property
-    def run_one(self) -> Callable[[Any], Any] | None:
-        """`run` on the arrays themselves, where that is possible: see `PlanRun.run_one`."""
-        return self._bound.run_one
+    def direct(self) -> Direct | None:
+        """What a call can do in its own frame, where that is possible: see `PlanRun.direct`."""
+        return self._bound.direct
 
     @property
     def plan(self) -> Plan:
@@ -69,11 +73,38 @@ class Step:
         return self._bound.plan
 
 
-def emit(island: Island, name: str) -> Any:
-    """The island as a StableHLO module in a context of its own."""
+def function_of(program: ModuleOp, name: str) -> Func:
+    """The program's function called `name`. Raises NotFound."""
+    for op in program.ops:
+        if isinstance(op, Func) and op.sym_name.data == name:
+            return op
+    raise NotFound(f"the program has no function {name!r}")
+
+
+def clustered(
+    program: ModuleOp,
+    name: str,
+    bindings: Mapping[str, int],
+    *,
+    start: Phase = Phase.TRACE,
+    observers: Sequence[Any] = (),
+) -> Func:
+    """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
+    default passes up to phase `clustered`."""
+    with paused():
+        copy = specialize(program, bindings)
+        pipeline.lower(copy, start=start, to=Phase.CLUSTERED, observers=observers)
+        return function_of(copy, name)
+
+
+def modules_of(func: Func, name: str) -> tuple[Plan, list[Any], list[HostOp]]:
+    """A clustered function as its plan, a StableHLO module for each of the plan's programs, and the host's ops."""
     from dfc.backends.stablehlo.emit import emit_island
 
-    return emit_island(island, context=compile_cache.mlir_context(), name=name)
+    plan, islands, host_ops = plan_of(func)
+    context = compile_cache.mlir_context()
+    with paused():
+        return plan, [emit_island(island, context=context, name=name) for island in islands], host_ops
 
 
 def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
@@ -106,7 +137,7 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
 
 def _static(spec_like: Any) -> Spec:
     spec = spec_behind(spec_like)
-    return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # type: ignore[arg-type]  # emission needs static
+    return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # emission needs static
 
 
 def _program_call(island: Island, numbers: Mapping[SSAValue, int]) -> ProgramCall:

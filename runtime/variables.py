@@ -44,19 +44,25 @@ class Lost(NamedTuple):
 class Holder:
     """The buffers of variables that are used together. A slot is a `jax.Array`, None before it has a value, or Lost.
 
-    Everything but `lock` is read and written with `lock` held. `attention` says that the holder has moved or has
-    something pending, so that the usual case costs one test.
+    Everything but `lock` is read and written with `lock` held. `attention` says that the holder has moved, has
+    something pending or is `busy`, so that the usual case costs one test.
+
+    The thread that has the lock may come again, in a signal handler or a finaliser that runs meanwhile: waiting for
+    itself would be for ever. Reads are then served, since the buffers are the values at every moment; writes are
+    refused (`reentered`), since the code below goes on with what it took. The hot path need not look: while it has
+    the lock, nothing in it lets a signal handler run.
     """
 
-    __slots__ = ("acquired", "attention", "buffers", "lock", "moved", "pending", "pending_at", "release")
+    __slots__ = ("acquired", "attention", "buffers", "busy", "lock", "moved", "pending", "pending_at", "release")
 
     def __init__(self, buffers: list[Any]) -> None:
         self.buffers = buffers
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         # `for _ in acquired: try: ... finally: release()` is `with lock` at a third of its cost, on the hot path. Like
         # `with` it cannot be interrupted between taking the lock and the `try`: FOR_ITER does not look for signals.
         self.acquired, self.release = iter(self.lock.acquire, False), self.lock.release
         self.attention = False
+        self.busy = False
         self.moved: tuple[Holder, list[int]] | None = None
         self.pending: list[Any] | None = None
         self.pending_at: Sequence[int] = ()
@@ -75,11 +81,27 @@ class Holder:
             for position, buffer in zip(self.pending_at, self.pending, strict=True):
                 self.buffers[position] = buffer
             self.pending = None
-        self.attention = False
+        self.attention = self.busy
         return True
 
+    def is_owned(self) -> bool:
+        """Whether this thread has the lock."""
+        return is_owned(self.lock)
 
-_joining = threading.Lock()
+    def reentered(self, what: str) -> FailedPrecondition:
+        """The error for a write by the thread that has the lock already."""
+        return FailedPrecondition(
+            f"{what} was called from a signal handler or a finaliser that interrupted a call on the same variables",
+            hint="reading variables is possible there; to change them, set a flag that the main program looks at",
+        )
+
+
+def is_owned(lock: Any) -> bool:
+    """Whether this thread has an RLock: what `threading.Condition` asks it."""
+    return bool(lock._is_owned())
+
+
+_joining = threading.RLock()
 _initialising = threading.RLock()  # one for all: initial values may use other variables, and a cycle must not deadlock
 
 
@@ -138,7 +160,12 @@ class VariableState:
             with self._locked() as (holder, index):
                 found = holder.buffers[index]
                 if found is not None and not isinstance(found, Lost):
-                    return xla.copy(found)
+                    try:
+                        return xla.copy(found)
+                    except FailedPrecondition:
+                        if holder.buffers[index] is found:
+                            raise
+                        continue  # a signal handler has run a step meanwhile
             if found is not None:
                 raise self.lost(found)
             self.initialize()
@@ -166,6 +193,9 @@ class VariableState:
     def assign(self, value: Any) -> None:
         """Set the value from an array of the variable's shape and dtype, which is copied."""
         buffer = self._upload(value)
+        holder, _ = self.locate()
+        if holder.is_owned():
+            raise holder.reentered(f"assigning variable {self.name!r}")
         with self._locked() as (holder, index):
             holder.buffers[index] = buffer
         self._initial = None
@@ -254,11 +284,14 @@ def join(states: Sequence[VariableState], n_written: int) -> None:
     Order decides which steps pass their holder's list whole: the largest older holder keeps its order, unless the new
     step writes more variables than that has.
     """
+    again = is_owned(_joining)
     with _joining:  # joins wait for each other, so that no two hold a lock the other wants
         located = [state.locate() for state in states]
         holders = list(dict.fromkeys(holder for holder, _ in located))
         if len(holders) == 1:
             return
+        if again or any(holder.is_owned() for holder in holders):
+            raise holders[0].reentered("a step's first call")
         largest = max(holders, key=lambda holder: len(holder.buffers))
         order = dict.fromkeys(located)
         if n_written <= len(largest.buffers):

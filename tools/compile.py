@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import sysconfig
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import click
 
-from dfc.backends import pipeline, xla
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, NotFound
 from dfc.frontend import aot
 from dfc.frontend.function import Function, is_entry
-from dfc.ir.ops.function import Func
+from dfc.ir import locations
 from dfc.ir.text import print_program
 from dfc.passes import manager
 from dfc.passes.phases import Phase
-from dfc.passes.specialize import specialize
-from dfc.runtime.artifact import TARGETS, EntrySpec, batch_symbol, build_artifact
-from dfc.runtime.programs import compile_module
-from dfc.runtime.step import emit, plan_of
+from dfc.runtime.artifact import TARGETS, phase_texts
+from dfc.runtime.container import check_folder
 
 
 def _batch(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[int]:
@@ -64,30 +63,31 @@ def compile_command(
     `@dfc.function(signature=...)`.
     """
     started = time.perf_counter()
+    output = output or Path(model.with_suffix(".dfc").name)
+    if to is None:
+        check_folder(output)
     for target in targets:
         if target not in TARGETS:
             raise click.BadParameter(f"there is no target {target!r}; targets: {', '.join(TARGETS)}")
-    module = import_model(model)
-    functions = find_entries(module, model, entries)
-    click.echo(f"imported {model}: {', '.join(functions)} ({time.perf_counter() - started:.1f} s)", err=True)
-    specs = aot.entry_specs(functions.values(), batch)
-    specs = [replace(spec, name=name) for name, spec in zip(functions, specs, strict=True)]
     report = manager.Report()
     observers: list[manager.Observer] = [lambda entry, _: report.entries.append(entry)]
     if print_ir_after_all:
         observers.append(_print_after)
-    if to is not None:
-        texts = [text for spec in specs for text in phase_texts(spec, Phase(to), observers)]
-        click.echo("// -----\n".join(texts), nl=False)
-    else:
-        values = None
-        if directory is not None:
-            values = aot.checkpoint_values(directory, {name for spec in specs for name in spec.variables})
-        made = build_artifact(specs, targets=targets, values=values, observers=observers, progress=_progress)
-        output = output or Path(model.with_suffix(".dfc").name)
-        made.save(output)
-        seconds = time.perf_counter() - started
-        click.echo(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB) in {seconds:.1f} s", err=True)
+    texts: list[str] = []
+    with redirect_stdout(sys.stderr):  # what the model prints must not come between what this prints
+        functions = find_entries(import_model(model), model, entries)
+        click.echo(f"imported {model}: {', '.join(functions)} ({time.perf_counter() - started:.1f} s)", err=True)
+        with _users_errors(model):
+            if to is not None:
+                specs = aot.entry_specs(functions, batch)
+                texts = [text for spec in specs for text in phase_texts(spec, Phase(to), observers)]
+            else:
+                given: dict[str, Any] = {"target": targets, "batch": batch, "checkpoint": directory}
+                made = aot.compile(functions, **given, observers=observers, progress=_progress)
+                made.save(output)
+                seconds = time.perf_counter() - started
+                click.echo(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB) in {seconds:.1f} s", err=True)
+    click.echo("// -----\n".join(texts), nl=False)
     if time_passes:
         click.echo(str(report), err=True)
 
@@ -130,8 +130,35 @@ def _import_failure(path: Path, file: str, error: Exception) -> InvalidArgument:
         place = f"{error.filename}:{error.lineno}"
         return InvalidArgument(f"{path} is not valid Python: {error.msg}", location=place)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    place = f"{file}:{frames[-1].lineno}" if frames else ""
+    place = _users_place(error) or (f"{file}:{frames[-1].lineno}" if frames else "")
     return InvalidArgument(f"importing {path} failed: {type(error).__name__}: {error}", location=place)
+
+
+@contextmanager
+def _users_errors(model: Path) -> Iterator[None]:
+    """Turn what the model's own code raises, in the functions that are traced, into InvalidArgument with its line."""
+    try:
+        yield
+    except (DfcError, click.ClickException):
+        raise
+    except Exception as error:
+        place = _users_place(error)
+        if not place:
+            raise
+        raise InvalidArgument(f"{model} failed: {type(error).__name__}: {error}", location=place) from error
+
+
+def _users_place(error: Exception) -> str:
+    """The innermost line of the user's code, unless dfc's own code went wrong below it; libraries count for whoever
+    called them."""
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file = frame.f_code.co_filename
+        if locations.is_internal(frame.f_code):
+            return ""
+        if not file.startswith(("<", *(os.path.join(folder, "") for folder in libraries))):
+            return f"{file}:{line}"
+    return ""
 
 
 def find_entries(module: ModuleType, path: Path, wanted: Sequence[str]) -> dict[str, Function[..., Any]]:
@@ -151,29 +178,3 @@ def find_entries(module: ModuleType, path: Path, wanted: Sequence[str]) -> dict[
     chosen = {name: every[name] for name in (dict.fromkeys(wanted) or every)}
     first = {id(function): name for name, function in reversed(chosen.items())}  # one function may have two names
     return {name: function for name, function in chosen.items() if wanted or first[id(function)] == name}
-
-
-def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[manager.Observer]) -> Iterator[str]:
-    """The entry at `phase`: df text, StableHLO text, or XLA's optimised HLO; one text a compiled size and island."""
-    last_df = phase if phase.position <= Phase.CLUSTERED.position else Phase.CLUSTERED
-    symbolic = specialize(spec.program, {})  # a copy
-    if last_df is phase:
-        pipeline.lower(symbolic, to=phase, observers=observers)
-        yield print_program(symbolic)
-        return
-    pipeline.lower(symbolic, to=Phase.GRAPH, observers=observers)
-    (func,) = (op for op in symbolic.ops if isinstance(op, Func) and op.sym_name.data == spec.func)
-    symbol = batch_symbol(spec, func)
-    all_sizes: list[Mapping[str, int]] = [{symbol: size} for size in spec.batch] if symbol else [{}]
-    for sizes in all_sizes:
-        program = specialize(symbolic, sizes)
-        pipeline.lower(program, start=Phase.GRAPH, to=last_df, observers=observers)
-        (clustered,) = (op for op in program.ops if isinstance(op, Func) and op.sym_name.data == spec.func)
-        plan, islands, _ = plan_of(clustered)
-        for island, call in zip(islands, plan.programs, strict=True):
-            module = emit(island, spec.name)
-            if phase is Phase.STABLEHLO:
-                yield f"{module}\n"
-            else:
-                device = xla.devices("cpu")[0]
-                yield f"{compile_module(module, call.signature, device, spec.name).hlo_text()}\n"

@@ -21,7 +21,10 @@ SEPARATOR = "// -----"
 @click.option("--time-passes", is_flag=True, help="write a table of times and changes to standard error")
 @click.option("--locations/--no-locations", default=True, help="source positions in the output", show_default=True)
 @click.option(
-    "--split-input-file", is_flag=True, help=f"parts between lines of '{SEPARATOR}' are programs of their own"
+    "--split-input-file/--no-split-input-file",
+    default=True,
+    help=f"parts between lines of '{SEPARATOR}' are programs of their own",
+    show_default=True,
 )
 @click.option("--print-errors", is_flag=True, help="an error is output in the place of its program, not a failure")
 @click.option("--list", "list_passes", is_flag=True, help="the passes, a line each")
@@ -52,7 +55,10 @@ def opt(
         click.echo(print_program(program, locations=locations), err=True, nl=False)
 
     report = manager.Report()
-    text = file.read()
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{file.name} is not a df program: it is not text in UTF-8") from error
     passes: list[Pass] = []
     try:
         passes = manager.parse_pipeline(pipeline)
@@ -62,6 +68,7 @@ def opt(
     for part in _parts(text) if split_input_file else [text]:
         try:
             program = parse_program(part, name=file.name)
+            _require_one_program(program, file.name)
             verify(program)
             manager.run(program, passes, observers=[after] if print_ir_after_all else [], report=report)
             outputs.append(print_program(program, locations=locations))
@@ -72,6 +79,16 @@ def opt(
     click.echo(f"{SEPARATOR}\n".join(outputs), nl=False)
     if time_passes:
         click.echo(str(report), err=True)
+
+
+def _require_one_program(program: ModuleOp, name: str) -> None:
+    """Passes look at the functions of one module: those of a module inside it would silently stay as they are."""
+    from xdsl.dialects.builtin import ModuleOp
+
+    from dfc.errors import InvalidArgument
+
+    if any(isinstance(op, ModuleOp) for op in program.ops):
+        raise InvalidArgument(f"{name} has several modules in one program", hint=f"put a line of '{SEPARATOR}' between")
 
 
 def _parts(text: str) -> list[str]:

@@ -25,15 +25,16 @@ def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], output: Path
     are printed.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's, which idle but take time to start; XLA has its own
-    from dfc.errors import InvalidArgument
-    from dfc.runtime.load import load
+    import numpy as np
 
-    model = load(artifact, lean="jax" not in sys.modules)
-    if entry is None:
-        if len(model.entries) != 1:
-            raise InvalidArgument(f"{artifact} has the entries {', '.join(model.entries)}: choose one with --entry")
-        (entry,) = model.entries
-    chosen = model.entry(entry)
+    from dfc.errors import InvalidArgument
+    from dfc.runtime.feeding import constants
+    from dfc.runtime.load import entries_of, find_entry, load
+
+    entries = entries_of(load(artifact, lean="jax" not in sys.modules))
+    if entry is None and len(entries) != 1:
+        raise InvalidArgument(f"{artifact} has the entries {', '.join(entries)}: choose one with --entry")
+    chosen = find_entry(entries, entry or next(iter(entries)), artifact)
     feeds: dict[str, Any] = {}
     for text in inputs:
         name, separator, source = text.partition("=")
@@ -42,23 +43,19 @@ def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], output: Path
         if name in feeds:
             raise click.UsageError(f"--input {name!r} is given twice")
         feeds[name] = read_input(name, source)
-    results = chosen.flat(**feeds)
+    results = {**chosen.flat(**feeds), **{name: np.array(value) for name, value in constants(chosen.info.structure)}}
     if output is not None:
         write_npz(output, results)
         return
-    import numpy as np
-
     for name, value in results.items():
-        dtype = "string" if value.dtype == object else value.dtype
+        dtype = "string" if value.dtype.kind in "OU" else value.dtype
         click.echo(f"{name} {dtype}[{', '.join(map(str, value.shape))}]")
         click.echo(f"  {np.array2string(value, threshold=50, prefix='  ')}")
 
 
 def read_input(name: str, source: str) -> Any:
     """The value of an --input. Nothing is unpickled. Raises NotFound, DataLoss and InvalidArgument."""
-    import numpy as np
-
-    from dfc.errors import DataLoss, InvalidArgument, NotFound
+    from dfc.errors import InvalidArgument
 
     if not source.startswith("@"):
         import json
@@ -69,16 +66,42 @@ def read_input(name: str, source: str) -> Any:
             hint = "a file is written as NAME=@FILE"
             raise InvalidArgument(f"input {name!r}: {source!r} is neither @FILE nor JSON", hint=hint) from error
     path, _, key = source[1:].partition(".npz:")
-    path = f"{path}.npz" if key else path
+    return read_array(name, f"{path}.npz" if key else path, key)
+
+
+def read_array(name: str, path: str, key: str) -> Any:
+    """The array of a .npy file, or the one called `key` of a .npz file. Raises NotFound and DataLoss."""
+    from dfc.errors import DataLoss, NotFound
+
     try:
-        content = np.load(path, allow_pickle=False)
+        return _read_array(name, path, key)
     except FileNotFoundError as error:
         raise NotFound(f"input {name!r}: there is no file {path}") from error
-    except (ValueError, EOFError) as error:
-        raise DataLoss(f"input {name!r}: {path} is not a whole .npy or .npz file of numbers ({error})") from error
-    if isinstance(content, np.ndarray):
-        return content
-    with content:
+    except _damage() as error:
+        why = "it holds Python objects, which are never loaded" if "Object arrays" in str(error) else str(error)
+        raise DataLoss(f"input {name!r}: {path} is not a whole .npy or .npz file of numbers ({why})") from error
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What reading a damaged .npy or .npz file raises."""
+    import zipfile
+    import zlib
+
+    return ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error
+
+
+def _read_array(name: str, path: str, key: str) -> Any:
+    import numpy as np
+
+    from dfc.errors import NotFound
+
+    with open(path, "rb") as file:  # np.load, given the name, leaves a file open that it can't read
+        if not file.read(6).startswith((b"\x93NUMPY", b"PK\3\4", b"PK\5\6")):
+            raise ValueError("it begins as neither of them does")
+        file.seek(0)
+        content = np.load(file, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
         if not key and len(content.files) == 1:
             (key,) = content.files
         if key not in content.files:

@@ -90,7 +90,7 @@ def _emit(
 ) -> list[Value]:
     """The scan of an op with `axis` and `reverse`; 16-bit floats accumulate in float32."""
     shape, dtype = spec_of(op.results[0].type)
-    sizes = [int(d) for d in shape]  # type: ignore[arg-type]  # static: emission has required it
+    sizes = [int(d) for d in shape]
     axis = op.axis.data
     if sizes[axis] == 0 or 0 in sizes:
         return [operands[-1]]

@@ -10,7 +10,7 @@ from jaxlib.mlir import ir
 from dfc.backends.stablehlo.emit import Emitter
 from dfc.backends.stablehlo.rules import Value, direct, rule
 from dfc.ir.dims import Shape
-from dfc.ir.dtypes import DType, bool_, complex64, float32, float64
+from dfc.ir.dtypes import DType, bool_, part_of
 from dfc.ir.ops.elementwise import (
     Abs,
     Add,
@@ -69,7 +69,25 @@ def _select(emitter: Emitter, pred: Value, on_true: Value, on_false: Value) -> V
     return emitter.create("stablehlo.select", on_true.type, [pred, on_true, on_false])
 
 
-direct(Negate, Abs, Sign, Exponential, ExponentialMinusOne, Log, LogPlusOne, Sqrt, Rsqrt)
+direct(Negate)
+
+
+@rule(Abs)
+def abs_(emitter: Emitter, op: Abs, operands: list[Value]) -> list[Value]:
+    """Of complex numbers with an infinite part infinity, even where the other is NaN, as C and NumPy have it."""
+    (shape, dtype), type_ = spec_of(op.x.type), emitter.type(op.result.type)
+    size = emitter.create("stablehlo.abs", type_, operands)
+    if dtype.kind != "complex":
+        return [size]
+    part, flags = part_of(dtype), emitter.tensor(shape, bool_)
+    infinity = emitter.filled(float("inf"), shape, part)
+    for name in ("real", "imag"):
+        one = emitter.create("stablehlo.abs", type_, [emitter.create(f"stablehlo.{name}", type_, operands)])
+        size = _select(emitter, comparison(emitter, "EQ", part, one, infinity, flags), infinity, size)
+    return [size]
+
+
+direct(Sign, Exponential, ExponentialMinusOne, Log, LogPlusOne, Sqrt, Rsqrt)
 
 
 @rule(Sine)
@@ -79,7 +97,7 @@ def sine(emitter: Emitter, op: Sine, operands: list[Value]) -> list[Value]:
     (x,), (shape, dtype), type_ = operands, spec_of(op.result.type), emitter.type(op.result.type)
     if dtype.kind != "complex":
         return [emitter.create("stablehlo.sine", type_, operands)]
-    part = float32 if dtype is complex64 else float64
+    part = part_of(dtype)
     real_type, flags = emitter.tensor(shape, part), emitter.tensor(shape, bool_)
     one, half = emitter.filled(1, shape, part), emitter.filled(0.5, shape, part)
 

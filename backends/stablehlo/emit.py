@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import CallSiteLoc, FileLineColLoc, FusedLoc, Locatio
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from dfc.backends.stablehlo import rules
+from dfc.backends.stablehlo.legalize import legalize
 from dfc.backends.stablehlo.rules import Value
 from dfc.errors import DfcError, FailedPrecondition, Unimplemented
 from dfc.ir import dtypes, locations
@@ -67,6 +68,8 @@ class Emitter:
         self._types: dict[int, ir.Type] = {}  # by id: types are interned, and the program keeps them alive
         self._tensors: dict[Spec, ir.Type] = {}
         self._locations: dict[Any, ir.Location] = {}
+        self.uses_chlo = False
+        """Set by rules that make an op of chlo, which becomes stablehlo at the end: chlo has no portable form."""
 
     def type(self, type: Attribute) -> ir.Type:
         """The MLIR type of a df tensor or of the tensor behind a reference."""
@@ -340,6 +343,8 @@ def _emit(
         values: dict[SSAValue, Value] = dict(zip((value for value, _ in parameters), entry.arguments, strict=True))
         emitter.block(block, values)
         ir.Operation.create("func.return", (), [values[o] for o in outputs], loc=whole, ip=emitter.insertion)
+        if emitter.uses_chlo:
+            legalize(module)
     return module
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dfc.backends.stablehlo.elementwise import comparison
 from dfc.backends.stablehlo.emit import Emitter, integer
 from dfc.backends.stablehlo.rules import Rule, Value, rule
-from dfc.ir.dtypes import DType, bool_, float32, int32, int64
+from dfc.ir.dtypes import bool_, float32, int32, int64
 from dfc.ir.ops.reduction import (
     ArgMax,
     ArgMin,
@@ -26,7 +25,7 @@ from dfc.ir.ops.reduction import (
 from dfc.ir.types import spec_of
 
 
-def _reduction(combine: str, identity: Callable[[DType], Any], *, wide: bool = False) -> Rule:
+def _reduction(combine: str, *, wide: bool = False) -> Rule:
     """A rule that combines by `stablehlo.<combine>`; `wide` accumulates 16-bit floats in float32."""
 
     def emit(emitter: Emitter, op: Reduction, operands: list[Value]) -> list[Value]:
@@ -42,7 +41,7 @@ def _reduction(combine: str, identity: Callable[[DType], Any], *, wide: bool = F
         def body(values: Sequence[Value]) -> Sequence[Value]:
             return [emitter.create(f"stablehlo.{combine}", scalar, values)]
 
-        initial = emitter.scalar(identity(inner), inner)
+        initial = emitter.scalar(op.identity(inner.numpy), inner)
         reduced = emitter.reduce([x], [initial], axes, [emitter.tensor(result.shape, inner)], body)
         if inner is not dtype:
             return [emitter.create("stablehlo.convert", emitter.type(op.result.type), reduced)]
@@ -51,12 +50,12 @@ def _reduction(combine: str, identity: Callable[[DType], Any], *, wide: bool = F
     return emit
 
 
-rule(ReduceSum)(_reduction("add", lambda dtype: 0, wide=True))
-rule(ReduceProd)(_reduction("multiply", lambda dtype: 1, wide=True))
-rule(ReduceMax)(_reduction("maximum", lambda dtype: lowest(dtype.numpy)))
-rule(ReduceMin)(_reduction("minimum", lambda dtype: highest(dtype.numpy)))
-rule(ReduceAnd)(_reduction("and", lambda dtype: True))
-rule(ReduceOr)(_reduction("or", lambda dtype: False))
+rule(ReduceSum)(_reduction("add", wide=True))
+rule(ReduceProd)(_reduction("multiply", wide=True))
+rule(ReduceMax)(_reduction("maximum"))
+rule(ReduceMin)(_reduction("minimum"))
+rule(ReduceAnd)(_reduction("and"))
+rule(ReduceOr)(_reduction("or"))
 
 
 @rule(ArgMax, ArgMin)

@@ -64,7 +64,7 @@ def argsort(emitter: Emitter, op: ArgSort, operands: list[Value]) -> list[Value]
 @rule(TopK)
 def top_k(emitter: Emitter, op: TopK, operands: list[Value]) -> list[Value]:
     shape, dtype = spec_of(op.x.type)
-    axis, sizes = len(shape) - 1, [int(d) for d in shape]  # type: ignore[arg-type]  # static
+    axis, sizes = len(shape) - 1, [int(d) for d in shape]
     found = sorted_by(emitter, [*operands, positions(emitter, shape, axis, int32)], axis, True, dtype)
     return [
         Along(emitter, sizes, axis, kind).slice(value, 0, op.k.data)
@@ -116,7 +116,7 @@ def unique(emitter: Emitter, op: Unique, operands: list[Value]) -> list[Value]:
     """Sort with the origins; an element is new where it differs from the one before; the sum of these marks numbers the
     distinct ones, and looking a number up in the sums finds its first element."""
     (shape, dtype), size = spec_of(op.x.type), op.size.data
-    length = int(shape[0])  # type: ignore[arg-type]  # static
+    length = int(shape[0])
     some, scalar = (emitter.tensor(s, int32) for s in ((size,), ()))
     if length == 0:
         first = emitter.filled(0, (size,), int32)

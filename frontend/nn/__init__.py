@@ -1,7 +1,8 @@
-"""Layers and losses as functions, made of primitive operations."""
+"""Networks: functions and losses made of primitive operations, and layers, which are modules with variables."""
 
 from __future__ import annotations
 
+from dfc.frontend.nn import initializers
 from dfc.frontend.nn.activations import (
     clip,
     elu,
@@ -23,9 +24,12 @@ from dfc.frontend.nn.activations import (
     softsign,
     swish,
 )
+from dfc.frontend.nn.attention import MultiHeadAttention, dot_product_attention
+from dfc.frontend.nn.config import Net, from_config
 from dfc.frontend.nn.ctc import ctc_loss
 from dfc.frontend.nn.dropout import dropout
 from dfc.frontend.nn.embedding import embedding_lookup, log_uniform_candidate_sampler, sampled_softmax_loss
+from dfc.frontend.nn.layers import Dense, Embedding, Flatten, Sequential
 from dfc.frontend.nn.losses import (
     hinge_loss,
     huber_loss,
@@ -39,10 +43,26 @@ from dfc.frontend.nn.losses import (
     sparse_softmax_cross_entropy,
 )
 from dfc.frontend.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
+from dfc.frontend.nn.recurrent import GRUCell, LSTMCell
+from dfc.frontend.nn.vision import AvgPool, BatchNorm, Conv, ConvTranspose, LayerNorm, MaxPool
 from dfc.frontend.ops.convolution import conv, conv_transpose, depthwise_conv
 from dfc.frontend.ops.window import avg_pool, global_avg_pool, global_max_pool, local_response_norm, max_pool
 
 __all__ = [
+    "AvgPool",
+    "BatchNorm",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "Embedding",
+    "Flatten",
+    "GRUCell",
+    "LSTMCell",
+    "LayerNorm",
+    "MaxPool",
+    "MultiHeadAttention",
+    "Net",
+    "Sequential",
     "avg_pool",
     "batch_norm",
     "clip",
@@ -50,9 +70,11 @@ __all__ = [
     "conv_transpose",
     "ctc_loss",
     "depthwise_conv",
+    "dot_product_attention",
     "dropout",
     "elu",
     "embedding_lookup",
+    "from_config",
     "gelu",
     "global_avg_pool",
     "global_max_pool",
@@ -62,6 +84,7 @@ __all__ = [
     "hard_swish",
     "hinge_loss",
     "huber_loss",
+    "initializers",
     "kl_divergence",
     "l2_loss",
     "layer_norm",

@@ -1,4 +1,4 @@
-"""Activations, made of primitive operations: one fused kernel each, forward and backward.
+"""Activations, made of primitive operations, which XLA fuses.
 
 Every one is defined from minus to plus infinity, with the limit as its value there and the limit of its slope as its
 gradient; NaN stays NaN. Integers become the default floating dtype where the result isn't one of them.

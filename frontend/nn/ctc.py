@@ -7,11 +7,12 @@ from typing import Any
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.immediate import operation
 from dfc.frontend.nn.activations import log_softmax
+from dfc.frontend.ops.arrangement import pad
 from dfc.frontend.ops.constant import arange, full
 from dfc.frontend.ops.elementwise import add_n, astype, compare, exp, log, logical_and, maximum, stop_gradient, where
 from dfc.frontend.ops.indexing import gather_nd
 from dfc.frontend.ops.reduction import sum as reduce_sum
-from dfc.frontend.ops.shape import concat, error_here, expand_dims, pad, permute_dims, reshape, stack
+from dfc.frontend.ops.shape import concat, error_here, expand_dims, permute_dims, reshape, stack
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import current
@@ -41,8 +42,8 @@ def ctc_loss(
     (negative: from the end); repetitions count once, then blanks are left out. Where no alignment is possible (too few
     frames) the loss is infinite and its gradient zero. 16-bit logits are computed in float32.
 
-    The recursion over time is unrolled, so `time` must be static. Raises InvalidArgument for a symbolic time and for
-    shapes that don't fit, InvalidType for wrong dtypes.
+    The recursion over time is unrolled: `time` must be static, and compiling takes about a tenth of a second a frame.
+    Raises InvalidArgument for a symbolic time and for shapes that don't fit, InvalidType for wrong dtypes.
     """
     trace = current()
     assert trace is not None
@@ -93,7 +94,7 @@ def _loss(labels: Tensor, logits: Tensor, label_length: Tensor, logit_length: Te
     position = arange(n_states)
     # Before the first frame: at the first blank, so that the first frame has that or the first label.
     alpha = where(position < 1, 0.0, IMPOSSIBLE) + full((batch, n_states), 0, dtype=logits.dtype)
-    for t in range(time):  # type: ignore[arg-type]
+    for t in range(time):
         moved = _log_sum([alpha, _shifted(alpha, 1), where(skips, _shifted(alpha, 2), IMPOSSIBLE)])
         alpha = where(expand_dims(t < logit_length, axis=1), moved + chosen[t], alpha)
     last = expand_dims(label_length * 2, axis=1)

@@ -199,7 +199,7 @@ def sampled_softmax_loss(
         hit = reduce_any(compare("EQ", expand_dims(true, axis=-1), sampled, name), axis=1)
         sampled_logits = where(hit, _lowest(x.dtype), sampled_logits)
     logits = concat([true_logits, sampled_logits], axis=1)
-    share = where(_columns(logits) < n_true, 1 / n_true, 0.0)  # type: ignore[operator]
+    share = where(_columns(logits) < n_true, 1 / n_true, 0.0)
     return softmax_cross_entropy(astype(share, logits.dtype), logits)
 
 

@@ -16,7 +16,7 @@ from dfc.frontend.defaults import default_float
 from dfc.frontend.immediate import located, operation
 from dfc.frontend.ops.elementwise import astype, compare, identity, where
 from dfc.frontend.ops.shape import as_shape, axis_in, broadcast_to, error_here, expand_dims
-from dfc.frontend.promotion import check_fits, holds_tensors, result_type, tensor_in
+from dfc.frontend.promotion import NUMBERS, check_fits, holds_tensors, result_type, tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import current
 from dfc.ir.dims import Shape, SymbolicDim, is_static
@@ -56,6 +56,10 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
     sizes = as_shape(shape, "full")
     if isinstance(fill_value, Tensor) or hasattr(fill_value, "__dfc_tensor__"):
         return broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), sizes)
+    if interop.is_array(fill_value) and not fill_value.shape:
+        fill_value, dtype = fill_value.item(), fill_value.dtype if dtype is None else dtype
+    if type(fill_value) not in NUMBERS:
+        raise error_here(InvalidType, f"fill_value must be a number or a scalar tensor, got {fill_value!r}", "full")
     return _filled(sizes, fill_value, result_type(fill_value) if dtype is None else as_dtype(dtype))
 
 
@@ -104,7 +108,7 @@ def _filled(shape: Shape, number: Any, dtype: DType) -> Tensor:
         return Tensor(value.type, trace, value)
     if not is_static(shape):
         raise error_here(InvalidArgument, f"outside a trace sizes must be ints, got {shape}", "full")
-    return interop.put(np.full([int(d) for d in shape], number, dtype.numpy))  # type: ignore[arg-type]
+    return interop.put(np.full([int(d) for d in shape], number, dtype.numpy))
 
 
 @located

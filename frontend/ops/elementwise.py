@@ -90,7 +90,7 @@ def positive(x: Operand, /) -> Tensor:
 
 @elementwise
 def abs(x: Operand, /) -> Tensor:
-    """|x| of real numbers."""
+    """|x|; of complex numbers the distance from 0, which is real."""
     tensor = _own(x)
     return tensor if tensor.dtype.kind == "uint" else _unary(ir.Abs, tensor, "abs")
 
@@ -283,7 +283,11 @@ def divide(x1: Operand, x2: Operand, /) -> Tensor:
 
 @elementwise
 def floor_divide(x1: Operand, x2: Operand, /) -> Tensor:
-    """x1 / x2 rounded to the integer below, in the operands' dtype, as NumPy computes it."""
+    """x1 / x2 rounded to the integer below, in the operands' dtype.
+
+    Integers divided by zero give -1 (the largest value of an unsigned dtype), where NumPy gives 0 and a warning; floats
+    give what x1 / x2 is.
+    """
     a, b = _pair(x1, x2, "floor_divide")
     if a.dtype.kind == "uint":
         return _binary(ir.Divide, a, b, "floor_divide")
@@ -299,7 +303,10 @@ def floor_divide(x1: Operand, x2: Operand, /) -> Tensor:
 
 @elementwise
 def remainder(x1: Operand, x2: Operand, /) -> Tensor:
-    """The remainder of the division rounded to the integer below; it has the sign of x2."""
+    """The remainder of the division rounded to the integer below; it has the sign of x2.
+
+    Where x2 is zero the remainder of integers is x1, where NumPy gives 0 and a warning, and that of floats NaN.
+    """
     a, b = _pair(x1, x2, "remainder")
     rest = _binary(ir.Remainder, a, b, "remainder")
     return rest if a.dtype.kind == "uint" else _select(_opposite(rest, b), rest + b, rest)
@@ -308,8 +315,8 @@ def remainder(x1: Operand, x2: Operand, /) -> Tensor:
 def _opposite(rest: Tensor, divisor: Tensor) -> Tensor:
     """Where a remainder rounded toward zero is not zero and has the other sign than the divisor."""
     zero = _filled(rest, 0)
-    signs = compare("NE", compare("LT", rest, zero, ""), compare("LT", divisor, zero, ""), "")
-    return _binary(ir.And, signs, compare("NE", rest, zero, ""), "")
+    signs = _binary(ir.Multiply, _unary(ir.Sign, rest, ""), _unary(ir.Sign, divisor, ""), "")
+    return compare("LT", signs, zero, "")
 
 
 @operation

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.frontend.immediate import operation
-from dfc.frontend.ops.shape import axis_in, broadcast_to, error_here
+from dfc.frontend import interop
+from dfc.frontend.immediate import located, operation
+from dfc.frontend.ops.elementwise import astype, where
+from dfc.frontend.ops.shape import as_shape, axis_in, broadcast_to, dim_size, error_here
 from dfc.frontend.parts import Part
-from dfc.frontend.promotion import tensor_in
+from dfc.frontend.promotion import broadcast_shapes, result_type, tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current
 from dfc.ir.dtypes import int32
@@ -127,3 +131,126 @@ def tensor_scatter_min(x: Operand, indices: Operand, updates: Operand, /) -> Ten
 def tensor_scatter_max(x: Operand, indices: Operand, updates: Operand, /) -> Tensor:
     """The larger of x and `updates` at the parts that `indices` name; see `tensor_scatter_update`."""
     return _scatter("tensor_scatter_max", ir.TensorScatterMax, x, indices, updates)
+
+
+@operation
+def scatter_nd(indices: Operand, updates: Operand, /, shape: Any) -> Tensor:
+    """Zeros of `shape` with `updates` added at the parts that `indices` name; see `tensor_scatter_add`."""
+    trace = _trace()
+    values = tensor_in(trace, updates)
+    zeros = trace.fill(0, values.dtype, as_shape(shape, "scatter_nd"))
+    into = Tensor(zeros.type, trace, zeros)
+    return _scatter("scatter_nd", ir.TensorScatterAdd, into, indices, values)
+
+
+@operation
+def take_along_axis(x: Operand, indices: Operand, /, *, axis: int = -1) -> Tensor:
+    """Each element of the result is x's at the same place but for `axis`, where the index stands.
+
+    `indices` has x's rank; other axes than `axis` broadcast against x's. Negative indices count from the end; the
+    result is zero at one outside the axis. With the result of `argsort` or `argmax` it gives the elements they point
+    at.
+    """
+    trace = _trace()
+    tensor, places = tensor_in(trace, x), indices_in(trace, indices, "take_along_axis")
+    at = axis_in(axis, tensor.ndim, "take_along_axis")
+    if places.ndim != tensor.ndim:
+        raise error_here(
+            InvalidArgument,
+            f"indices must have x's rank, got shapes {shape_text(places.shape)} and {shape_text(tensor.shape)}",
+            "take_along_axis",
+        )
+    others = broadcast_shapes(*((*t.shape[:at], 1, *t.shape[at + 1 :]) for t in (tensor, places)))
+    tensor, places = (
+        broadcast_to(t, (*others[:at], t.shape[at], *others[at + 1 :]))
+        for t in (tensor, from_front(tensor, places, at))
+    )
+    return trace.emit(ir.TakeAlongAxis, (tensor._value, places._value), {"axis": at})
+
+
+def from_front(x: Tensor, indices: Tensor, axis: int) -> Tensor:
+    """Indices along an axis of x with negative ones counted from its end."""
+    if indices.dtype.kind == "uint":
+        return indices
+    if indices.dtype.bits < 32:
+        indices = astype(indices, int32)
+    size = x.shape[axis]
+    length = size if isinstance(size, int) else astype(dim_size(x, axis), indices.dtype)
+    return where(indices < 0, indices + length, indices)
+
+
+def _starts(starts: Any, rank: int, op: str) -> list[Tensor]:
+    """One integer scalar an axis, in one dtype."""
+    trace = _trace()
+    given = [starts[i] for i in range(rank)] if isinstance(starts, Tensor) and starts.shape == (rank,) else starts
+    if isinstance(given, Tensor) or not isinstance(given, list | tuple | np.ndarray) or len(given) != rank:
+        raise error_here(InvalidArgument, f"one start for each of {rank} axes is needed, got {starts!r}", op)
+    scalars = [tensor_in(trace, s) for s in given]
+    if any(s.shape or not s.dtype.is_integer for s in scalars):
+        listed = ", ".join(str(spec_of(s._type)) for s in scalars)
+        raise error_here(InvalidType, f"starts must be integer scalars, got {listed}", op)
+    dtype = result_type(*scalars) if scalars else int32
+    return [astype(s, dtype) for s in scalars]
+
+
+@operation
+def dynamic_slice(x: Operand, starts: Any, sizes: Any, /) -> Tensor:
+    """The window of `sizes` of x at `starts`, which may be data: integer scalars, one an axis, or a vector.
+
+    Sizes are ints or symbolic dimensions. A start from which the window would reach beyond x, or that is negative, is
+    moved so that it doesn't.
+    """
+    trace = _trace()
+    tensor = tensor_in(trace, x)
+    scalars = _starts(starts, tensor.ndim, "dynamic_slice")
+    return trace.emit(
+        ir.DynamicSlice, (tensor._value, *(s._value for s in scalars)), {"sizes": as_shape(sizes, "dynamic_slice")}
+    )
+
+
+@operation
+def dynamic_update_slice(x: Operand, update: Operand, starts: Any, /) -> Tensor:
+    """x with `update`, of x's rank and dtype, in the place of the window at `starts`; see `dynamic_slice`."""
+    trace = _trace()
+    tensor = tensor_in(trace, x)
+    window = tensor_in(trace, update, tensor.dtype)
+    scalars = _starts(starts, tensor.ndim, "dynamic_update_slice")
+    return trace.emit(ir.DynamicUpdateSlice, (tensor._value, window._value, *(s._value for s in scalars)))
+
+
+@operation
+def _argwhere(x: Operand, size: Any, fill_value: int) -> Tensor:
+    trace = _trace()
+    attributes = {"size": as_shape(size, "nonzero"), "fill": fill_value}
+    return trace.emit(ir.Nonzero, (tensor_in(trace, x)._value,), attributes)
+
+
+@located
+def argwhere(x: Operand, /, *, size: Any = None, fill_value: int = 0) -> Tensor:
+    """The indices of the elements of x that aren't zero, in C order, as int32 rows of shape (size, rank).
+
+    With `size`, an int or a symbolic dimension, the first `size` of them, and rows of `fill_value` where there are
+    fewer: that many whatever x holds. It may be left out where the value of x is known, outside a trace or as a
+    constant; then there are as many rows as elements.
+    """
+    if size is not None:
+        return _argwhere(x, size, fill_value)
+    trace = current()
+    if isinstance(x, Tensor) and x._trace is not None:
+        raise error_here(
+            InvalidArgument,
+            "the size must be given where the values aren't known while tracing",
+            "nonzero",
+            hint="give size=n, the largest number of elements that there can be",
+        )
+    rows = np.argwhere(interop.to_numpy(x)).astype(np.int32)
+    return interop.put(rows) if trace is None else trace.constant(rows)
+
+
+@located
+def nonzero(x: Operand, /, *, size: Any = None, fill_value: int = 0) -> tuple[Tensor, ...]:
+    """The columns of `argwhere`: for each axis of x an int32 vector of the indices of elements that aren't zero."""
+    rows = argwhere(x, size=size, fill_value=fill_value)
+    rank = rows.shape[1]
+    assert isinstance(rank, int)
+    return tuple(rows[:, i] for i in range(rank))

@@ -6,9 +6,10 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from xdsl.ir import SSAValue
 
-from dfc.errors import DfcError, InvalidArgument, InvalidType, Unimplemented
+from dfc.errors import DfcError, InvalidArgument, InvalidType
 from dfc.frontend import promotion
 from dfc.frontend.immediate import operation
 from dfc.frontend.promotion import tensor_in
@@ -34,12 +35,16 @@ def error_here(kind: type[DfcError], message: str, op: str, hint: str = "") -> D
     return kind(message, op=op, location=locations.describe(locations.capture()), hint=hint)
 
 
+def is_index(value: Any) -> bool:
+    """Whether `value` is an integer of Python or NumPy; tensors and booleans are none."""
+    return hasattr(type(value), "__index__") and not isinstance(value, bool | np.bool_ | np.ndarray | Tensor)
+
+
 def axis_in(axis: int, rank: int, op: str) -> int:
     """The axis counted from the front. Raises InvalidArgument outside -rank <= axis < rank."""
-    try:
-        index = operator.index(axis)
-    except TypeError:
-        raise error_here(InvalidType, f"an axis is an int, got {axis!r}", op) from None
+    if not is_index(axis):
+        raise error_here(InvalidType, f"an axis is an int, got {axis!r}", op)
+    index = operator.index(axis)
     if not -rank <= index < rank:
         raise error_here(InvalidArgument, f"the axis must be within rank {rank}, got {axis}", op)
     return index % rank
@@ -49,7 +54,7 @@ def axes_in(axis: int | Sequence[int] | None, rank: int, op: str) -> tuple[int, 
     """Ascending axes counted from the front; None means all. Raises InvalidArgument for duplicates."""
     if axis is None:
         return tuple(range(rank))
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    given = axis if isinstance(axis, list | tuple | range) else (axis,)
     axes = sorted(axis_in(a, rank, op) for a in given)
     if len(set(axes)) != len(axes):
         raise error_here(InvalidArgument, f"axes must be distinct, got {axis}", op)
@@ -58,16 +63,15 @@ def axes_in(axis: int | Sequence[int] | None, rank: int, op: str) -> tuple[int, 
 
 def as_shape(shape: Any, op: str) -> Shape:
     """A shape from a size or an iterable of them. Raises InvalidType for what is neither an int nor symbolic."""
-    entries = (shape,) if isinstance(shape, int | SymbolicDim) else tuple(shape)
+    entries = shape if isinstance(shape, Iterable) and not isinstance(shape, str | Tensor) else (shape,)
     result: list[Dim] = []
     for entry in entries:
         if isinstance(entry, SymbolicDim):
             result.append(entry)
-            continue
-        try:
+        elif is_index(entry):
             result.append(operator.index(entry))
-        except TypeError:
-            raise error_here(InvalidType, f"a size is an int or a symbolic dimension, got {entry!r}", op) from None
+        else:
+            raise error_here(InvalidType, f"a size is an int or a symbolic dimension, got {entry!r}", op)
     return tuple(result)
 
 
@@ -116,7 +120,7 @@ def matrix_transpose(x: Operand, /) -> Tensor:
 def expand_dims(x: Operand, /, *, axis: int | Sequence[int] = 0) -> Tensor:
     """x with axes of size 1 put in, at these places of the result."""
     _, tensor = _own(x)
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    given = axis if isinstance(axis, list | tuple) else (axis,)
     places = axes_in(given, tensor.ndim + len(given), "expand_dims")
     rest = iter(tensor.shape)
     shape = tuple(1 if i in places else next(rest) for i in range(tensor.ndim + len(given)))
@@ -188,7 +192,8 @@ def split(x: Operand, /, sections: int | Sequence[int], *, axis: int = 0) -> lis
     trace, tensor = _own(x)
     at = axis_in(axis, tensor.ndim, "split")
     size = tensor.shape[at]
-    if isinstance(sections, int):
+    if is_index(sections):
+        sections = operator.index(sections)  # type: ignore[arg-type]
         part = dims.divides(sections, size) if sections > 0 else None
         sizes: list[Dim] = [] if part is None else [part] * sections
     else:
@@ -216,22 +221,16 @@ def flip(x: Operand, /, *, axis: int | Sequence[int] | None = None) -> Tensor:
     return trace.emit(ir.Reverse, (tensor._value,), {"axes": axes_in(axis, tensor.ndim, "flip")})
 
 
-@operation
-def pad(x: Operand, /, pad_width: Any, *, mode: str = "constant", constant_values: Any = 0) -> Tensor:
-    """x with `constant_values` put around it: (before, after) for each axis, or one such pair or int for all.
-
-    Raises InvalidArgument for widths that don't fit the axes, Unimplemented for other modes than constant.
-    """
-    if mode != "constant":
-        raise error_here(Unimplemented, f"only mode 'constant' is there, got {mode!r}", "pad")
-    trace, tensor = _own(x)
-    pairs = _pairs(pad_width, tensor.ndim)
-    value = trace.convert(tensor_in(trace, constant_values, tensor.dtype)._value, tensor.dtype)
+def padded_by(x: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> Tensor:
+    """x with `value` put around it, (before, after) for each axis."""
+    trace = x._trace
+    assert trace is not None
+    padding = trace.convert(tensor_in(trace, value, x.dtype)._value, x.dtype)
     low, high = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
-    return trace.emit(ir.Pad, (tensor._value, value), {"low": low, "high": high, "interior": (0,) * tensor.ndim})
+    return trace.emit(ir.Pad, (x._value, padding), {"low": low, "high": high, "interior": (0,) * x.ndim})
 
 
-def _pairs(widths: Any, rank: int) -> list[tuple[int, int]]:
+def pad_pairs(widths: Any, rank: int) -> list[tuple[int, int]]:
     if isinstance(widths, int):
         return [(widths, widths)] * rank
     entries = list(widths)

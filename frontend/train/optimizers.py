@@ -1,20 +1,28 @@
 """Optimisers: what they do is ordinary graph operations on variables (paper, section 4.1).
 
-A rule of your own is a subclass with `update`, written with the public operations.
+A rule of your own is a subclass with `step`, written with the public operations; see `Optimizer`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import numbers
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
+from dfc.frontend import interop, names
 from dfc.frontend.function import Function
 from dfc.frontend.gradients import gradients
+from dfc.frontend.indexed_slices import IndexedSlices, deduplicated
 from dfc.frontend.operation import Operation
+from dfc.frontend.ops.elementwise import astype, where
+from dfc.frontend.ops.indexing import take
+from dfc.frontend.ops.shape import error_here
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current, require_trace
@@ -22,107 +30,285 @@ from dfc.frontend.variable import Variable
 from dfc.ir import locations
 from dfc.ir.ops.state import Group
 
-Pairs = Iterable[tuple[Operand | None, Variable]]
+Pairs = Iterable[tuple[Any, Variable]]
+Schedule = Callable[[Tensor], Operand]
+Slots = Mapping[str, Tensor]
+
+_given_rate: ContextVar[Tensor | None] = ContextVar("given_rate", default=None)
+"""The learning rate that a call outside a trace brings as an input, so that a new number needs no new program."""
+_snapshots: ContextVar[dict[Variable, Tensor] | None] = ContextVar("snapshots", default=None)
+"""Under `when`: what the variables held before the step."""
 
 
 class Optimizer:
-    """Base of optimisers. `learning_rate` is a number, a tensor of the trace, or a Variable."""
+    """Base of optimisers. `learning_rate` is a number, a tensor of the trace, a Variable, or a function from the number
+    of steps done (a scalar int32 tensor) to one of these: see `dfc.train.schedules`.
 
-    def __init__(self, learning_rate: Operand) -> None:
+    A subclass says in `SLOTS` which state it keeps for each variable, and in `step` what it does:
+
+        class Momentum(dfc.train.Optimizer):
+            SLOTS = ("momentum",)
+
+            def step(self, gradient, value, slots, rate):
+                velocity = 0.9 * slots["momentum"] + gradient
+                return rate * velocity, {"momentum": velocity}
+
+    The same `step` serves a whole variable and, where its gradient is sparse, just the rows that the gradient names.
+    """
+
+    SLOTS: ClassVar[tuple[str, ...]] = ()
+    """State of each variable, by name: tensors of its shape and dtype, see `initial`."""
+
+    def __init__(self, learning_rate: Operand | Schedule) -> None:
+        self._require_rate(learning_rate)
         self.learning_rate = learning_rate
         self._slots: dict[str, dict[Variable, Variable]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._iterations: Variable | None = None
         self._outside: Function[..., Any] | None = None
 
+    # ---- what a rule is
+
+    def step(self, gradient: Tensor, value: Tensor, slots: Slots, rate: Operand) -> tuple[Tensor, dict[str, Tensor]]:
+        """What to subtract from `value`, and the new slots, all in the shape and dtype of `gradient`."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method step, or one of its own for update")
+
+    def initial(self, slot: str) -> float:
+        """What every element of a new slot is."""
+        return 0.0
+
     def update(self, gradient: Tensor, variable: Variable) -> None:
-        """Change `variable` for its gradient, a tensor of its shape and dtype."""
-        raise NotImplementedError
+        """Change `variable` for its gradient, a tensor of its shape and dtype. A rule that does more than `step` can
+        say has its own; it gets sparse gradients as whole tensors."""
+        slots = {name: self.slot(variable, name) for name in self.SLOTS}
+        before = {name: slot.read() for name, slot in slots.items()}
+        decrement, after = self.step(gradient, variable.read(), before, self.rate(gradient))
+        for name, slot in slots.items():
+            slot.assign(after[name])
+        variable.assign_sub(decrement)
+
+    def update_rows(self, gradient: IndexedSlices, variable: Variable) -> None:
+        """Change the rows that a sparse gradient names, and the same rows of the slots, once for the sum of each row's
+        gradients (row G5); the other rows are not touched."""
+        rows = deduplicated(gradient)
+        slots = {name: self.slot(variable, name) for name in self.SLOTS}
+        before = {name: take(slot.read(), rows.indices, axis=0) for name, slot in slots.items()}
+        value = take(variable.read(), rows.indices, axis=0)
+        decrement, after = self.step(rows.values, value, before, self.rate(rows.values))
+        for name, slot in slots.items():
+            slot.scatter_update(rows.indices, after[name])
+        variable.scatter_update(rows.indices, value - decrement)
+
+    # ---- state
 
     def slot(self, variable: Variable, name: str) -> Variable:
-        """The variable that keeps `name` for `variable`: made as zeros at first use, called `VARIABLE/NAME`, and not
-        trainable."""
+        """The variable that keeps `name` for `variable`: made at first use, called `VARIABLE/NAME`, not trainable."""
         with self._lock:
             slots = self._slots.setdefault(name, {})
             if variable not in slots:
                 spec = variable.spec
-                zeros = np.zeros([int(d) for d in spec.shape], spec.dtype.numpy)  # type: ignore[arg-type]
-                made = Variable(zeros, name="slot", trainable=False)
-                made.name = f"{variable.name}/{name}"  # beside its variable, whatever the present scope
-                slots[variable] = made
-            return slots[variable]
+                value = np.full([int(d) for d in spec.shape], self.initial(name), spec.dtype.numpy)
+                slots[variable] = self._made(value, f"{variable.name}/{name}")
+            return self._kept(slots[variable])
+
+    @property
+    def iterations(self) -> Variable:
+        """The number of steps done: a scalar int32, kept where the rule or the learning rate depends on it."""
+        with self._lock:
+            if self._iterations is None:
+                self._iterations = self._made(np.int32(0), names.scoped(f"{type(self).__name__}_iterations"))
+            return self._kept(self._iterations)
+
+    @staticmethod
+    def _made(value: Any, name: str) -> Variable:
+        made = Variable(value, name="slot", trainable=False)
+        made.name = name  # beside its variable, whatever the present scope
+        return made
+
+    @staticmethod
+    def _kept(variable: Variable) -> Variable:
+        snapshots = _snapshots.get()
+        if snapshots is not None and variable not in snapshots:
+            snapshots[variable] = variable.read()
+        return variable
 
     @property
     def variables(self) -> list[Variable]:
-        """The slots made so far."""
-        return [slot for slots in self._slots.values() for slot in slots.values()]
+        """The state made so far."""
+        counted = [] if self._iterations is None else [self._iterations]
+        return [*(slot for slots in self._slots.values() for slot in slots.values()), *counted]
+
+    def rate(self, like: Tensor) -> Operand:
+        """The learning rate of this step: a number, or a tensor of like's dtype."""
+        given = _given_rate.get()
+        rate = self.learning_rate if given is None else given
+        if callable(rate):
+            rate = rate(self.iterations.read())
+        trace = current()
+        if isinstance(rate, int | float) or trace is None:
+            return rate
+        return astype(tensor_in(trace, rate), like.dtype)
+
+    def steps(self, like: Tensor) -> Tensor:
+        """The number of this step, from 1 on, in like's dtype."""
+        return astype(self.iterations.read() + 1, like.dtype)
+
+    @property
+    def counts(self) -> bool:
+        """Whether `iterations` is kept."""
+        return callable(self.learning_rate) and not isinstance(self.learning_rate, Variable)
+
+    @property
+    def _by_step(self) -> bool:
+        """Whether the rule is all in `step`."""
+        return type(self).update is Optimizer.update
+
+    # ---- applying it
 
     def minimize(
-        self, loss: Tensor, variables: Sequence[Variable] | None = None, grad_loss: Operand | None = None
+        self,
+        loss: Tensor,
+        variables: Sequence[Variable] | None = None,
+        grad_loss: Operand | None = None,
+        when: Operand | None = None,
     ) -> Operation:
         """In a trace: compute the gradients of `loss` and apply them. Without `variables`, to every trainable one that
-        the trace has used so far. Raises InvalidArgument where no variable has a gradient."""
-        trace = require_trace("minimize", "call it in a function decorated with @dfc.function that computes the loss")
-        if variables is None:
-            variables = [v for v in trace.resources if v.trainable and v.dtype.is_inexact]
-        grads = gradients([loss], list(variables), None if grad_loss is None else [grad_loss])
-        return self.apply_gradients(zip(grads, variables, strict=True))
+        the trace has used so far; `when` is as for `apply_gradients`. Raises InvalidArgument where no variable has a
+        gradient."""
+        require_trace("minimize", "call it in a function decorated with @dfc.function that computes the loss")
+        chosen = trainable_of(variables)
+        for variable in chosen:
+            self._require_variable(variable, "minimize takes a list of variables")
+        grads = gradients([loss], chosen, None if grad_loss is None else [grad_loss])
+        return self.apply_gradients(zip(grads, chosen, strict=True), when=when)
 
-    def apply_gradients(self, pairs: Pairs) -> Operation:
+    def apply_gradients(self, pairs: Pairs, *, when: Operand | None = None) -> Operation:
         """Update each variable of (gradient, variable) pairs; those whose gradient is None stay as they are.
 
-        In a trace these are graph operations, outside they run at once, compiled. Raises InvalidArgument where every
-        gradient is None.
+        In a trace these are graph operations, outside they run at once, compiled. `when`, a scalar bool, says whether
+        the step takes place: where it is false, variables and slots stay as they are. Raises InvalidArgument where
+        every gradient is None.
         """
-        given = [(gradient, variable) for gradient, variable in pairs]
+        given = [self._pair(pair) for pair in pairs]
         kept = [(gradient, variable) for gradient, variable in given if gradient is not None]
         if not kept:
-            names = ", ".join(variable.name for _, variable in given) or "no variable"
+            listed = ", ".join(variable.name for _, variable in given) or "no variable"
             raise InvalidArgument(
-                f"no gradient for any variable, got {names}",
+                f"no gradient for any variable, got {listed}",
                 op=type(self).__name__,
                 location=locations.describe(locations.capture()),
                 hint="the loss must depend on the variables through differentiable operations",
             )
         trace = current()
         if trace is None:
-            return self._apply_outside(kept)
-        return self._apply_inside(trace, kept)
+            return self._apply_outside(kept, when)
+        return self._apply_inside(trace, kept, when)
 
-    def _apply_inside(self, trace: Trace, pairs: Sequence[tuple[Operand, Variable]]) -> Operation:
-        for gradient, variable in pairs:
-            self.update(tensor_in(trace, gradient, variable.dtype), variable)
-        tokens = [t for _, v in pairs if (t := trace.resource(v).write_token) is not None]
+    def _apply_inside(self, trace: Trace, pairs: Sequence[tuple[Any, Variable]], when: Operand | None) -> Operation:
+        if when is None:
+            touched = self._update_all(trace, pairs)
+        else:
+            with _snapshot([variable for _, variable in pairs]) as before:
+                self._update_all(trace, pairs)
+            condition, touched = tensor_in(trace, when), list(before)
+            for variable, value in before.items():
+                variable.assign(where(condition, variable.read(), value))
+        tokens = [t for v in touched if (t := trace.resource(v).write_token) is not None]
         token = trace.emit_op(Group, tokens).token if len(tokens) > 1 else tokens[0] if tokens else None
         return Operation(token, trace, type(self).__name__)
 
-    def _apply_outside(self, pairs: Sequence[tuple[Operand, Variable]]) -> Operation:
+    def _update_all(self, trace: Trace, pairs: Sequence[tuple[Any, Variable]]) -> list[Variable]:
+        for gradient, variable in pairs:
+            if isinstance(gradient, IndexedSlices) and self._by_step:
+                self.update_rows(gradient, variable)
+            else:
+                self.update(tensor_in(trace, gradient, variable.dtype), variable)
+        updated = [variable for _, variable in pairs]
+        if self.counts:
+            self.iterations.assign_add(1)
+            updated.append(self.iterations)
+        return updated
+
+    def _apply_outside(self, pairs: Sequence[tuple[Any, Variable]], when: Operand | None) -> Operation:
         with self._lock:
             if self._outside is None:
-
-                def apply(grads: list[Tensor], variables: tuple[Variable, ...]) -> None:
-                    trace = current()
-                    assert trace is not None
-                    self._apply_inside(trace, list(zip(grads, variables, strict=True)))
-
-                self._outside = Function(apply, name=type(self).__name__)
-        self._outside([gradient for gradient, _ in pairs], tuple(variable for _, variable in pairs))
+                self._outside = Function(self._apply_traced, name=type(self).__name__)
+        rate, settings = None, []
+        for name, value in vars(self).items():
+            if name == "learning_rate" and isinstance(value, numbers.Real) and self._by_step:
+                rate = np.float64(value)  # an input, so that a new rate needs no new program
+            elif isinstance(value, int | float | bool | str):
+                settings.append((name, value))
+        grads, variables = zip(*pairs, strict=True)
+        self._outside(list(grads), rate, when, tuple(variables), tuple(settings))
         return Operation(None, None, type(self).__name__)
 
-    def _rate(self, variable: Variable) -> Operand:
-        """The learning rate in the variable's dtype."""
-        rate = self.learning_rate
-        trace = current()
-        if isinstance(rate, int | float) or trace is None:
-            return rate
-        value = trace.convert(tensor_in(trace, rate)._value, variable.dtype)
-        return Tensor(value.type, trace, value)
+    def _apply_traced(
+        self,
+        grads: list[Any],
+        rate: Tensor | None,
+        when: Tensor | None,
+        variables: tuple[Variable, ...],
+        settings: tuple[tuple[str, Any], ...],  # part of the signature: the trace reads them from self
+    ) -> None:
+        trace = require_trace(type(self).__name__)
+        token = _given_rate.set(rate)
+        try:
+            self._apply_inside(trace, list(zip(grads, variables, strict=True)), when)
+        finally:
+            _given_rate.reset(token)
+
+    def _pair(self, pair: Any) -> tuple[Any, Variable]:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise error_here(
+                InvalidType, f"apply_gradients takes (gradient, variable) pairs, got {pair!r}", type(self).__name__
+            )
+        gradient, variable = pair
+        self._require_variable(variable, "apply_gradients takes (gradient, variable) pairs, in this order")
+        return gradient, variable
+
+    def _require_variable(self, given: Any, rule: str) -> None:
+        if not isinstance(given, Variable):
+            raise error_here(InvalidType, f"{rule}, got {given!r} for a variable", type(self).__name__)
+
+    def _require_rate(self, rate: Any) -> None:
+        is_number = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
+        if is_number or callable(rate) or isinstance(rate, Tensor | Variable) or interop.is_array(rate):
+            return
+        raise error_here(
+            InvalidType,
+            f"learning_rate must be a number, a tensor, a Variable or a schedule, got {rate!r}",
+            type(self).__name__,
+        )
+
+
+def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
+    """The variables given, or every trainable one that the present trace has used so far."""
+    if variables is None:
+        trace = require_trace("minimize")
+        return [v for v in trace.resources if v.trainable and v.dtype.is_inexact]
+    return [variables] if isinstance(variables, Variable) else list(variables)
+
+
+@contextlib.contextmanager
+def _snapshot(variables: Sequence[Variable]) -> Iterator[dict[Variable, Tensor]]:
+    """The values of these variables, and of the state that the rule asks for meanwhile, before it writes."""
+    before = {variable: variable.read() for variable in variables}
+    token = _snapshots.set(before)
+    try:
+        yield before
+    finally:
+        _snapshots.reset(token)
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent: `w -= learning_rate * gradient`."""
 
-    def update(self, gradient: Tensor, variable: Variable) -> None:
-        variable.assign_sub(gradient * self._rate(variable))
+    def step(self, gradient: Tensor, value: Tensor, slots: Slots, rate: Operand) -> tuple[Tensor, dict[str, Tensor]]:
+        return gradient * rate, {}
+
+    def update_rows(self, gradient: IndexedSlices, variable: Variable) -> None:
+        variable.scatter_sub(gradient.indices, gradient.values * self.rate(gradient.values))  # adding up is all it does
 
 
 class Momentum(Optimizer):
@@ -132,13 +318,13 @@ class Momentum(Optimizer):
     slot `momentum`.
     """
 
-    def __init__(self, learning_rate: Operand, momentum: float = 0.9, use_nesterov: bool = False) -> None:
+    SLOTS: ClassVar = ("momentum",)
+
+    def __init__(self, learning_rate: Operand | Schedule, momentum: float = 0.9, use_nesterov: bool = False) -> None:
         super().__init__(learning_rate)
         self.momentum, self.use_nesterov = momentum, use_nesterov
 
-    def update(self, gradient: Tensor, variable: Variable) -> None:
-        velocity = self.slot(variable, "momentum")
-        new = velocity.read() * self.momentum + gradient
-        velocity.assign(new)
-        step = gradient + new * self.momentum if self.use_nesterov else new
-        variable.assign_sub(step * self._rate(variable))
+    def step(self, gradient: Tensor, value: Tensor, slots: Slots, rate: Operand) -> tuple[Tensor, dict[str, Tensor]]:
+        velocity = slots["momentum"] * self.momentum + gradient
+        direction = gradient + velocity * self.momentum if self.use_nesterov else velocity
+        return direction * rate, {"momentum": velocity}

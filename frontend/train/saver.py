@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from dfc.errors import InvalidArgument
+from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
+from dfc.frontend.tracing import current
 from dfc.frontend.variable import Variable, alive_variables
+from dfc.ir import locations
 from dfc.runtime import checkpoint
 
 Path = str | os.PathLike[str]
@@ -15,26 +17,29 @@ Path = str | os.PathLike[str]
 class Saver:
     """Saves and restores variables by name.
 
-    `variables` is a list, or a dict of names in the checkpoint; without it, every variable that is alive when saving or
-    restoring. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None: none is). Raises
-    InvalidArgument for two variables of one name.
+    `variables` is a variable, a list, or a dict of names in the checkpoint; without it, every variable that is alive
+    when saving or restoring. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None:
+    none is). Raises InvalidArgument for two variables of one name.
     """
 
     def __init__(
         self,
-        variables: Iterable[Variable] | Mapping[str, Variable] | None = None,
+        variables: Variable | Iterable[Variable] | Mapping[str, Variable] | None = None,
         max_to_keep: int | None = 5,
     ) -> None:
-        self._variables = variables if variables is None or isinstance(variables, Mapping) else list(variables)
+        self._variables = variables if variables is None or isinstance(variables, Mapping) else _listed(variables)
         self._named()
         self.max_to_keep = max_to_keep
 
     def _named(self) -> dict[str, Variable]:
         if isinstance(self._variables, Mapping):
+            for value in self._variables.values():
+                _require_variable(value)
             return dict(self._variables)
         listed = alive_variables() if self._variables is None else self._variables
         named: dict[str, Variable] = {}
         for variable in listed:
+            _require_variable(variable)
             if named.setdefault(variable.name, variable) is not variable:
                 raise InvalidArgument(
                     f"two variables are called {variable.name!r}", hint="give the Saver a dict of names and variables"
@@ -42,7 +47,8 @@ class Saver:
         return named
 
     def save(self, directory: Path, step: int) -> str:
-        """Write a checkpoint `DIRECTORY/ckpt-STEP` and return its path. Raises InvalidArgument without variables."""
+        """Write a checkpoint `DIRECTORY/ckpt-STEP` and return its path. Raises InvalidArgument without variables, and
+        for a step that is no whole number from 0 on."""
         arrays = {name: variable.numpy() for name, variable in self._named().items()}
         return checkpoint.save(str(directory), step, arrays, self.max_to_keep)
 
@@ -52,12 +58,27 @@ class Saver:
         Raises NotFound for a missing checkpoint or name, InvalidArgument for another shape, InvalidType for another
         dtype, DataLoss for a damaged file.
         """
+        if current() is not None:
+            raise FailedPrecondition(
+                "variables can't be restored while a function is traced",
+                op="Saver.restore",
+                location=locations.describe(locations.capture()),
+            )
         named = self._named()
         arrays = checkpoint.restore(str(path), named)
         for name, variable in named.items():
             variable.check_fits(arrays[name])
         for name, variable in named.items():
             variable.assign(arrays[name])
+
+
+def _require_variable(value: object) -> None:
+    if not isinstance(value, Variable):
+        raise InvalidType(f"a Saver takes variables, got {value!r}")
+
+
+def _listed(variables: Iterable[Variable] | Variable) -> list[Variable]:
+    return [variables] if isinstance(variables, Variable) else list(variables)
 
 
 def latest_checkpoint(directory: Path) -> str | None:

@@ -88,7 +88,7 @@ class Convolution(Op):
         (x,) = Pad.evaluate([x, zero], {"low": low, "high": high, "interior": interior})
         batch, features, bg, fg = x.shape[0], x.shape[1], attributes["batch_groups"], attributes["feature_groups"]
         outputs, inputs = kernel.shape[:2]
-        groups, sizes = bg * fg, [int(s.positions) for s in places]  # type: ignore[arg-type]
+        groups, sizes = bg * fg, [int(s.positions) for s in places]
         total = np.zeros((bg, batch // bg, fg, outputs // groups, int(np.prod(sizes))), x.dtype)
         with np.errstate(all="ignore"):
             for index in np.ndindex(*kernel.shape[2:]):

@@ -13,7 +13,7 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var
 
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.attributes import Element, Text
-from dfc.ir.dtypes import DType, bool_
+from dfc.ir.dtypes import DType, bool_, part_of
 from dfc.ir.op import Arrays, Attributes, Op, Types
 from dfc.ir.types import Spec, spec_of, tensor_type
 
@@ -77,11 +77,22 @@ class Negate(Unary):
 
 @irdl_op_definition
 class Abs(Unary):
-    """|x| of real numbers. The smallest integer stays as it is."""
+    """|x|, which is real for complex x. The smallest integer stays as it is."""
 
     name = "df.abs"
-    KINDS: ClassVar = ("int", "float")
+    KINDS: ClassVar = SIGNED
     NUMPY: ClassVar = np.abs
+
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
+        shape, dtype = spec_of(operands[0])
+        require_kind(dtype, cls.KINDS, "C1")
+        return operands if dtype.kind != "complex" else (tensor_type(shape, part_of(dtype)),)
+
+    @classmethod
+    def evaluate(cls, operands: Arrays, attributes: Attributes) -> Arrays:
+        with np.errstate(all="ignore"):
+            return [np.asarray(np.abs(operands[0]))]
 
 
 @irdl_op_definition

@@ -289,10 +289,15 @@ class Checkpoint(Op):
 
 @irdl_op_definition
 class OptimizationBarrier(Op):
-    """Its operands as they are. Work behind it is not merged with work before it, by no pass and no compiler, and does
-    not start before all operands are there. C1: operands are tensors that devices hold."""
+    """Its operands as they are. Work behind it is not merged with work before it and does not start before all operands
+    are there. `hidden` indexes those of which compilers that drop barriers must not see either that they are the same:
+    that costs a copy.
+
+    C1: operands are tensors that devices hold. C2: `hidden` indexes operands.
+    """
 
     name = "df.optimization_barrier"
+    hidden = prop_def(Ints)
     values_ = var_operand_def()
     outputs = var_result_def()
     KINDS: ClassVar[tuple[str, ...]] = ("bool", "int", "uint", "float", "complex")
@@ -301,6 +306,8 @@ class OptimizationBarrier(Op):
     def infer(cls, operands: Types, attributes: Attributes) -> Types:
         for t in operands:
             require_kind(spec_of(t).dtype, cls.KINDS, "C1")
+        if any(not 0 <= i < len(operands) for i in attributes["hidden"]):
+            raise InvalidArgument(f"hidden={attributes['hidden']} must index {len(operands)} operands", label="C2")
         return list(operands)
 
     @staticmethod

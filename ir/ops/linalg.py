@@ -12,6 +12,7 @@ from dfc.ir.attributes import Ints
 from dfc.ir.dims import Shape
 from dfc.ir.op import Arrays, Attributes, Op, Types
 from dfc.ir.ops.elementwise import NUMERIC, require_kind
+from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import spec_of, tensor_type
 
 
@@ -86,9 +87,5 @@ def _require_equal_sizes(
     a, b = [lhs[i] for i in left], [rhs[i] for i in right]
     if a != b:
         got = f"{a[0]} and {b[0]}" if len(a) == 1 else f"{a} and {b}"
-        shapes = f"of shapes {_text(lhs)} and {_text(rhs)}"
+        shapes = f"of shapes {shape_text(lhs)} and {shape_text(rhs)}"
         raise InvalidArgument(f"{kind} dimensions must match, got {got} {shapes}", label=label)
-
-
-def _text(shape: Shape) -> str:
-    return f"({', '.join(map(str, shape))})"

@@ -31,6 +31,8 @@ SIGNIFICANT = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 """Bits of a uniform number: as many as the dtype's significand holds."""
 BELOW_ONE = 1 - 2.0**-24
 """The largest float32 below one, and the largest number that `open_uniforms` gives in float32."""
+LEAST_PROBABILITY = 1e-25
+"""Of the part that truncation leaves of a normal distribution."""
 ROUNDS = 64
 """Proposals that rejection makes at most. One is refused with probability below 0.5 (64-bit integers), 0.05 (gamma) and
 0.35 (Poisson), so that the fallback is needed with probability below 1e-19."""
@@ -246,7 +248,8 @@ class RandomNormal(Variate):
 class RandomTruncatedNormal(Op):
     """The standard normal distribution between `lower` and `upper`, by inversion.
 
-    C1: the key is uint32[2]. C2: the dtype is floating. C3: no size is negative. C4: lower < upper.
+    C1: the key is uint32[2]. C2: the dtype is floating. C3: no size is negative. C4: lower < upper. C5: the probability
+    of lying between them is at least 1e-25, so that float32 holds its parts.
     """
 
     name = "df.random_truncated_normal"
@@ -266,6 +269,13 @@ class RandomTruncatedNormal(Op):
         if not attributes["lower"] < attributes["upper"]:
             raise InvalidArgument(
                 f"lower must be less than upper, got {attributes['lower']} and {attributes['upper']}", label="C4"
+            )
+        probability = truncation(attributes["lower"], attributes["upper"])[3]
+        if probability < LEAST_PROBABILITY:
+            raise InvalidArgument(
+                f"the probability between the bounds must be at least {LEAST_PROBABILITY}, got {probability:.3g} "
+                f"between {attributes['lower']} and {attributes['upper']}",
+                label="C5",
             )
         return (tensor_type(attributes["shape"], attributes["dtype"]),)
 

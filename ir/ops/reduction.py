@@ -17,7 +17,7 @@ from dfc.ir.types import spec_of, tensor_type
 
 class Reduction(Op):
     """Reduces `axes`. C1: the axes are distinct, ascending and in range. C2: the dtype is of a kind that the op
-    takes. An empty reduction gives the op's identity element."""
+    takes. An empty reduction gives the op's identity element; without axes the result is x."""
 
     axes = prop_def(Ints)
     x = operand_def()
@@ -37,11 +37,13 @@ class Reduction(Op):
 
     @classmethod
     def evaluate(cls, operands: Arrays, attributes: Attributes) -> Arrays:
-        (x,) = operands
+        (x,), axes = operands, attributes["axes"]
+        if not axes:
+            return [x]
         wide = x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
         with np.errstate(all="ignore"):
-            options = {"initial": cls.identity(wide.dtype)}
-            return [np.asarray(cls.NUMPY(wide, axis=attributes["axes"], **options)).astype(x.dtype)]
+            reduced = cls.NUMPY(wide, axis=axes, initial=cls.identity(wide.dtype))
+            return [np.asarray(reduced).astype(x.dtype)]
 
     @classmethod
     def identity(cls, dtype: np.dtype[Any]) -> Any:
@@ -54,13 +56,11 @@ class ReduceSum(Reduction):
     """The sum; integers wrap."""
 
     name = "df.reduce_sum"
+    NUMPY: ClassVar = np.sum
 
     @classmethod
-    def evaluate(cls, operands: Arrays, attributes: Attributes) -> Arrays:
-        (x,) = operands
-        accumulator = np.float32 if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x.dtype
-        with np.errstate(all="ignore"):
-            return [np.asarray(np.sum(x, axis=attributes["axes"], dtype=accumulator)).astype(x.dtype)]
+    def identity(cls, dtype: np.dtype[Any]) -> Any:
+        return 0
 
 
 @irdl_op_definition
@@ -68,13 +68,11 @@ class ReduceProd(Reduction):
     """The product; integers wrap."""
 
     name = "df.reduce_prod"
+    NUMPY: ClassVar = np.prod
 
     @classmethod
-    def evaluate(cls, operands: Arrays, attributes: Attributes) -> Arrays:
-        (x,) = operands
-        accumulator = np.float32 if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x.dtype
-        with np.errstate(all="ignore"):
-            return [np.asarray(np.prod(x, axis=attributes["axes"], dtype=accumulator)).astype(x.dtype)]
+    def identity(cls, dtype: np.dtype[Any]) -> Any:
+        return 1
 
 
 @irdl_op_definition

@@ -198,7 +198,8 @@ class Pad(Op):
     negative low and high remove elements.
 
     C1: `value` is a scalar of x's dtype. C2: one low, high and interior an axis. C3: interior is not negative.
-    C4: no size becomes negative.
+    C4: no size becomes negative. The type takes a symbolic size not to be 0 where there is interior padding, as its
+    formula doesn't hold there; `specialize` refuses a size that makes it 0.
     """
 
     name = "df.pad"

@@ -91,7 +91,7 @@ class Window(Op):
         wide = x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
         places, identity = slides(x.shape, attributes), cls.identity(wide.dtype)
         full = padded(wide, identity, attributes)
-        total = np.full([int(s.positions) for s in places], identity, wide.dtype)  # type: ignore[arg-type]
+        total = np.full([int(s.positions) for s in places], identity, wide.dtype)
         with np.errstate(all="ignore"):
             for index in np.ndindex(*attributes["window"]):
                 total = cls.COMBINE(total, full[tap(index, places)])
@@ -178,7 +178,7 @@ def winners(x: Array, attributes: Attributes) -> Iterator[tuple[tuple[slice, ...
     places = slides(x.shape, attributes)
     taps = [tap(index, places) for index in np.ndindex(*attributes["window"])]
     keys, real = padded(x, 0, attributes), padded(np.ones(x.shape, bool), False, attributes)
-    shape = [int(s.positions) for s in places]  # type: ignore[arg-type]
+    shape = [int(s.positions) for s in places]
     best, winner = np.zeros(shape, x.dtype), np.full(shape, -1)
     beats = np.greater if attributes["extreme"] == "max" else np.less
     with np.errstate(all="ignore"):
@@ -246,7 +246,7 @@ class WindowGather(Selecting):
     def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
         x, values = operands
         full = padded(values, 0, attributes)
-        result = np.zeros([int(s.positions) for s in slides(x.shape, attributes)], x.dtype)  # type: ignore[arg-type]
+        result = np.zeros([int(s.positions) for s in slides(x.shape, attributes)], x.dtype)
         for at, wins in winners(x, attributes):
             result = np.where(wins, full[at], result)
         return [result]

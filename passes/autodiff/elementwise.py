@@ -6,9 +6,10 @@ from typing import Any
 
 from xdsl.ir import SSAValue
 
-from dfc.errors import Unimplemented
 from dfc.ir.ops import elementwise as ew
-from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, known_scalar, non_differentiable, rule, spec
+from dfc.ir.ops.complex import Complex, Imag, Real
+from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule, spec
+from dfc.passes.folding import splat
 
 PIECEWISE = "piecewise constant: the derivative is zero wherever it exists"
 
@@ -20,7 +21,12 @@ def negate(op: ew.Negate, grads: Grads, b: RuleBuilder) -> list[Gradient]:
 
 @rule(ew.Abs)
 def abs_(op: ew.Abs, grads: Grads, b: RuleBuilder) -> list[Gradient]:
-    return [b(ew.Multiply, grads[0], b(ew.Sign, op.operands[0]))]  # 0 at 0
+    (g,), x, size = grads, op.operands[0], op.results[0]
+    if spec(x).dtype.kind != "complex":
+        return [b(ew.Multiply, g, b(ew.Sign, x))]  # 0 at 0
+    at_zero = b.compare("EQ", size, b.full(0, size))
+    scaled = b(ew.Divide, g, b(ew.Select, at_zero, b.full(1, size), size))
+    return [b(Complex, b(ew.Multiply, scaled, b(Real, x)), b(ew.Multiply, scaled, b(Imag, x)))]
 
 
 non_differentiable(ew.Sign, PIECEWISE)
@@ -143,24 +149,24 @@ def remainder(op: ew.Remainder, grads: Grads, b: RuleBuilder) -> list[Gradient]:
 def power(op: ew.Power, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     """By x: y * x^(y-1), 0 where x and y are 0. By y: x^y * log(x), 0 where x is 0, NaN where x is negative."""
     (g,), (x, y), result = grads, op.operands, op.results[0]
-    if spec(x).dtype.kind == "complex":
-        b.conj(x)
 
     def by_x() -> SSAValue:
-        exponent = known_scalar(y)
+        repeated = splat(y)
+        exponent = None if repeated is None else repeated.item()
         if exponent == 2:
-            return b(ew.Multiply, g, b(ew.Multiply, y, x))
+            return b(ew.Multiply, g, b.conj(b(ew.Multiply, y, x)))
         if exponent is not None and exponent != 0:
-            return b(ew.Multiply, g, b(ew.Multiply, y, b(ew.Power, x, b.full(exponent - 1, y))))
+            return b(ew.Multiply, g, b.conj(b(ew.Multiply, y, b(ew.Power, x, b.full(exponent - 1, y)))))
         zero, one = b.full(0, x), b.full(1, x)
         hole = b(ew.And, b.compare("EQ", x, zero), b.compare("EQ", y, zero))  # 0 * 0^-1 would be NaN
-        return b(ew.Multiply, g, b(ew.Multiply, y, b(ew.Power, b(ew.Select, hole, one, x), b(ew.Subtract, y, one))))
+        slope = b(ew.Multiply, y, b(ew.Power, b(ew.Select, hole, one, x), b(ew.Subtract, y, one)))
+        return b(ew.Multiply, g, b.conj(slope))
 
     def by_y() -> SSAValue:
         zero = b.full(0, x)
         hole = b.compare("EQ", x, zero)
         slope = b(ew.Multiply, result, b(ew.Log, b(ew.Select, hole, b.full(1, x), x)))
-        return b(ew.Multiply, g, b(ew.Select, hole, zero, slope))
+        return b(ew.Multiply, g, b.conj(b(ew.Select, hole, zero, slope)))
 
     return [by_x, by_y]
 
@@ -217,8 +223,5 @@ def select(op: ew.Select, grads: Grads, b: RuleBuilder) -> list[Gradient]:
 def convert(op: ew.Convert, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     source, target = spec(op.operands[0]).dtype, spec(op.results[0]).dtype
     if target.kind == "complex" and source.kind != "complex":
-        raise Unimplemented(
-            f"the gradient of a conversion from {source} to {target} needs the real part, "
-            "which no df operation computes yet"
-        )
+        return [b(ew.Convert, b(Real, grads[0]), dtype=source)]
     return [b(ew.Convert, grads[0], dtype=source)]

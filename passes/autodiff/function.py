@@ -7,6 +7,8 @@ from typing import NoReturn
 from dfc.errors import FailedPrecondition
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops import function as fn
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.state import Read
 from dfc.passes.autodiff.expand import backward
 from dfc.passes.autodiff.paths import carries
 from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule
@@ -38,9 +40,12 @@ def custom_gradient(op: fn.CustomGradient, grads: Grads, b: RuleBuilder) -> list
 @rule(fn.Checkpoint)
 def checkpoint(op: fn.Checkpoint, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     """The region computed again, and the gradients through that. The barrier keeps it from being merged with the first
-    computation, and from starting before the gradients are there."""
+    computation, and from starting before the gradients are there. Variables and constants, often the larger part, are
+    not hidden: what depends on them alone may well be computed once."""
     flowing = [g for g in grads if g is not None]
-    held = list(b.op(fn.OptimizationBarrier, *op.operands, *flowing).results)
+    every = tuple(range(len(op.operands)))
+    hidden = tuple(i for i in every if not isinstance(op.operands[i].owner, Read | ConstantOp))
+    held = list(b.op(fn.OptimizationBarrier, *op.operands, *flowing, hidden=hidden or every).results)
     xs, seeds = held[: len(op.operands)], held[len(op.operands) :]
     again = b.copy(op.block, xs)
     ys = [y for y, g in zip(again, grads, strict=True) if g is not None]

@@ -7,15 +7,21 @@ import math
 from xdsl.ir import SSAValue
 
 from dfc.ir.dims import is_static
+from dfc.ir.dtypes import int32
 from dfc.ir.ops import elementwise as ew
 from dfc.ir.ops import reduction as red
-from dfc.ir.ops.shape import BroadcastInDim, Concatenate, Pad, Reshape, Slice, Transpose
+from dfc.ir.ops.shape import BroadcastInDim, Concatenate, Iota, Pad, Reshape, Slice, Transpose
 from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule, spec
 
 
 def _spread(value: SSAValue, op: red.Reduction, b: RuleBuilder) -> SSAValue:
     """A tensor of the result's shape, repeated along the reduced axes to the operand's shape."""
-    shape, axes = spec(op.operands[0]).shape, op.axes.data
+    return _along(value, op.operands[0], op.axes.data, b)
+
+
+def _along(value: SSAValue, x: SSAValue, axes: tuple[int, ...], b: RuleBuilder) -> SSAValue:
+    """What x without `axes` is, repeated along them to x's shape."""
+    shape = spec(x).shape
     kept = tuple(axis for axis in range(len(shape)) if axis not in axes)
     return b(BroadcastInDim, value, shape=shape, dims=kept) if axes else value
 
@@ -27,19 +33,27 @@ def reduce_sum(op: red.ReduceSum, grads: Grads, b: RuleBuilder) -> list[Gradient
 
 @rule(red.ReduceProd)
 def reduce_prod(op: red.ReduceProd, grads: Grads, b: RuleBuilder) -> list[Gradient]:
-    """The product of the other elements, right with any number of zeros among them."""
-    (x,), (g,) = op.operands, grads
-    reduced = [spec(x).shape[axis] for axis in op.axes.data]
-    if not op.axes.data:
+    """The product of the other elements, right with any number of zeros among them and in every order of derivative.
+
+    Axes whose sizes aren't known yet go one by one.
+    """
+    (x,), (g,), axes = op.operands, grads, op.axes.data
+    if not axes:
         return [g]
-    if is_static(reduced):
-        return [_by_products(x, g, op, b)]
-    return [_by_counting_zeros(x, g, op, b)]
+    if is_static(spec(x).shape[axis] for axis in axes):
+        return [_by_products(x, g, axes, b)]
+    partial = [x]
+    for axis in reversed(axes):
+        partial.append(b(red.ReduceProd, partial[-1], axes=(axis,)))
+    for axis, before in zip(axes, reversed(partial[:-1]), strict=True):
+        static = isinstance(spec(before).shape[axis], int)
+        g = _by_products(before, g, (axis,), b) if static else _by_leaving_out(before, g, axis, b)
+    return [g]
 
 
-def _by_products(x: SSAValue, g: SSAValue, op: red.ReduceProd, b: RuleBuilder) -> SSAValue:
-    """Multiply in a tree of halves, then walk it back down: right at zeros in every order of derivative."""
-    shape, axes = spec(x).shape, op.axes.data
+def _by_products(x: SSAValue, g: SSAValue, axes: tuple[int, ...], b: RuleBuilder) -> SSAValue:
+    """Multiply in a tree of halves, then walk it back down."""
+    shape = spec(x).shape
     permutation = (*(axis for axis in range(len(shape)) if axis not in axes), *axes)
     rest = tuple(shape[axis] for axis in permutation[: len(shape) - len(axes)])
     count = math.prod(d for axis in axes if isinstance(d := shape[axis], int))
@@ -78,18 +92,18 @@ def _columns(x: SSAValue, start: int, limit: int, b: RuleBuilder) -> SSAValue:
     return b(Slice, x, starts=(*starts, start), limits=(*limits, limit), strides=(1,) * len(shape))
 
 
-def _by_counting_zeros(x: SSAValue, g: SSAValue, op: red.ReduceProd, b: RuleBuilder) -> SSAValue:
-    """For sizes that aren't known yet. With one zero only its own derivative isn't zero. The formula itself can't be
-    differentiated by an element that is zero: second derivatives there are zero, not right."""
-    axes = op.axes.data
-    one, zero = b.full(1, x), b.full(0, x)
-    is_zero = b.compare("EQ", x, zero)
-    safe = b(ew.Select, is_zero, one, x)
-    product = b(ew.Multiply, g, b.conj(b(red.ReduceProd, safe, axes=axes)))
-    zeros = b(red.ReduceSum, b(ew.Select, is_zero, one, zero), axes=axes)
-    others = b(ew.Subtract, _spread(zeros, op, b), b(ew.Select, is_zero, one, zero))
-    quotient = b(ew.Divide, _spread(product, op, b), b.conj(safe))
-    return b(ew.Select, b.compare("EQ", others, zero), quotient, zero)
+def _by_leaving_out(x: SSAValue, g: SSAValue, axis: int, b: RuleBuilder) -> SSAValue:
+    """For a size n that isn't known yet: n products, each with another element left out. A tree of halves needs to know
+    how deep it is; this takes n * n multiplications, so programs should get their sizes before autodiff."""
+    shape = spec(x).shape
+    rank = len(shape)
+    wide = (*shape, shape[axis])
+    index, left_out = (b(Iota, shape=wide, dtype=int32, axis=at) for at in (axis, rank))
+    factors = b(BroadcastInDim, x, shape=wide, dims=tuple(range(rank)))
+    factors = b(ew.Select, b.compare("EQ", index, left_out), b.full(1, factors), factors)
+    others = b(red.ReduceProd, factors, axes=(axis,))
+    back = (*range(axis), rank - 1, *range(axis, rank - 1))
+    return b(ew.Multiply, _along(g, x, (axis,), b), b.conj(b(Transpose, others, permutation=back)))
 
 
 def _extreme(op: red.Reduction, grads: Grads, b: RuleBuilder) -> list[Gradient]:

@@ -24,10 +24,11 @@ from typing import Any, TypeVar
 import numpy as np
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
-from dfc.errors import AlreadyExists, Unimplemented
+from dfc.errors import AlreadyExists
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, OpT, clone_into
 from dfc.ir.op import Op, short_name
+from dfc.ir.ops.complex import Conj
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Compare
 from dfc.ir.ops.shape import BroadcastInDim
@@ -122,12 +123,7 @@ class RuleBuilder(Builder):
 
     def conj(self, x: SSAValue) -> SSAValue:
         """The complex conjugate; real tensors as they are."""
-        if spec_of(x.type).dtype.kind == "complex":
-            raise Unimplemented(
-                "the gradient of a complex operand needs the conjugate, which no df operation computes yet",
-                hint="split the computation into real and imaginary parts",
-            )
-        return x
+        return self(Conj, x) if spec_of(x.type).dtype.kind == "complex" else x
 
     def _scalar(self, value: float, type: Attribute) -> SSAValue:
         key = (value, id(type))
@@ -136,18 +132,6 @@ class RuleBuilder(Builder):
             array = np.asarray(value, spec_of(type).dtype.numpy)
             found = self._constants[key] = self(ConstantOp, value=Array.of(array))
         return found
-
-
-def known_scalar(value: SSAValue) -> Any:
-    """The one number that every element of `value` is, where the program says so; else None."""
-    owner = value.owner
-    if isinstance(owner, BroadcastInDim):
-        owner = owner.operands[0].owner
-    if isinstance(owner, ConstantOp):
-        array = owner.value.data
-        if array.known and array.value.size == 1:
-            return array.value.item()
-    return None
 
 
 def spec(value: SSAValue) -> Spec:

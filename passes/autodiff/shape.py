@@ -57,17 +57,32 @@ def concatenate(op: sh.Concatenate, grads: Grads, b: RuleBuilder) -> list[Gradie
 @rule(sh.Slice)
 def slice_(op: sh.Slice, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     (g,), (x,) = grads, op.operands
-    starts, strides = op.starts.data, op.strides.data
+    starts, limits, strides = op.starts.data, op.limits.data, op.strides.data
     high: list[Dim] = []
-    for size, start, limit, stride, taken in zip(
-        spec(x).shape, starts, op.limits.data, strides, spec(g).shape, strict=True
-    ):
+    interior: list[int] = []
+    for axis, (size, start, limit, stride) in enumerate(zip(spec(x).shape, starts, limits, strides, strict=True)):
+        taken = spec(g).shape[axis]
         if stride == 1:
-            high.append(size - limit)
+            covered = limit - start
+        elif isinstance(taken, int):
+            covered = (taken - 1) * stride + 1 if taken else 0
         else:
-            high.append(size - start - (0 if taken == 0 else (taken - 1) * stride + 1))
-    interior = tuple(s - 1 for s in strides)
-    return [b(sh.Pad, g, b.scalar(0, g), low=starts, high=tuple(high), interior=interior)]
+            g, covered = _blocks(g, axis, stride, b), taken * stride
+        high.append(size - start - covered)
+        interior.append(stride - 1 if isinstance(taken, int) else 0)
+    return [b(sh.Pad, g, b.scalar(0, g), low=starts, high=tuple(high), interior=tuple(interior))]
+
+
+def _blocks(g: SSAValue, axis: int, stride: int, b: RuleBuilder) -> SSAValue:
+    """Each element of the axis, then `stride - 1` zeros. Interior padding puts none after the last element, so how many
+    it gives is not one formula for an axis that may turn out to be empty."""
+    shape = spec(g).shape
+    before, size, after = shape[:axis], shape[axis], shape[axis + 1 :]
+    none = (0,) * (len(shape) + 1)
+    blocks = b(sh.Reshape, g, shape=(*before, size, 1, *after))
+    high = (*none[: axis + 1], stride - 1, *none[axis + 2 :])
+    blocks = b(sh.Pad, blocks, b.scalar(0, g), low=none, high=high, interior=none)
+    return b(sh.Reshape, blocks, shape=(*before, size * stride, *after))
 
 
 @rule(sh.Pad)
@@ -78,7 +93,7 @@ def pad(op: sh.Pad, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     def by_x() -> SSAValue:
         # Padding by the opposite also puts zeros where negative padding had removed elements.
         found: SSAValue = g
-        if any(low) or any(high):
+        if any(n != 0 for n in (*low, *high)):
             removed, none = (tuple(-n for n in low), tuple(-n for n in high)), (0,) * len(low)
             found = b(sh.Pad, g, b.scalar(0, g), low=removed[0], high=removed[1], interior=none)
         if any(interior):

@@ -225,6 +225,44 @@ def test_a_mistake_in_the_model_names_its_line(here: Path) -> None:
     assert "logits = dfc.matmul(weights, x)" in message
 
 
+@pytest.mark.parametrize("fault", ["{}['gone']", "int('many')", "open('absent.txt')", "helper()"])
+def test_an_exception_of_the_model_is_the_models(here: Path, fault: str) -> None:
+    (here / "model.py").write_text(MODEL.replace("logits = dfc.matmul(x, weights)", f"logits = {fault}"))
+    message = failure("compile", "model.py", "--batch", "2")
+    name = {"i": "ValueError", "{": "KeyError", "o": "FileNotFoundError", "h": "NameError"}[fault[0]]
+    assert message.startswith(f"model.py failed: {name}: ")
+    assert message.endswith(f"\n  at {here}/model.py:11: logits = {fault}")
+
+
+def test_an_exception_of_dfc_is_not_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfc.frontend.tracing.Trace.emit", None)  # as a fault in dfc would be
+    assert failure("compile", "model.py", "--batch", "2") == (
+        "an error inside dfc: TypeError: 'NoneType' object is not callable (DFC_DEBUG=1 shows where)"
+    )
+
+
+def test_what_a_model_prints_goes_to_standard_error(here: Path) -> None:
+    noisy = MODEL.replace("    logits =", "    print('tracing')\n    logits =") + "\nprint('importing')\n"
+    (here / "model.py").write_text(noisy)
+    result = ok("compile", "model.py", "--to=graph")
+    assert result.stdout.startswith("builtin.module")
+    assert "tracing\n" in result.stderr
+    assert "importing\n" in result.stderr
+    piped = CliRunner().invoke(main, ["opt", "-", "-p", "cse"], input=result.stdout)
+    assert piped.exit_code == 0, piped.output
+    assert piped.stdout.count("df.func") == 2
+
+
+def test_sizes_without_a_dimension_and_an_output_without_a_folder(here: Path) -> None:
+    assert failure("compile", "model.py", "--entry", "add", "--batch", "8") == (
+        "sizes are given (8), and no entry has a symbolic dimension\n"
+        '  name a dimension in the signature, as in dfc.TensorSpec(("batch", 4)), or leave the sizes out'
+    )
+    assert failure("compile", "model.py", "-o", "absent/a.dfc") == (
+        "absent/a.dfc can't be written: there is no folder absent\n  make it first"
+    )
+
+
 # ---- run
 
 
@@ -266,6 +304,21 @@ def test_run_reads_json_and_bfloat16(here: Path) -> None:
     assert read("y.npz")["output_0"].tolist() == [1, 2, 3]
 
 
+def test_run_shows_results_that_are_constants(here: Path) -> None:
+    (here / "model.py").write_text(
+        "import dfc\n\n\n@dfc.function(signature=[dfc.TensorSpec((), 'int32', name='x')])\n"
+        "def f(x):\n    return [x, 'cat', {'kind': (None, 'dog')}]\n"
+    )
+    ok("compile", "model.py")
+    assert ok("run", "model.dfc", "--input", "x=1").stdout == (
+        "output_0 int32[]\n  1\noutput_1 string[]\n  'cat'\noutput_2.kind.1 string[]\n  'dog'\n"
+    )
+    ok("run", "model.dfc", "--input", "x=1", "--output", "y.npz")
+    assert {name: str(value) for name, value in read("y.npz").items()} == {
+        "output_0": "1", "output_1": "cat", "output_2.kind.1": "dog",
+    }  # fmt: skip
+
+
 def test_run_refuses_what_does_not_fit(artifact: Path) -> None:
     np.save("x.npy", np.zeros((2, 4)))
     np.save("objects.npy", np.array([{}, []], dtype=object), allow_pickle=True)
@@ -292,6 +345,19 @@ def test_run_refuses_what_does_not_fit(artifact: Path) -> None:
     for name in ("objects.npy", "cut.npy", "model.py"):
         message = failure(*predict, "--input", f"x=@{name}")
         assert message.startswith(f"input 'x': {name} is not a whole .npy or .npz file of numbers (")
+    Path("zip.npz").write_bytes(b"PK\3\4" + bytes(100))
+    content = bytearray(Path("two.npz").read_bytes())
+    content[content.index(b"NUMPY") + 130] ^= 1
+    Path("flipped.npz").write_bytes(content)
+    for name, text in {
+        "model.py": "it begins as neither of them does",
+        "objects.npy": "it holds Python objects, which are never loaded",
+        "zip.npz": "File is not a zip file",
+        "flipped.npz:a": "Bad CRC-32",
+    }.items():
+        message = failure(*predict, "--input", f"x=@{name}")
+        path = name.removesuffix(":a")
+        assert message.startswith(f"input 'x': {path} is not a whole .npy or .npz file of numbers ({text}")
     assert "--input must be NAME=@FILE or NAME=JSON, got 'x'" in failure(*predict, "--input", "x", code=2)
     assert "--input 'x' is given twice" in failure(*predict, "--input", "x=1", "--input", "x=2", code=2)
 

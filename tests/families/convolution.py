@@ -91,7 +91,7 @@ LAYOUTS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
 def convolution() -> list[Case]:
     rng, found = np.random.default_rng(11), []
     for dtype in NUMERIC:
-        for left, right, given in LAYOUTS if dtype in ("float32", "float64") else LAYOUTS[:2]:
+        for left, right, given in LAYOUTS if dtype == "float32" else LAYOUTS[:1]:
             x, k = sample(rng, left, dtype), sample(rng, right, dtype)
             units = 0 if x.dtype.kind in "iu" else 6
             found.append(Case((x, k), (by_loops(x, k, given),), given, units=units, scale=4))

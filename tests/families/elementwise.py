@@ -53,7 +53,20 @@ def moderate(x: Array) -> Any:
 
 
 ROWS["negate"] = lambda: unary((*INTS, *INEXACT), lambda x: -x, integers=lambda x: -x)
-ROWS["abs"] = lambda: unary((*INTS, *FLOATS), lambda x: np.copysign(x, 1), integers=abs)
+ROWS["abs"] = lambda: [
+    *unary((*INTS, *FLOATS), lambda x: np.copysign(x, 1), integers=abs),
+    *(Case((z,), (size,), units=2) for z, size in map(with_size, ("complex64", "complex128"))),
+]
+
+
+def with_size(dtype: str) -> tuple[Array, Array]:
+    """Complex numbers and their sizes, the largest and the smallest included, where squares over- and underflow."""
+    far = [3e30 + 4e30j, 3e-30 - 4e-30j, complex(-np.inf, np.nan), complex(np.nan, 1), complex(0, -np.inf), -0j]
+    z = np.concatenate([edges(dtype), array(far, dtype), array(np.array(far[:2]) * 10.0**7, dtype)])
+    sizes = [math.hypot(v.real, v.imag) for v in z.tolist()]
+    return z, np.array(sizes, "float32" if dtype == "complex64" else "float64")
+
+
 ROWS["sign"] = lambda: unary(
     (*INTS, *FLOATS),
     lambda x: np.where((x == 0) | np.isnan(x), x, np.copysign(1, x)),
@@ -274,7 +287,7 @@ def _intermediate(source: str, target: str) -> Any:
 
 UNARY = [
     kinds("negate-C1", "uint8[2]", "int or float or complex", "uint8"),
-    kinds("abs-C1", "complex64[2]", "int or float", "complex64"),
+    kinds("abs-C1", "bool[2]", "int or float or complex", "bool"),
     kinds("sign-C1", "bool[2]", "int or float", "bool"),
     kinds("exponential-C1", "int32[2]", "float or complex", "int32"),
     kinds("exponential_minus_one-C1", "complex64[2]", "float", "complex64"),

@@ -8,7 +8,7 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir import dtypes
 from dfc.ir.ops.function import OptimizationBarrier
 from dfc.ir.types import Spec
-from tests.families.rows import Broken, GradientCase, Rows, X, Y, kinds
+from tests.families.rows import Broken, GradientCase, Rows, X, Y
 from tests.numerics.values import EVERY, Case, edges
 
 # ---- values
@@ -20,7 +20,14 @@ ROWS = Rows()
 def optimization_barrier() -> list[Case]:
     """Several operands at once come out bit for bit."""
     every = tuple(edges(dtype) for dtype in EVERY)
-    return [Case(every, every), Case((np.zeros((2, 0)), np.float32(3)), (np.zeros((2, 0)), np.float32(3)))]
+    alone = [(x,) for x in every]
+    mixed, empty = (np.zeros((2, 0)), np.array(np.nan, np.float32)), (np.zeros((2, 0)),)
+    return [
+        Case(every, every, {"hidden": ()}),
+        Case(every, every, {"hidden": tuple(range(len(every)))}),
+        *(Case(x, x, {"hidden": (0,)}) for x in [*alone, mixed, empty, (np.array([[-0.0, 1.0]]),)]),
+        Case(mixed[::-1], mixed[::-1], {"hidden": (0, 1)}),
+    ]
 
 
 # ---- broken constraints
@@ -45,7 +52,9 @@ BROKEN: list[Broken] = [
     ("custom_gradient-C2", "float32[] ; int32[2]", {"n_ys": 1, "n_xs": 1, "given": (0,)}, InvalidArgument,
      "given=(0,) must index floating or complex xs"),
     ("checkpoint-C1", "token", {"results": (SCALAR,)}, InvalidType, "operands must be tensors, got !df.control"),
-    kinds("optimization_barrier-C1", "string[]", "bool or int or uint or float or complex", "string"),
+    ("optimization_barrier-C1", "string[]", {"hidden": ()}, InvalidType,
+     "the dtype must be bool or int or uint or float or complex, got string"),
+    ("optimization_barrier-C2", "int32[]", {"hidden": (1,)}, InvalidArgument, "hidden=(1,) must index 1 operands"),
     ("island-C1", "float32[] ; float32[]", {"n_inputs": 1, "n_refs": 1, "written": (), "results": ()}, InvalidArgument,
      "operands must be 1 tensors, 1 references, then tokens, got (tensor<f32>, tensor<f32>)"),
     ("island-C2", "float32[] ; ref float32[]", {"n_inputs": 1, "n_refs": 1, "written": (1,), "results": ()},
@@ -55,4 +64,7 @@ BROKEN: list[Broken] = [
 
 # ---- gradients
 
-GRADIENTS = [GradientCase(OptimizationBarrier, [X]), GradientCase(OptimizationBarrier, [X, Y])]
+GRADIENTS = [
+    GradientCase(OptimizationBarrier, [X], {"hidden": ()}),
+    GradientCase(OptimizationBarrier, [X, Y], {"hidden": (0,)}),
+]

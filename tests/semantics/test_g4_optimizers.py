@@ -9,9 +9,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import dfc
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.ops.function import Gradients
 from dfc.ir.ops.state import Assign, AssignSub
+from tests.frontend_support import error_of
 
 random = np.random.default_rng(0)
 START = random.normal(size=(3, 2)).astype(np.float32)
@@ -132,3 +133,70 @@ def test_g4_none_gradients_are_left_out_and_all_none_is_an_error() -> None:
     assert lines[0] == "SGD: no gradient for any variable, got a, b"
     assert lines[1].startswith(f"  at {__file__}:")
     assert lines[2] == "  the loss must depend on the variables through differentiable operations"
+
+
+class Doubled(dfc.train.SGD):
+    """A rule of the user's own, which reads the learning rate as a number."""
+
+    def update(self, gradient: Any, variable: dfc.Variable) -> None:
+        variable.assign_sub(gradient * (2 * self.learning_rate))
+
+
+@pytest.mark.parametrize(("kind", "factor"), [(dfc.train.SGD, 1), (Doubled, 2), (dfc.train.Momentum, 1)])
+def test_g4_settings_changed_between_applications_outside_a_trace_take_effect(kind: Any, factor: int) -> None:
+    w, optimizer, g = dfc.Variable([0.0, 0.0]), kind(1.0), dfc.asarray([1.0, 1.0])
+    optimizer.momentum = 0.0
+    for rate in (1.0, 100, 0.5):
+        optimizer.learning_rate = rate
+        optimizer.apply_gradients([(g, w)])
+    assert w.numpy().tolist() == [-101.5 * factor] * 2
+    if kind is dfc.train.Momentum:  # its slot holds g
+        optimizer.momentum = 1.0
+        optimizer.apply_gradients([(g, w)])
+        assert w.numpy().tolist() == [-102.5] * 2
+
+
+def test_g4_a_schedule_outside_a_trace_compiles_one_program() -> None:
+    w, optimizer, g = dfc.Variable([0.0]), dfc.train.SGD(1.0), dfc.asarray([1.0])
+    for rate in (1.0, 0.5, 0.25):
+        optimizer.learning_rate = rate
+        optimizer.apply_gradients([(g, w)])
+    assert w.numpy().tolist() == [-1.75]
+    assert optimizer._outside is not None
+    assert len(optimizer._outside._history) == 1
+
+
+def test_g4_one_variable_stands_for_a_list_of_one() -> None:
+    w, optimizer = dfc.Variable([1.0, 2.0]), dfc.train.SGD(0.5)
+
+    @dfc.function
+    def step() -> None:
+        optimizer.minimize(dfc.sum(w * w), w)
+
+    step()
+    assert w.numpy().tolist() == [0.0, 0.0]
+
+
+def test_g4_what_is_no_learning_rate_and_no_variable_is_said_at_the_users_line() -> None:
+    w, g, optimizer = dfc.Variable([1.0], name="w"), dfc.asarray([1.0]), dfc.train.SGD(0.5)
+
+    def errors(call: Any) -> str:
+        return error_of(InvalidType, call, __file__)
+
+    for wrong in ("a", None, True):
+        assert errors(lambda wrong=wrong: dfc.train.SGD(wrong)) == (
+            f"SGD: learning_rate must be a number, a tensor, a Variable or a schedule, got {wrong!r}"
+        )
+    assert errors(lambda: optimizer.apply_gradients([(w, g)])) == (
+        "SGD: apply_gradients takes (gradient, variable) pairs, in this order, got "
+        "<dfc.Tensor float32[1] [1.]> for a variable"
+    )
+    assert errors(lambda: optimizer.apply_gradients([g])) == (
+        "SGD: apply_gradients takes (gradient, variable) pairs, got <dfc.Tensor float32[1] [1.]>"
+    )
+
+    @dfc.function
+    def step() -> None:
+        optimizer.minimize(dfc.sum(w * w), ["w"])
+
+    assert errors(step) == "SGD: minimize takes a list of variables, got 'w' for a variable"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dfc
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 from tests.frontend_support import error_of
 
 Array = np.ndarray[Any, Any]
@@ -268,3 +268,11 @@ def test_h8_parts_that_a_function_returns_can_be_stitched_outside() -> None:
     ids = np.array([1, 0, 1], np.int32)
     back, rows = part(np.arange(3, dtype=np.int32), ids), part(np.array([5.0, 6.0, 7.0], np.float32), ids)
     np.testing.assert_array_equal(dfc.dynamic_stitch(back, rows).numpy(), [5, 6, 7])
+
+
+def test_h8_a_part_is_not_taken_for_a_tensor() -> None:
+    total = dfc.function(lambda x, p: dfc.sum(dfc.dynamic_partition(x, p, 2)[0]))
+    assert error_of(InvalidType, lambda: total(np.zeros(3, np.float32), np.zeros(3, np.int32)), __file__) == (
+        "sum: a part of a tensor is not a tensor: how many of its rows are meant is data\n"
+        "  work on part.rows, with the padding behind part.length masked where that matters"
+    )

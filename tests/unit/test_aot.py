@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import dfc
 from dfc.errors import InvalidArgument, InvalidType, NotFound
 from dfc.frontend import aot
 
+ROOT = Path(__file__).resolve().parents[2]
 Spec = dfc.TensorSpec
 
 
@@ -48,7 +53,6 @@ def test_values_come_from_a_checkpoint(tmp_path: Path) -> None:
     w.assign(np.ones((2, 2), np.float32))
     dfc.compile([predict], batch=1, checkpoint=tmp_path / "checkpoints").save(tmp_path / "model.dfc")
     assert dfc.load(tmp_path / "model.dfc").predict(images=np.ones((1, 2), np.float32))["logits"].tolist() == [[0, 0]]
-    assert aot.variables_of([predict]) == {"w": w}
 
 
 def test_a_checkpoint_must_hold_exactly_the_entries_variables(tmp_path: Path) -> None:
@@ -84,3 +88,46 @@ def test_results_that_a_file_cannot_describe() -> None:
     g = dfc.function(signature=[Spec(())])(lambda x: {1: x})
     with pytest.raises(InvalidType, match=r"the keys of an entry's results must be strings, got \[1\]"):
         aot.entry_specs([g])
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_entries_may_be_called_as_the_models_own_names(tmp_path: Path, lean: bool) -> None:
+    functions = {
+        name: dfc.function(signature=[Spec((), "int32", name="x")], name=name)(lambda x, k=k: x + k)
+        for k, name in enumerate(["file", "entry", "entries", "predict"])
+    }
+    dfc.compile(functions).save(tmp_path / "model.dfc")
+    if lean:  # in a process of its own, since jax is barred there
+        for k, name in enumerate(functions):
+            code = f"from dfc.runtime.load import load; print(load('model.dfc', lean=True).{name}(5))"
+            found = subprocess.run(
+                [sys.executable, "-c", code],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert found.stdout == f"{5 + k}\n"
+        return
+    model = dfc.load(tmp_path / "model.dfc")
+    assert [getattr(model, name)(5) for name in functions] == [5, 6, 7, 8]
+    assert repr(model) == f"<dfc model {tmp_path / 'model.dfc'}: file, entry, entries, predict>"
+
+
+def test_one_function_will_do_and_an_artifact_is_shown_in_short(tmp_path: Path) -> None:
+    predict, _ = make()
+    made = dfc.compile(predict, batch=1)
+    assert re.fullmatch(r"<dfc artifact of predict: 0\.\d\d MB>", repr(made))
+    with pytest.raises(NotFound) as caught:
+        made.save(tmp_path / "absent" / "model.dfc")
+    path = tmp_path / "absent" / "model.dfc"
+    assert str(caught.value) == f"{path} can't be written: there is no folder {path.parent}\n  make it first"
+
+
+def test_sizes_that_nothing_has_a_dimension_for_are_refused() -> None:
+    f = dfc.function(signature=[Spec((2,))])(lambda x: x)
+    with pytest.raises(InvalidArgument, match=r"^sizes are given \(8\), and no entry has a symbolic dimension"):
+        dfc.compile(f, batch=8)
+    predict, _ = make()
+    aot.entry_specs([f, predict], 8)

@@ -33,7 +33,7 @@ from dfc.ir.text import print_program
 from dfc.ir.types import Spec
 from dfc.runtime.artifact import EntrySpec, build_artifact, read_graph
 from dfc.runtime.container import Reader, Writer
-from dfc.runtime.load import load
+from dfc.runtime.load import ArtifactFile, load
 from dfc.runtime.variables import VariableState
 from tests.programs import Trace
 
@@ -151,7 +151,7 @@ def test_the_graph_comes_back_with_its_constants(built: Path) -> None:
 
 
 def test_the_manifest_describes_the_entries(built: Path) -> None:
-    manifest = load(built).file.manifest
+    manifest = ArtifactFile(built).manifest
     found = manifest.entries["score"]
     assert [f"{t.name}: {t}" for t in found.inputs] == ["x: float32[b, 4]"]
     assert [f"{t.name}: {t}" for t in found.outputs] == ["output_0: float32[b, 30]"]
@@ -354,7 +354,22 @@ BAD_CALLS: list[tuple[str, dict[str, Any], type[DfcError], str]] = [
         "count",
         {"x": "many"},
         InvalidType,
-        "input 'x' of 'count' must be int32[]: invalid literal for int() with base 10: 'many'",
+        "input 'x' of 'count' must be int32[], got 'many'",
+    ),
+    *(
+        ("count", {"x": wrong}, InvalidType, f"input 'x' of 'count' must be int32[], got {wrong!r}")
+        for wrong in (1.5, True, "2", None, {"a": 1})
+    ),
+    ("score", {"x": [[True]]}, InvalidType, "input 'x' of 'score' must be float32[b, 4], got [[True]]"),
+    *(
+        ("count", {"x": wrong}, InvalidArgument, f"input 'x' of 'count' must be int32[], which {wrong} does not fit")
+        for wrong in (99999999999, -(2**31) - 1, 2**64, -(2**70))
+    ),
+    (
+        "score",
+        {"x": [[1e39, 0, 0, 0]]},
+        InvalidArgument,
+        "input 'x' of 'score' must be float32[b, 4], which [[1e+39, 0, 0, 0]] does not fit",
     ),
     (
         "count",

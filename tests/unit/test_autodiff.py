@@ -12,11 +12,12 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import irdl_op_definition
 
 from dfc.backends import reference
-from dfc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NoGradient, NotFound, Unimplemented
+from dfc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NoGradient, NotFound
 from dfc.ir import locations as loc
 from dfc.ir.dialect import all_ops
 from dfc.ir.dtypes import complex128, float32, float64, int32
 from dfc.ir.op import Arrays, Attributes, short_name
+from dfc.ir.ops import complex as cx
 from dfc.ir.ops import elementwise as ew
 from dfc.ir.ops import linalg, reduction, shape, state
 from dfc.ir.ops.function import Call, Gradients
@@ -446,29 +447,42 @@ def test_gradients_flow_through_linear_ops_on_complex_numbers() -> None:
     np.testing.assert_array_equal(got, [-4 + 10j, -4 + 10j])
 
 
-def test_a_product_of_complex_numbers_needs_the_conjugate() -> None:
+def test_the_gradient_of_complex_numbers_is_the_direction_of_steepest_ascent() -> None:
+    """|z|^2 grows along z itself, and so the gradient is 2 z, not its conjugate."""
     t = Trace({"z": ((2,), "complex128")})
-    t.at(3)
-    y = t(ew.Multiply, *t.inputs * 2)
-    program = t.finish(t.gradients([y], t.inputs, ["dense"]))
-    with pytest.raises(Unimplemented) as error:
-        autodiff(program)
-    assert str(error.value) == (
-        "multiply: the gradient of a complex operand needs the conjugate, which no df operation computes yet\n"
-        "  at model.py:3:1\n  split the computation into real and imaginary parts"
-    )
+    z = t.inputs[0]
+    squared = t(cx.Real, t(ew.Multiply, z, t(cx.Conj, z)))
+    program = t.finish(t.gradients([squared], t.inputs, ["dense"]))
+    autodiff(program)
+    (got,) = reference.run(program, [np.array([1 + 2j, -3j])])[0]
+    np.testing.assert_array_equal(got, [2 + 4j, -6j])
 
 
-def test_a_conversion_to_complex_needs_the_real_part() -> None:
+def test_the_gradient_of_an_analytic_function_has_the_conjugate_derivative() -> None:
+    t = Trace({"z": ((2,), "complex128")})
+    real = t(cx.Real, t(ew.Multiply, *t.inputs * 2))  # Re(z^2) = x^2 - y^2
+    program = t.finish(t.gradients([real], t.inputs, ["dense"]))
+    autodiff(program)
+    (got,) = reference.run(program, [np.array([1 + 2j, 3 - 1j])])[0]
+    np.testing.assert_array_equal(got, [2 - 4j, 6 + 2j])
+
+
+def test_the_size_of_a_complex_number_has_gradient_zero_at_zero() -> None:
+    t = Trace({"z": ((2,), "complex128")})
+    program = t.finish(t.gradients([t(ew.Abs, t.inputs[0])], t.inputs, ["dense"]))
+    autodiff(program)
+    (got,) = reference.run(program, [np.array([0j, 3 - 4j])])[0]
+    np.testing.assert_allclose(got, [0, 0.6 - 0.8j], rtol=1e-15)
+
+
+def test_a_conversion_to_complex_takes_the_real_part_of_the_gradient() -> None:
     t = vectors("x")
-    y = t(ew.Convert, t.inputs[0], dtype=complex128)
-    program = t.finish(t.gradients([y], t.inputs, ["dense"]))
-    with pytest.raises(Unimplemented) as error:
-        autodiff(program)
-    assert str(error.value) == (
-        "convert: the gradient of a conversion from float64 to complex128 needs the real part, "
-        "which no df operation computes yet\n  at model.py:1:1"
-    )
+    z = t(ew.Convert, t.inputs[0], dtype=complex128)
+    real = t(cx.Real, t(ew.Multiply, z, t.constant(np.array([1j, 2 + 1j, 3]), "complex128")))
+    program = t.finish(t.gradients([real], t.inputs, ["dense"]))
+    autodiff(program)
+    (got,) = reference.run(program, [np.array([1.0, 2.0, 3.0])])[0]
+    np.testing.assert_array_equal(got, [0, 2, 3])
 
 
 # ---- the pass

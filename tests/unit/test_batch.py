@@ -14,8 +14,9 @@ from xdsl.ir import SSAValue
 from dfc.backends import reference
 from dfc.ir.dims import symbol
 from dfc.ir.dtypes import as_dtype
-from dfc.ir.ops.elementwise import Add, Identity, Maximum, Select, Tanh
+from dfc.ir.ops.elementwise import Add, Convert, Identity, Maximum, Select, Tanh
 from dfc.ir.ops.function import Call, Func
+from dfc.ir.ops.indexing import GatherNd, Take, TakeAlongAxis
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.reduction import ArgMax, ReduceMax, ReduceSum
 from dfc.ir.ops.shape import (
@@ -50,6 +51,18 @@ def analyse(make: Callable[[Trace, SSAValue], SSAValue], shape: tuple[Any, ...] 
     trace = Trace({"x": (shape, "float32")})
     trace.at(9)
     return rows_independent(func_of(trace.finish([make(trace, trace.inputs[0])])))
+
+
+def table(t: Trace) -> SSAValue:
+    return t.constant(np.ones((7, 6)), "float32")
+
+
+def whole(t: Trace, x: SSAValue) -> SSAValue:
+    return t(Convert, x, dtype=I32)
+
+
+def turned(t: Trace, x: SSAValue) -> SSAValue:
+    return t(Transpose, x, permutation=(1, 0))
 
 
 def zero(t: Trace) -> SSAValue:
@@ -88,6 +101,12 @@ def zero(t: Trace) -> SSAValue:
         pytest.param(lambda t, x: t(Pad, x, zero(t), low=(0, 1), high=(0, 0), interior=(0, 2)), 0, id="pad"),
         pytest.param(lambda t, x: t(Reverse, x, axes=(1,)), 0, id="reverse"),
         pytest.param(lambda t, x: t(Add, x, t(Iota, shape=(B, 4), dtype=F32, axis=1)), 0, id="iota"),
+        pytest.param(lambda t, x: t(Take, table(t), whole(t, x), axis=0), 0, id="rows of a table"),
+        pytest.param(lambda t, x: t(Take, table(t), whole(t, x), axis=1), 1, id="columns of a table"),
+        pytest.param(lambda t, x: t(Take, x, t.constant([[1, 0]], "int32"), axis=1), 0, id="take behind the batch"),
+        pytest.param(lambda t, x: t(Take, turned(t, x), t.constant([[1]], "int32"), axis=0), 2, id="take before it"),
+        pytest.param(lambda t, x: t(GatherNd, t.constant(np.ones((2,) * 4)), whole(t, x)), 0, id="gather_nd"),
+        pytest.param(lambda t, x: t(TakeAlongAxis, x, whole(t, x), axis=1), 0, id="take_along_axis"),
         pytest.param(lambda t, x: t(DimSize, x, axis=1), None, id="static size"),
         pytest.param(lambda t, x: zero(t), None, id="constant"),
     ],
@@ -100,6 +119,19 @@ def test_rows_stay_rows(make: Callable[[Trace, SSAValue], SSAValue], axis: int |
     ("make", "reason"),
     [
         (lambda t, x: t(ReduceSum, x, axes=(0,)), "reduce_sum at model.py:9:1: it reduces the batch"),
+        (
+            lambda t, x: t(Take, x, t.constant([0], "int32"), axis=0),
+            "take at model.py:9:1: it picks rows of the batch by index",
+        ),
+        (lambda t, x: t(Take, x, whole(t, x), axis=1), "take at model.py:9:1: it pairs each row with every other one"),
+        (
+            lambda t, x: t(GatherNd, x, t.constant([[0]], "int32")),
+            "gather_nd at model.py:9:1: it picks from the batch by index",
+        ),
+        (
+            lambda t, x: t(TakeAlongAxis, x, whole(t, x), axis=0),
+            "take_along_axis at model.py:9:1: it picks from the batch by index",
+        ),
         (lambda t, x: t(ArgMax, x, axis=0, dtype=I32), "argmax at model.py:9:1: it searches along the batch"),
         (
             lambda t, x: t(DotGeneral, x, x, lhs_batch=(), rhs_batch=(), lhs_contracting=(0,), rhs_contracting=(0,)),

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -161,6 +162,11 @@ def _newer(path: Path) -> None:
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
 
 
+def _entry(path: Path, entry: Any) -> None:
+    index = json.loads(path.read_text())
+    path.write_text(json.dumps({**index, "tensors": {"w": entry}}))
+
+
 @pytest.mark.parametrize(
     ("damage", "kind", "text"),
     [
@@ -169,6 +175,9 @@ def _newer(path: Path) -> None:
         (lambda p: (p / SHARD).unlink(), DataLoss, f"{SHARD} can't be read (No such file or directory)"),
         (lambda p: (p / "index.json").write_text('{"format'), DataLoss, "index.json is not JSON"),
         (lambda p: (p / "index.json").write_text("[]"), DataLoss, "index.json states no format"),
+        (lambda p: _entry(p / "index.json", {}), DataLoss, "index.json does not say what 'w' is"),
+        (lambda p: _entry(p / "index.json", 3), DataLoss, "index.json does not say what 'w' is"),
+        (lambda p: (p / "index.json").write_bytes(b"\xff\xfe"), DataLoss, "index.json is not JSON"),
         (lambda p: _newer(p / "index.json"), InvalidArgument, "has format 2; this dfc reads up to 1"),
     ],
 )
@@ -185,7 +194,9 @@ def test_damage_is_one_clear_error(
 
 def test_a_damaged_state_file_is_an_error(tmp_path: Path) -> None:
     save(tmp_path, 1, small())
-    for content in ("{", "[]", '{"latest": "../x", "all": []}'):
+    names = ("", ".", "..", "ckpt-", "ckpt-1/x")
+    listed = [json.dumps({"latest": "ckpt-1", "all": [name, "ckpt-1"]}) for name in names]
+    for content in ("{", "[]", '{"latest": "../x", "all": []}', *listed):
         (tmp_path / "checkpoint").write_text(content)
         with pytest.raises(DataLoss, match=f"^the state file {tmp_path / 'checkpoint'} is damaged: "):
             latest_checkpoint(tmp_path)
@@ -207,6 +218,46 @@ def test_a_damaged_tensor_is_an_error(old: bytes, new: bytes) -> None:
     assert new in content
     with pytest.raises(DataLoss, match=r"^f is damaged: tensor 'w' can't be read"):
         tensor_file.TensorFile(content, "f")["w"]
+
+
+def test_a_damaged_state_file_deletes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("x")
+    (tmp_path / "checkpoint").write_text('{"latest": "ckpt-1", "all": ["", "ckpt-1"]}')
+    with pytest.raises(DataLoss, match="'' is not the name of a checkpoint, ckpt-STEP"):
+        save(tmp_path, 7, small(), max_to_keep=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "precious.txt"]
+
+
+def test_a_folder_that_is_no_checkpoint_is_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / "ckpt-1").mkdir()
+    (tmp_path / "ckpt-1" / "notes.txt").write_text("x")
+    (tmp_path / "checkpoint").write_text('{"latest": "ckpt-1", "all": ["ckpt-1"]}')
+    save(tmp_path, 2, small(), max_to_keep=1)
+    assert (tmp_path / "ckpt-1" / "notes.txt").read_text() == "x"
+    assert latest_checkpoint(tmp_path) == str(tmp_path / "ckpt-2")
+
+
+def test_saves_from_many_threads_are_all_listed(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            for step in range(first, first + 8):
+                save(tmp_path, step, small(step), max_to_keep=None)
+                save(tmp_path, 10**6, small(step), max_to_keep=None)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(100 * i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+    listed = json.loads((tmp_path / "checkpoint").read_text())["all"]
+    assert sorted(listed) == sorted(kept(tmp_path))
+    assert len(listed) == 4 * 8 + 1
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("ckpt-")) == ["checkpoint"]
 
 
 SAVER = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,3 +51,28 @@ def test_cpu_features_are_read_from_blob_and_kernel_alike() -> None:
     )
     blob = b"\0junk+64bit,+avx,+avx2,+bmi,+pku,+shstk,+sse4.1,-avx512f,-amx-tile,+zz\0tail"
     assert compile_cache.needed_features(blob) == ("avx", "avx2", "bmi", "sse4.1")
+
+
+def test_a_folder_that_a_group_writes_to_is_used_only_if_the_group_is_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import grp
+    import pwd
+
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o770)
+    user = pwd.getpwuid(os.geteuid())
+
+    def group(name: str, members: list[str]) -> None:
+        monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name=user.pw_name, pw_gid=gid))
+        monkeypatch.setattr(grp, "getgrgid", lambda _: SimpleNamespace(gr_name=name, gr_mem=members))
+
+    gid = folder.stat().st_gid
+    group(user.pw_name, [])
+    cache = compile_cache.CompileCache(folder, max_bytes=1000)
+    cache.put("a", b"1")
+    assert cache.get("a") == b"1"
+    for name, members in (("staff", []), (user.pw_name, ["somebody"])):
+        group(name, members)
+        assert compile_cache.CompileCache(folder, max_bytes=1000).get("a") is None

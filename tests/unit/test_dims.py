@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfc.errors import InvalidArgument
+import dfc
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.dims import Dim, ceildiv, divides, is_static, match, parse_dim, size, substitute, symbol
+from tests.frontend_support import error_of
 
 b, h = symbol("b"), symbol("h")
 
@@ -101,3 +105,60 @@ def test_not_a_dimension(text: str) -> None:
 def test_a_symbol_is_an_identifier() -> None:
     with pytest.raises(InvalidArgument, match="identifier, got '2b'"):
         symbol("2b")
+
+
+@pytest.mark.parametrize("name", ["class", "in", "None", "floordiv", "max"])
+def test_a_name_that_means_something_else(name: str) -> None:
+    for make in (symbol, parse_dim, lambda n: parse_dim(f"2*{n}")):
+        with pytest.raises(InvalidArgument) as caught:
+            make(name)
+        if make is symbol or make is parse_dim:
+            assert str(caught.value) == (
+                f"a symbolic dimension can't be called {name!r}: dimensions are written as Python expressions, where "
+                f"that has a meaning\n  take another name, for example {name}_size"
+            )
+
+
+HINT = "\n  dfc.dim_size(x, axis) and dfc.shape(x) are sizes as tensors"
+
+
+@pytest.mark.parametrize(
+    ("use", "what"),
+    [
+        (lambda b: range(b), "a Python number, as range() and int() take it,"),
+        (lambda b: int(b), "a Python number, as range() and int() take it,"),
+        (lambda b: float(b), "float()"),
+        (lambda b: bool(b), "bool()"),
+        (lambda b: b > 3, "an ordering"),
+        (lambda b: b >= 3, "an ordering"),
+        (lambda b: 1.0 / b, "/"),
+        (lambda b: b**0.5, "**"),
+        (lambda b: b % 2, "%"),
+        (lambda b: b * 0.5, "* with 0.5"),
+        (lambda b: 0.5 - b, "- with 0.5"),
+    ],
+)
+def test_what_needs_the_number_says_that_the_size_is_known_at_run_time_only(use: Any, what: str) -> None:
+    def body(x: Any) -> Any:
+        return use(x.shape[0])
+
+    function = dfc.function(body)
+    text = error_of(InvalidType, lambda: function.graph(dfc.TensorSpec(("b",))), __file__)
+    assert text == f"{what} needs the size b, which is known at run time only{HINT}"
+
+
+def test_a_size_and_a_tensor_meet_as_a_tensor_and_equality_is_of_expressions() -> None:
+    @dfc.function(signature=[dfc.TensorSpec(("b",))])
+    def body(x: Any) -> Any:
+        b = x.shape[0]
+        assert b == x.shape[0] and b != 2
+        return [b * x, b + x, b - x, b / x, x / b, x % b]
+
+    assert [t.numpy().tolist() for t in body([1.0, 4.0])] == [
+        [2.0, 8.0],
+        [3.0, 6.0],
+        [1.0, -2.0],
+        [2.0, 0.5],
+        [0.5, 2.0],
+        [1.0, 0.0],
+    ]

@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import dfc
+from dfc.errors import InvalidArgument
 
 random = np.random.default_rng(0)
 A = random.normal(0, 2, (3, 4)).astype(np.float32)
@@ -46,6 +47,9 @@ ELEMENTWISE: dict[str, Case] = {
     "floor_divide tenth": (lambda x: x // 0.1, np.floor_divide(np.float32(6.0), np.float32(0.1)), (np.float32(6.0),)),
     "floor_divide uints": (lambda x: x // 7, U // np.uint8(7), (U,)),
     "remainder": (dfc.remainder, np.remainder(A, B), (A, B)),
+    "floor_divide ints by zero": (dfc.floor_divide, np.int32([-1, -1, -1]), (np.int32([-2, 0, 2]), np.int32([0] * 3))),
+    "floor_divide uints by zero": (dfc.floor_divide, np.uint8([255, 255]), (np.uint8([0, 2]), np.uint8([0, 0]))),
+    "remainder ints by zero": (dfc.remainder, np.int32([-2, 0, 2]), (np.int32([-2, 0, 2]), np.int32([0] * 3))),
     "remainder ints": (lambda x, y: x % y, K % J, (K, J)),
     "remainder uints": (lambda x: x % 7, U % np.uint8(7), (U,)),
     "pow": (dfc.pow, P**B, (P, B)),
@@ -349,3 +353,45 @@ def test_negative_zero_and_zero_are_different_constants() -> None:
     assert [r.item() for r in f(np.float32(1))] == [np.inf, -np.inf]
     one = dfc.asarray(1.0)
     assert [(one / 0.0).item(), (one / -0.0).item()] == [np.inf, -np.inf]
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda x: dfc.sum(x, axis=np.int64(0)), [4.0, 6.0]),
+        (lambda x: dfc.sum(x, axis=(np.int8(-1),)), [3.0, 7.0]),
+        (lambda x: dfc.reshape(x, (np.int64(1), -1)), [[1.0, 2.0, 3.0, 4.0]]),
+        (lambda x: dfc.reshape(x, np.int64(4)), [1.0, 2.0, 3.0, 4.0]),
+        (lambda x: dfc.squeeze(dfc.expand_dims(x, axis=np.int32(1)), np.int64(1)), [[1.0, 2.0], [3.0, 4.0]]),
+        (lambda x: dfc.split(x, np.int64(2))[1], [[3.0, 4.0]]),
+        (lambda x: dfc.dim_size(x, np.int64(1)), 2),
+        (lambda x: dfc.full((np.int64(2),), np.float64(1.5)), [1.5, 1.5]),
+        (lambda x: x[np.int64(1), np.int32(-1)], 4.0),
+    ],
+)
+@pytest.mark.parametrize("traced", [False, True])
+def test_numpy_integers_are_axes_sizes_and_indices(call: Any, expected: Any, traced: bool) -> None:
+    x = dfc.asarray([[1.0, 2.0], [3.0, 4.0]])
+    assert (dfc.function(call) if traced else call)(x).numpy().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda x: x * 10**400, "multiply: an integer of 1329 bits is outside the range of float32"),
+        (lambda x: dfc.sum(x, axis=1.0), "sum: an axis is an int, got 1.0"),
+        (lambda x: dfc.sum(x, axis=True), "sum: an axis is an int, got True"),
+        (lambda x: dfc.zeros(1.5), "zeros: a size is an int or a symbolic dimension, got 1.5"),
+        (lambda x: dfc.full((2,), [1, 2]), "full: fill_value must be a number or a scalar tensor, got [1, 2]"),
+        (
+            lambda x: dfc.asarray(2**70),
+            "asarray: an integer is outside the range of int32\n  floats can be larger",
+        ),
+    ],
+)
+def test_what_is_no_axis_no_size_and_no_number_of_the_dtype(call: Any, text: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        call(dfc.asarray([1.0]))
+    lines = str(caught.value).splitlines()
+    assert lines.pop(1).startswith(f"  at {__file__}:")
+    assert "\n".join(lines) == text

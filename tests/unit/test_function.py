@@ -167,10 +167,9 @@ def test_equal_static_values_of_other_types_are_other_signatures() -> None:
 
 
 def test_unhashable_arguments_are_refused() -> None:
-    with pytest.raises(InvalidType) as caught:
-        dfc.function(lambda x, s: x)(ones(1), {1, 2})
-    assert str(caught.value) == (
-        "a set is neither a tensor nor hashable, so it can't be an argument or a result\n"
+    text = error_of(InvalidType, lambda: dfc.function(lambda x, s: x)(ones(1), {1, 2}), __file__)
+    assert text == (
+        "<lambda>: a set is neither a tensor nor hashable, so it can't be an argument or a result\n"
         "  both are tensors, arrays, nests of them, or hashable values such as numbers and strings"
     )
 
@@ -482,6 +481,15 @@ def test_lower_gives_stablehlo() -> None:
     assert "tensor<2xf32>" in text
 
 
+def test_lower_takes_the_sizes_of_a_signature() -> None:
+    f = dfc.function(signature=[Spec(("n", 2))])(lambda x: x + x)
+    assert "tensor<3x2xf32>" in f.lower(Spec((3, 2))).text
+    assert "tensor<5x2xf32>" in f.lower(np.zeros((5, 2), np.float32)).text
+    with pytest.raises(InvalidArgument, match=r"x must be float32\[n, 2\], got float32\[3, 4\]"):
+        f.lower(Spec((3, 4)))
+    assert "tensor<2xf32>" in dfc.function(signature=[Spec((2,))])(lambda x: x + x).lower().text
+
+
 def test_a_graph_prints_and_stays_as_traced() -> None:
     f = dfc.function(lambda x: dfc.identity(x * 2.0, name="twice"), name="double")
     graph = f.graph(Spec(("b",)))
@@ -517,3 +525,21 @@ def test_the_short_way_of_one_tensor_is_not_taken_for_another_signature() -> Non
     with pytest.raises(dfc.errors.InvalidArgument):
         step(y)
     assert step(x).item() == 3.0
+
+
+def test_functions_that_do_not_run_when_called_are_refused() -> None:
+    def generator(x: Any) -> Any:
+        yield x
+
+    async def later(x: Any) -> Any:
+        return x
+
+    for python, kind in ((generator, "a generator"), (later, "an async function")):
+        with pytest.raises(InvalidType) as caught:
+            dfc.function(python)
+        lines = str(caught.value).splitlines()
+        assert lines.pop(1).startswith(f"  at {__file__}:")
+        assert lines == [
+            f"dfc.function: {python.__name__!r} is {kind}, whose body does not run when it is called",
+            "  decorate a plain function that returns its results",
+        ]

@@ -108,3 +108,25 @@ def test_parts_of_a_file_are_programs() -> None:
     assert error.startswith("error: the text is not a df program: ")
     assert ":11:" in error, "the line is the file's, not the part's"
     assert invoke("-", "--split-input-file", text=text).exit_code == 1
+
+
+def test_two_programs_are_two_without_being_asked(tmp_path: Path) -> None:
+    found = invoke("-", "--no-locations", "-p", "prune{fetches=loss}", text=f"{PROGRAM}// -----\n{PROGRAM}")
+    assert found.exit_code == 0
+    assert found.stdout.count("df.negate") == 0
+    assert found.stdout.count("// -----\n") == 1
+    assert "nosuch" in invoke("-", "-p", "prune{fetches=nosuch}", text=f"{PROGRAM}// -----\n{PROGRAM}").stderr
+
+
+@pytest.mark.parametrize("text", [PROGRAM * 2, f"builtin.module {{\n{PROGRAM}}}"])
+def test_modules_in_one_program_are_refused(text: str) -> None:
+    found = invoke("-", "-p", "prune{fetches=loss}", text=text)
+    assert found.exit_code == 1
+    assert found.stderr == "Error: <stdin> has several modules in one program\n  put a line of '// -----' between\n"
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.mlir").write_bytes(b"\xff\xfe\x00PK")
+    found = invoke(str(tmp_path / "x.mlir"))
+    assert found.exit_code == 1
+    assert found.stderr == f"Error: {tmp_path / 'x.mlir'} is not a df program: it is not text in UTF-8\n"

@@ -18,9 +18,11 @@ from dfc.ir.dtypes import float64
 from dfc.ir.op import Arrays, Attributes
 from dfc.ir.ops import elementwise as ew
 from dfc.ir.ops import linalg, shape, state
-from dfc.ir.ops.function import Call, Island, Yield, single_block_region
+from dfc.ir.ops.function import Call, Func, Island, Yield, single_block_region
+from dfc.ir.ops.reduction import ReduceMax, ReduceMin, ReduceProd, ReduceSum
 from dfc.ir.text import parse_program, print_program
 from dfc.ir.types import Spec, tensor_type
+from dfc.passes.canonicalize import canonicalize
 from tests.programs import LINE, Trace, random_program
 
 
@@ -201,3 +203,20 @@ def test_a_full_contraction_is_a_scalar() -> None:
     program = t.finish([t(linalg.DotGeneral, *t.inputs, **axes)])
     x, y = np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(3, 2) + 1
     np.testing.assert_array_equal(reference.run(program, [x, y])[0][0], np.sum(x * y.T), strict=True)
+
+
+@pytest.mark.parametrize("op", [ReduceSum, ReduceProd, ReduceMax, ReduceMin])
+def test_reducing_no_axis_is_the_operand(op: Any) -> None:
+    """Bit for bit, as XLA has it: adding the 0 that a sum starts from would turn -0.0 into 0.0."""
+    t = Trace({"x": ((2,), "float32")})
+    program = t.finish([t(op, *t.inputs, axes=())])
+    (result,), _ = reference.run(program, [np.float32([-0.0, np.nan])])
+    assert result.tobytes() == np.float32([-0.0, np.nan]).tobytes()
+    assert canonicalize(program)["simplified"] == 1
+    assert isinstance(program.body.block.first_op, Func)
+    assert [o.name for o in program.body.block.first_op.block.ops] == ["df.return"]
+
+
+def test_a_sum_starts_from_positive_zero() -> None:
+    """As XLA's does."""
+    assert not np.signbit(ReduceSum.evaluate([np.float32([-0.0])], {"axes": (0,)})[0])

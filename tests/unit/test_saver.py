@@ -71,6 +71,27 @@ def test_two_variables_of_one_name_and_none_at_all(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path) is None
 
 
+def test_what_a_saver_refuses(tmp_path: Path) -> None:
+    v = dfc.Variable(0.0, name="v")
+    for wrong in ([dfc.asarray([1.0])], {"v": 3.0}):
+        with pytest.raises(InvalidType, match=r"^a Saver takes variables, got "):
+            Saver(wrong)  # type: ignore[arg-type]
+    for step in (-1, 1.5, True, "3", None):
+        with pytest.raises(InvalidArgument) as caught:
+            Saver([v]).save(tmp_path / "new", step)  # type: ignore[arg-type]
+        assert str(caught.value) == f"a checkpoint's step must be a whole number from 0 on, got {step!r}"
+    assert not (tmp_path / "new").exists()
+    Saver([v]).save(tmp_path, np.int64(3))  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match=r"^a variable can't be saved as '__metadata__'"):
+        Saver({"__metadata__": v}).save(tmp_path, 4)
+    with pytest.raises(NotFound) as directory:
+        Saver([v]).restore(tmp_path)
+    assert str(directory.value) == (
+        f"there is no checkpoint at {tmp_path}\n  it is a directory of checkpoints: "
+        f"dfc.train.latest_checkpoint('{tmp_path}') names the newest"
+    )
+
+
 def test_a_saver_without_a_list_takes_the_variables_there_are(tmp_path: Path) -> None:
     from dfc.frontend import variable
 

@@ -165,11 +165,11 @@ def test_what_is_no_tensor() -> None:
         ((0, 0), InvalidArgument, "getitem: 2 indices are too many for shape (2)"),
         ((..., ...), InvalidArgument, "getitem: an index can have one ... only"),
         (slice(None, None, 0), InvalidArgument, "getitem: a slice's step must not be zero"),
-        ("a", InvalidType, "getitem: an index is an int, a slice, None or ..., got 'a'"),
+        ("a", InvalidType, "getitem: an index is an int, a slice, None, ... or an array, got 'a'"),
         (
-            [0, 1],
-            dfc.errors.Unimplemented,
-            "getitem: indexing with an array is not there yet\n  indices are ints, slices, None and ...",
+            [0.0, 1.0],
+            InvalidType,
+            "getitem: an array of indices must be of integers or booleans, got float32",
         ),
     ],
 )
@@ -261,9 +261,7 @@ def test_wrong_arguments(call: Any, text: str) -> None:
     assert "\n".join(lines) == text
 
 
-def test_modes_and_transposes_that_are_not_there() -> None:
-    with pytest.raises(dfc.errors.Unimplemented, match="only mode 'constant' is there, got 'edge'"):
-        dfc.pad(np.zeros(2), 1, mode="edge")
+def test_transposes_that_are_not_there() -> None:
     with pytest.raises(InvalidArgument, match=r"T needs a matrix, got float32\[2\]"):
         _ = dfc.zeros(2).T
     assert errors(lambda: bool(dfc.zeros(2) > 0)) == (
@@ -280,3 +278,16 @@ def test_modes_and_transposes_that_are_not_there() -> None:
         dfc.asarray(0.0).__array__(copy=False)
     with pytest.raises(InvalidType, match=r"a default dtype is floating or a signed integer, got uint8"):
         dfc.default_dtype("uint8")
+
+
+def test_indices_of_a_concrete_tensor_are_inputs_of_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.arange(24).reshape(4, 3, 2)
+    x = dfc.asarray(values)
+    monkeypatch.setattr("dfc.frontend.operators.getitem", lambda x, key: pytest.fail(f"a program for {key}"))
+    keys: list[Any] = [2, -4, (1, 2), (0, 1, -1), slice(1, 3), slice(-3, None), slice(5, 9), (slice(None), 0)]
+    for key in keys:
+        found = x[key]
+        assert found.dtype is x.dtype and found.shape == values[key].shape
+        np.testing.assert_array_equal(found.numpy(), values[key])
+    for row, expected in zip(x, values, strict=True):
+        np.testing.assert_array_equal(row.numpy(), expected)

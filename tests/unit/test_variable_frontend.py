@@ -231,3 +231,63 @@ def test_the_update_of_another_variable_type_error_names_the_operation() -> None
     group = dfc.train.SGD(0.1).apply_gradients([(np.float32(1), dfc.Variable(1.0))])
     with pytest.raises(FailedPrecondition, match="the operation 'SGD' has no value"):
         group.value()
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(
+    ("initial", "value", "dtype"), [(0, 2.7, "int32"), (0, [1.5], "int32"), (True, 2, "bool"), (1.0, 1j, "float32")]
+)
+def test_numbers_are_not_cut_down_to_a_narrower_kind(initial: Any, value: Any, dtype: str, traced: bool) -> None:
+    v = dfc.Variable(initial)
+    text = f"assign: {value!r} can't become {dtype} without loss\n  convert it with dfc.astype"
+    call = lambda: v.assign(value)  # noqa: E731
+    assert error_of(InvalidType, dfc.function(call) if traced else call, __file__) == text
+    assert v.numpy() == initial
+
+
+def test_a_signature_does_not_cut_floats_down_and_numbers_of_the_kind_fit() -> None:
+    f = dfc.function(signature=[dfc.TensorSpec((), "int32")])(lambda x: x + 1)
+    with pytest.raises(InvalidType, match=r"2\.9 can't become int32 without loss"):
+        f(2.9)
+    assert f(2).item() == 3 and f(True).item() == 2
+    half = dfc.Variable(1.0, dtype="bfloat16")
+    half.assign(2)
+    half.assign_add(0.5)
+    assert float(half) == 2.5
+
+
+def test_what_is_added_is_broadcast_and_what_is_assigned_is_not() -> None:
+    v = dfc.Variable([[1.0, 2.0], [3.0, 4.0]])
+    for add in (v.assign_add, dfc.function(lambda x: v.assign_add(x) and None)):
+        add(dfc.asarray([1.0, 0.0]))
+        add(dfc.asarray(1.0))
+    assert v.numpy().tolist() == [[5.0, 4.0], [7.0, 6.0]]
+    with pytest.raises(InvalidArgument, match="assign"):
+        v.assign(dfc.asarray([1.0, 0.0]))
+
+
+def test_an_uninitialised_variable_is_named_with_the_line_that_made_it_in_a_compiled_call_too() -> None:
+    v = dfc.Variable(dfc.TensorSpec((1,)), name="v")
+    expected = "Attempting to use uninitialized value 'v'\n  assign it a value or restore a checkpoint"
+    call = dfc.function(lambda: v.read() + 1)
+    for read in (v.numpy, call):
+        text = error_of(FailedPrecondition, read, __file__)
+        assert text.removeprefix("<lambda>: ") == expected
+    v.assign([1.0])
+    assert call().numpy().tolist() == [2.0]
+
+
+def test_an_assignment_in_place_does_not_silently_rebind_the_name() -> None:
+    v = dfc.Variable(1.0, name="v")
+
+    def wrong() -> None:
+        nonlocal v
+        v += 1
+
+    assert error_of(InvalidArgument, wrong, __file__) == (
+        "an assignment such as += would make the name stand for a tensor, not change variable 'v'\n"
+        "  use v.assign_add(x), v.assign_sub(x) or v.assign(x); or write v = v + x"
+    )
+    assert f"{v:.2f} {v + 0.5:.1f}" == "1.00 1.5"
+    assert round(v + 0.126, 2) == 1.13
+    assert f"{dfc.asarray(2)}" == "<dfc.Tensor int32[] 2>"

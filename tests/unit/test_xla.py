@@ -141,7 +141,7 @@ def test_donated_state_is_gone_and_its_buffer_is_reused() -> None:
     new, _ = step.call(state, feed)
     assert [array.is_deleted() for array in state] == [True, True]
     assert not feed[0].is_deleted()
-    xla.block_until_ready(new)
+    assert all(array.block_until_ready() is array for array in new)
     assert {array.unsafe_buffer_pointer() for array in new} == addresses
     np.testing.assert_array_equal(xla.to_numpy(new[1]), [6, 7, 8, 9])
 
@@ -301,7 +301,7 @@ def test_copy_is_another_buffer() -> None:
     b = xla.copy(a)
     compile_step(1)([a], vectors([1] * 4))
     np.testing.assert_array_equal(xla.to_numpy(b), [1, 2, 3, 4])
-    assert xla.is_ready(b)
+    assert b.is_ready()
 
 
 def test_devices() -> None:
@@ -569,3 +569,9 @@ def test_importing_this_module_imports_neither_jax_nor_jaxlib() -> None:
 def test_a_missing_kernel_library_is_named() -> None:
     with pytest.raises(NotFound, match=r"^kernel conv: /nowhere/libconv.so"):
         xla.register_kernel("conv", "/nowhere/libconv.so", "Conv")
+
+
+def test_strings_on_a_device_are_refused_with_the_reason() -> None:
+    with pytest.raises(InvalidType) as caught:
+        xla.to_device(np.array(["a"]))
+    assert str(caught.value) == ("a device can't hold values of dtype <U1\n  tensors of strings can't be made yet")

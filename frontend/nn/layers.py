@@ -1,0 +1,139 @@
+"""Layers of weights: modules that are called with a tensor. Each makes its variables when it is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from dfc.errors import InvalidArgument
+from dfc.frontend.module import Module
+from dfc.frontend.nn.initializers import Given, as_initializer, glorot_uniform, normal
+from dfc.frontend.ops.constant import asarray
+from dfc.frontend.ops.elementwise import astype
+from dfc.frontend.ops.indexing import take
+from dfc.frontend.ops.linalg import matmul
+from dfc.frontend.ops.shape import reshape
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.variable import Variable
+from dfc.ir import locations
+from dfc.ir.dtypes import DType, as_dtype
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def weight(shape: Sequence[int], initializer: Given, dtype: Any, trainable: bool = True) -> Variable:
+    """A variable of a layer; the module that takes it names it. Sizes must be positive integers."""
+    if any(not isinstance(size, int) or size < 1 for size in shape):
+        raise InvalidArgument(
+            f"sizes of weights must be positive integers, got {tuple(shape)}",
+            location=locations.describe(locations.capture()),
+        )
+    return Variable(as_initializer(initializer)(tuple(shape), dtype), trainable=trainable)
+
+
+class Layer(Module):
+    """Base of layers with weights. `compute_dtype` is what they compute in, bfloat16 for instance: weights and inputs
+    are cast to it, and the weights stay in `dtype`."""
+
+    def __init__(self, dtype: Any = "float32", compute_dtype: Any = None) -> None:
+        super().__init__()
+        self._dtype = as_dtype(dtype)
+        self._compute_dtype: DType | None = None if compute_dtype is None else as_dtype(compute_dtype)
+
+    def cast(self, x: Operand) -> Tensor:
+        """x as the layer computes with it."""
+        tensor = asarray(x)
+        return tensor if self._compute_dtype is None else astype(tensor, self._compute_dtype)
+
+
+class Dense(Layer):
+    """`activation(x @ weights + bias)` on the last axis: (..., inputs) to (..., outputs)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        activation: Activation | None = None,
+        *,
+        use_bias: bool = True,
+        weights: Given = glorot_uniform,
+        bias: Given = 0.0,
+        dtype: Any = "float32",
+        compute_dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, compute_dtype)
+        self.weights = weight((inputs, outputs), weights, dtype)
+        self.bias = weight((outputs,), bias, dtype) if use_bias else None
+        self.activation = activation
+
+    def __call__(self, x: Operand) -> Tensor:
+        y = matmul(self.cast(x), self.cast(self.weights))
+        if self.bias is not None:
+            y = y + self.cast(self.bias)
+        return y if self.activation is None else self.activation(y)
+
+
+class Embedding(Layer):
+    """Rows of a table by their number: integers of any shape to that shape and `size`. Its gradient is sparse."""
+
+    def __init__(
+        self,
+        count: int,
+        size: int,
+        *,
+        table: Given = normal(0.05),  # noqa: B008 - a function, made once
+        dtype: Any = "float32",
+        compute_dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, compute_dtype)
+        self.table = weight((count, size), table, dtype)
+
+    def __call__(self, ids: Operand) -> Tensor:
+        return self.cast(take(self.table, ids, axis=0))
+
+
+class Flatten(Module):
+    """All axes but the first in one."""
+
+    def __call__(self, x: Operand) -> Tensor:
+        tensor = asarray(x)
+        return reshape(tensor, (tensor.shape[0], -1))
+
+
+class Sequential(Module):
+    """Layers, or functions of one tensor, one after the other. Those that take `training` are told."""
+
+    def __init__(self, *layers: Callable[..., Tensor], name: str = "") -> None:
+        super().__init__(name)
+        self.layers = list(layers)
+
+    def __call__(self, x: Operand, *, training: bool = False) -> Tensor:
+        y: Any = x
+        for layer in self.layers:
+            y = layer(y, training=training) if takes_training(layer) else layer(y)
+        return asarray(y)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> Callable[..., Tensor]:
+        return self.layers[index]
+
+    def __iter__(self) -> Iterator[Callable[..., Tensor]]:
+        return iter(self.layers)
+
+
+def takes_training(layer: Callable[..., Any]) -> bool:
+    """Whether a layer behaves otherwise in training: whether its call has a parameter `training`."""
+    return _takes_training(type(layer) if isinstance(layer, Module) else layer)
+
+
+@cache
+def _takes_training(layer: Any) -> bool:
+    call = layer.__call__ if isinstance(layer, type) else layer
+    try:
+        return "training" in inspect.signature(call).parameters
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,88 @@
+"""Cells of recurrent networks: one step, from an input and a state to an output and the next state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dfc.frontend.nn.initializers import Given, glorot_uniform, orthogonal
+from dfc.frontend.nn.layers import Layer, weight
+from dfc.frontend.ops.constant import zeros
+from dfc.frontend.ops.elementwise import sigmoid, tanh
+from dfc.frontend.ops.linalg import matmul
+from dfc.frontend.ops.shape import split
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.ir.dims import Dim
+
+LSTMState = tuple[Tensor, Tensor]
+
+
+class LSTMCell(Layer):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997, with forget gates): x (batch, inputs) and the state
+    (h, c), each (batch, units), to h and the next state. The weights hold the gates input, forget, cell and output side
+    by side; the forget gate's bias starts at 1."""
+
+    def __init__(
+        self,
+        inputs: int,
+        units: int,
+        *,
+        kernel: Given = glorot_uniform,
+        recurrent: Given = orthogonal(),  # noqa: B008 - a function, made once
+        dtype: Any = "float32",
+        compute_dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, compute_dtype)
+        self.units = units
+        self.kernel = weight((inputs, 4 * units), kernel, dtype)
+        self.recurrent = weight((units, 4 * units), recurrent, dtype)
+        self.bias = weight((4 * units,), 0.0, dtype)
+        self._forget = 1.0
+
+    def __call__(self, x: Operand, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        h, c = (self.cast(part) for part in state)
+        gates = matmul(self.cast(x), self.cast(self.kernel)) + matmul(h, self.cast(self.recurrent))
+        i, f, g, o = split(gates + self.cast(self.bias), 4, axis=-1)
+        c = sigmoid(f + self._forget) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        return h, (h, c)
+
+    def initial_state(self, batch: Dim) -> LSTMState:
+        """Zeros for a batch of this size."""
+        made = zeros((batch, self.units), dtype=self._compute_dtype or self._dtype)
+        return made, made
+
+
+class GRUCell(Layer):
+    """Gated recurrent unit (Cho et al. 2014): x (batch, inputs) and the state h (batch, units) to the new h, twice. The
+    weights hold the gates update, reset and candidate side by side; the reset gate is applied after the product, as
+    cuDNN does."""
+
+    def __init__(
+        self,
+        inputs: int,
+        units: int,
+        *,
+        kernel: Given = glorot_uniform,
+        recurrent: Given = orthogonal(),  # noqa: B008 - a function, made once
+        dtype: Any = "float32",
+        compute_dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, compute_dtype)
+        self.units = units
+        self.kernel = weight((inputs, 3 * units), kernel, dtype)
+        self.recurrent = weight((units, 3 * units), recurrent, dtype)
+        self.bias = weight((3 * units,), 0.0, dtype)
+        self.recurrent_bias = weight((3 * units,), 0.0, dtype)
+
+    def __call__(self, x: Operand, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.cast(state)
+        given = split(matmul(self.cast(x), self.cast(self.kernel)) + self.cast(self.bias), 3, axis=-1)
+        kept = split(matmul(h, self.cast(self.recurrent)) + self.cast(self.recurrent_bias), 3, axis=-1)
+        update, reset = sigmoid(given[0] + kept[0]), sigmoid(given[1] + kept[1])
+        candidate = tanh(given[2] + reset * kept[2])
+        h = update * h + (1 - update) * candidate
+        return h, h
+
+    def initial_state(self, batch: Dim) -> Tensor:
+        """Zeros for a batch of this size."""
+        return zeros((batch, self.units), dtype=self._compute_dtype or self._dtype)

@@ -1,0 +1,187 @@
+"""Layers of networks on images, sound and volumes: convolutions, pooling, normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dfc.errors import InvalidArgument
+from dfc.frontend.module import Module
+from dfc.frontend.nn.initializers import Given, as_initializer, he_normal
+from dfc.frontend.nn.layers import Activation, Layer, weight
+from dfc.frontend.nn.normalization import batch_norm, layer_norm
+from dfc.frontend.ops.constant import asarray
+from dfc.frontend.ops.convolution import conv, conv_transpose
+from dfc.frontend.ops.elementwise import astype
+from dfc.frontend.ops.shape import reshape
+from dfc.frontend.ops.window import avg_pool, max_pool
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.ir import locations
+
+Sizes = int | Sequence[int]
+Padding = str | Sequence[tuple[int, int]]
+
+
+class Conv(Layer):
+    """Convolution of (batch, *spatial, inputs) to (batch, *spatial, outputs); `kernel` has a size for each of 1 to 3
+    spatial axes. `data_format="NCHW"` puts the features second. Weights are (*kernel, inputs / groups, outputs)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: Sequence[int],
+        *,
+        strides: Sizes = 1,
+        padding: Padding = "SAME",
+        dilation: Sizes = 1,
+        groups: int = 1,
+        activation: Activation | None = None,
+        use_bias: bool = True,
+        weights: Given = he_normal,
+        bias: Given = 0.0,
+        data_format: str = "NHWC",
+        dtype: Any = "float32",
+        compute_dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, compute_dtype)
+        if inputs % groups or outputs % groups:
+            raise InvalidArgument(
+                f"groups must divide inputs and outputs, got {groups} groups of {inputs} and {outputs}",
+                op="Conv",
+                location=locations.describe(locations.capture()),
+            )
+        self.weights = weight((*kernel, inputs // groups, outputs), weights, dtype)
+        self.bias = weight((outputs,), bias, dtype) if use_bias else None
+        self.activation = activation
+        self._options: dict[str, Any] = {
+            "strides": strides,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+            "data_format": data_format,
+        }
+
+    def __call__(self, x: Operand) -> Tensor:
+        y = conv(self.cast(x), self.cast(self.weights), **self._options)
+        return _finished(self, y, self._options["data_format"])
+
+
+class ConvTranspose(Layer):
+    """The transpose of a convolution: with strides it makes images larger. Weights are those of the convolution that it
+    transposes, (*kernel, outputs, inputs)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: Sequence[int],
+        *,
+        strides: Sizes = 1,
+        padding: Padding = "SAME",
+        activation: Activation | None = None,
+        use_bias: bool = True,
+        weights: Given = he_normal,
+        bias: Given = 0.0,
+        data_format: str = "NHWC",
+        dtype: Any = "float32",
+        compute_dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, compute_dtype)
+        initial = as_initializer(weights)
+        turned: Given = lambda shape, dtype: initial((*shape[:-2], *shape[:-3:-1]), dtype).swapaxes(-1, -2)  # noqa: E731
+        self.weights = weight((*kernel, outputs, inputs), turned, dtype)
+        self.bias = weight((outputs,), bias, dtype) if use_bias else None
+        self.activation = activation
+        self._options: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format}
+
+    def __call__(self, x: Operand) -> Tensor:
+        y = conv_transpose(self.cast(x), self.cast(self.weights), **self._options)
+        return _finished(self, y, self._options["data_format"])
+
+
+def _finished(layer: Conv | ConvTranspose, y: Tensor, data_format: str) -> Tensor:
+    """With bias and activation."""
+    if layer.bias is not None:
+        bias = layer.cast(layer.bias)
+        y = y + (bias if data_format.endswith("C") else reshape(bias, (-1, *(1,) * (y.ndim - 2))))
+    return y if layer.activation is None else layer.activation(y)
+
+
+class MaxPool(Module):
+    """The largest of each window; strides default to the window."""
+
+    def __init__(
+        self,
+        window: Sizes,
+        strides: Sizes | None = None,
+        padding: Padding = "VALID",
+        data_format: str = "NHWC",
+    ) -> None:
+        super().__init__()
+        self._options: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format}
+        self._window = window
+
+    def __call__(self, x: Operand) -> Tensor:
+        return max_pool(x, self._window, **self._options)
+
+
+class AvgPool(Module):
+    """The mean of each window, of what is inside the image; strides default to the window."""
+
+    def __init__(
+        self,
+        window: Sizes,
+        strides: Sizes | None = None,
+        padding: Padding = "VALID",
+        data_format: str = "NHWC",
+    ) -> None:
+        super().__init__()
+        self._options: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format}
+        self._window = window
+
+    def __call__(self, x: Operand) -> Tensor:
+        return avg_pool(x, self._window, **self._options)
+
+
+class BatchNorm(Layer):
+    """Batch normalisation (Ioffe and Szegedy 2015) of the features along `axis`. In training it uses the batch's mean
+    and variance and moves its averages towards them by `1 - momentum`; else it uses the averages."""
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-5,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__(dtype)
+        self.axis, self.momentum, self.epsilon = axis, momentum, epsilon
+        self.scale, self.offset = weight((features,), 1.0, dtype), weight((features,), 0.0, dtype)
+        self.mean = weight((features,), 0.0, dtype, trainable=False)
+        self.variance = weight((features,), 1.0, dtype, trainable=False)
+
+    def __call__(self, x: Operand, *, training: bool = False) -> Tensor:
+        options: dict[str, Any] = {"axis": self.axis, "epsilon": self.epsilon}
+        if not training:
+            options |= {"mean": self.mean.read(), "variance": self.variance.read()}
+            return batch_norm(x, self.scale.read(), self.offset.read(), **options)[0]
+        y, mean, variance = batch_norm(x, self.scale.read(), self.offset.read(), **options)
+        for average, now in ((self.mean, mean), (self.variance, variance)):
+            average.assign_add((astype(now, average.dtype) - average) * (1 - self.momentum))
+        return y
+
+
+class LayerNorm(Layer):
+    """Layer normalisation (Ba et al. 2016) over the last axis, of size `features`."""
+
+    def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: Any = "float32") -> None:
+        super().__init__(dtype)
+        self.epsilon = epsilon
+        self.scale, self.offset = weight((features,), 1.0, dtype), weight((features,), 0.0, dtype)
+
+    def __call__(self, x: Operand) -> Tensor:
+        tensor = asarray(x)
+        return layer_norm(tensor, self.scale.read(), self.offset.read(), epsilon=self.epsilon)

@@ -1,0 +1,198 @@
+"""L-BFGS: quasi-Newton steps from the last few changes of variables and gradients (Nocedal and Wright, alg. 7.4)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from dfc.errors import InvalidArgument
+from dfc.frontend import names
+from dfc.frontend.gradients import gradients
+from dfc.frontend.operation import Operation
+from dfc.frontend.ops.constant import asarray, zeros_like
+from dfc.frontend.ops.elementwise import astype, logical_and, logical_not, minimum, rsqrt, where
+from dfc.frontend.ops.reduction import sum as reduce_sum
+from dfc.frontend.ops.shape import concat, expand_dims, reshape
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import require_trace
+from dfc.frontend.train.optimizers import Pairs, trainable_of
+from dfc.frontend.variable import Variable
+from dfc.ir import locations
+
+Loss = Callable[[], Tensor]
+
+
+class LBFGS:
+    """Limited-memory BFGS over all variables together, which must have one dtype.
+
+    `minimize(loss, variables)` takes a function of no arguments that computes the scalar loss: it is traced once for
+    the gradient and once for each of `line_search_steps` trial step lengths, `learning_rate` times 1, `shrink`,
+    `shrink`^2 ...; the first that lowers the loss by `decrease` times what the slope promises is taken (Armijo), and
+    no step where none does. `apply_gradients` steps by the learning rate without a search.
+
+    State: the last `memory` changes, and the last point and gradient, as variables of all elements in a row.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1.0,
+        memory: int = 10,
+        line_search_steps: int = 10,
+        shrink: float = 0.5,
+        decrease: float = 1e-4,
+    ) -> None:
+        if memory < 1 or line_search_steps < 1 or not 0 < shrink < 1:
+            raise InvalidArgument(
+                f"memory and line_search_steps must be at least 1 and shrink between 0 and 1, got {memory}, "
+                f"{line_search_steps} and {shrink}",
+                op="LBFGS",
+                location=locations.describe(locations.capture()),
+            )
+        self.learning_rate, self.memory, self.line_search_steps = learning_rate, memory, line_search_steps
+        self.shrink, self.decrease = shrink, decrease
+        self._state: dict[str, Variable] = {}
+        self._of: list[Variable] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The state made so far."""
+        return list(self._state.values())
+
+    def minimize(self, loss: Loss, variables: Sequence[Variable] | None = None) -> Operation:
+        """One step with line search; in a trace. Without `variables`, of every trainable one that the loss uses."""
+        trace = require_trace("LBFGS.minimize", "put it into a function decorated with @dfc.function")
+        if not callable(loss):
+            raise InvalidArgument(
+                "the loss must be a function of no arguments, which the line search calls at each trial point",
+                op="LBFGS",
+                location=locations.describe(locations.capture()),
+                hint="write minimize(lambda: ..., variables), or apply_gradients for steps without a search",
+            )
+        start = loss()
+        chosen = trainable_of(variables)
+        point, gradient = self._flat(chosen), self._joined(gradients([start], chosen), chosen)
+        direction = self._direction(point, gradient, chosen)
+        slope = reduce_sum(direction * gradient)
+        best, found, length = point, asarray(False), self.learning_rate
+        for _ in range(self.line_search_steps):
+            trial = point - direction * length
+            self._store(trial, chosen)
+            enough = loss() <= start - self.decrease * length * slope
+            best = where(logical_and(enough, logical_not(found)), trial, best)
+            found, length = found | enough, length * self.shrink
+        self._store(best, chosen)
+        return Operation(trace.resource(chosen[-1]).write_token, trace, "LBFGS")
+
+    def apply_gradients(self, pairs: Pairs) -> Operation:
+        """One step of the learning rate along the quasi-Newton direction; in a trace."""
+        trace = require_trace("LBFGS.apply_gradients", "put it into a function decorated with @dfc.function")
+        given = [(gradient, variable) for gradient, variable in pairs]
+        chosen = [variable for _, variable in given]
+        point, gradient = self._flat(chosen), self._joined([g for g, _ in given], chosen)
+        self._store(point - self._direction(point, gradient, chosen) * self.learning_rate, chosen)
+        return Operation(trace.resource(chosen[-1]).write_token, trace, "LBFGS")
+
+    # ---- the direction
+
+    def _direction(self, point: Tensor, gradient: Tensor, chosen: Sequence[Variable]) -> Tensor:
+        """The inverse Hessian's estimate times the gradient, with this step's changes in it."""
+        state = self._made(chosen)
+        first = state["count"].read() == 0
+        change = where(first, 0, point - state["point"].read())
+        bend = where(first, 0, gradient - state["gradient"].read())
+        curvature = reduce_sum(change * bend)
+        weight = where(curvature == 0, 0, 1 / where(curvature == 0, 1, curvature))
+        changes = _pushed(state["changes"].read(), change)
+        bends = _pushed(state["bends"].read(), bend)
+        weights = _pushed(state["weights"].read(), weight)
+        size = reduce_sum(bend * bend)
+        newest = where(size > 0, curvature / where(size > 0, size, 1), 1)
+        scale = where(first, minimum(1, rsqrt(reduce_sum(gradient * gradient))), newest)
+        for name, value in (("changes", changes), ("bends", bends), ("weights", weights)):
+            state[name].assign(value)
+        state["point"].assign(point)
+        state["gradient"].assign(gradient)
+        state["count"].assign_add(1)
+        return self._two_loops(gradient, changes, bends, weights, scale)
+
+    def _two_loops(self, vector: Tensor, changes: Tensor, bends: Tensor, weights: Tensor, scale: Tensor) -> Tensor:
+        """The product with the estimate, newest change first and then back; entries of weight 0 have no effect."""
+        factors = []
+        for i in reversed(range(self.memory)):
+            factor = weights[i] * reduce_sum(changes[i] * vector)
+            vector = vector - bends[i] * factor
+            factors.append(factor)
+        vector = vector * scale
+        for i, factor in zip(range(self.memory), reversed(factors), strict=True):
+            vector = vector + changes[i] * (factor - weights[i] * reduce_sum(bends[i] * vector))
+        return vector
+
+    # ---- all variables in a row
+
+    def _flat(self, chosen: Sequence[Variable]) -> Tensor:
+        return concat([reshape(v.read(), (-1,)) for v in chosen], axis=0)
+
+    def _joined(self, grads: Sequence[Operand | None], chosen: Sequence[Variable]) -> Tensor:
+        parts = [zeros_like(v.read()) if g is None else asarray(g) for g, v in zip(grads, chosen, strict=True)]
+        return concat([reshape(astype(p, chosen[0].dtype), (-1,)) for p in parts], axis=0)
+
+    def _store(self, flat: Tensor, chosen: Sequence[Variable]) -> None:
+        at = 0
+        for variable in chosen:
+            end = at + _size(variable)
+            variable.assign(reshape(flat[at:end], variable.shape))
+            at = end
+
+    def _made(self, chosen: Sequence[Variable]) -> dict[str, Variable]:
+        """The state, made at the first step; later steps must be of the same variables."""
+        with self._lock:
+            if self._of is None:
+                self._check(chosen)
+                dtype = chosen[0].dtype.numpy
+                size = sum(map(_size, chosen))
+                values = {
+                    "point": np.zeros(size, dtype),
+                    "gradient": np.zeros(size, dtype),
+                    "changes": np.zeros((self.memory, size), dtype),
+                    "bends": np.zeros((self.memory, size), dtype),
+                    "weights": np.zeros(self.memory, dtype),
+                    "count": np.int32(0),
+                }
+                for name, value in values.items():
+                    self._state[name] = Variable(value, name="state", trainable=False)
+                    self._state[name].name = names.scoped(f"LBFGS_{name}")
+                self._of = list(chosen)
+            elif [id(v) for v in self._of] != [id(v) for v in chosen]:
+                raise InvalidArgument(
+                    f"an optimiser keeps to its variables, {_names(self._of)}, got {_names(chosen)}",
+                    op="LBFGS",
+                    location=locations.describe(locations.capture()),
+                    hint="make one optimiser for each list of variables",
+                )
+            return self._state
+
+    def _check(self, chosen: Sequence[Variable]) -> None:
+        kinds = {v.dtype for v in chosen}
+        if len(kinds) != 1 or not chosen[0].dtype.is_floating:
+            listed = ", ".join(f"{v.name} {v.dtype}" for v in chosen) or "none"
+            raise InvalidArgument(
+                f"the variables must have one floating dtype, got {listed}",
+                op="LBFGS",
+                location=locations.describe(locations.capture()),
+            )
+
+
+def _size(variable: Variable) -> int:
+    return int(np.prod([int(d) for d in variable.shape], dtype=np.int64))
+
+
+def _names(variables: Sequence[Variable]) -> str:
+    return ", ".join(v.name for v in variables)
+
+
+def _pushed(memory: Tensor, newest: Tensor) -> Tensor:
+    """The memory without its oldest entry and with `newest` at its end."""
+    return concat([memory[1:], expand_dims(newest, axis=0)], axis=0)

@@ -1,0 +1,146 @@
+"""Around an optimiser: gradients added up over several steps, and losses scaled for 16-bit floats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dfc.errors import InvalidArgument
+from dfc.frontend import names
+from dfc.frontend.gradients import gradients
+from dfc.frontend.operation import Operation
+from dfc.frontend.ops.constant import asarray
+from dfc.frontend.ops.elementwise import astype, isfinite, logical_and, where
+from dfc.frontend.ops.reduction import all as reduce_all
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import require_trace
+from dfc.frontend.train.optimizers import Optimizer, Pairs, trainable_of
+from dfc.frontend.variable import Variable
+from dfc.ir import locations
+
+
+def _state(value: Any, name: str) -> Variable:
+    made = Variable(value, name="state", trainable=False)
+    made.name = names.scoped(name)
+    return made
+
+
+class Accumulate:
+    """An optimiser that steps every `every` calls, by the mean of their gradients.
+
+        optimizer = dfc.train.Accumulate(dfc.train.Adam(1e-3), every=4)
+
+    In between, variables and the optimiser's own state stay as they are; the sums are variables `NAME/accumulated`.
+    Its methods work in a trace.
+    """
+
+    def __init__(self, optimizer: Optimizer, every: int) -> None:
+        if every < 1:
+            raise InvalidArgument(
+                f"every must be at least 1, got {every}",
+                op="Accumulate",
+                location=locations.describe(locations.capture()),
+            )
+        self.optimizer, self.every = optimizer, every
+        self._sums: dict[Variable, Variable] = {}
+        self._calls = _state(np.int32(0), "accumulate_calls")
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The optimiser's state, the sums and the number of calls."""
+        return [*self.optimizer.variables, *self._sums.values(), self._calls]
+
+    def minimize(self, loss: Tensor, variables: Sequence[Variable] | None = None) -> Operation:
+        """As `Optimizer.minimize`."""
+        chosen = trainable_of(variables)
+        return self.apply_gradients(zip(gradients([loss], chosen), chosen, strict=True))
+
+    def apply_gradients(self, pairs: Pairs) -> Operation:
+        """Add the gradients to their sums; at every `every`-th call step by their mean and begin again."""
+        require_trace("Accumulate.apply_gradients", "put it into a function decorated with @dfc.function")
+        kept = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
+        self._calls.assign_add(1)
+        full = self._calls.read() >= self.every
+        means = []
+        for gradient, variable in kept:
+            total = self._sum(variable)
+            total.assign_add(asarray(gradient))
+            means.append((total.read() * (1 / self.every), variable))
+        done = self.optimizer.apply_gradients(means, when=full)
+        for _, variable in kept:
+            total = self._sum(variable)
+            total.assign(where(full, 0, total.read()))
+        self._calls.assign(where(full, 0, self._calls.read()))
+        return done
+
+    def _sum(self, variable: Variable) -> Variable:
+        if variable not in self._sums:
+            shape = [int(d) for d in variable.shape]
+            made = Variable(np.zeros(shape, variable.dtype.numpy), name="state", trainable=False)
+            made.name = f"{variable.name}/accumulated"
+            self._sums[variable] = made
+        return self._sums[variable]
+
+
+class LossScale:
+    """Dynamic loss scaling for training in float16 or bfloat16 (Micikevicius et al. 2018).
+
+    The loss is multiplied by a scale before differentiation, and its gradients divided by it after, so that small
+    gradients do not vanish. A step whose gradients are not all finite is left out and divides the scale by `factor`;
+    `growth_interval` good steps in a row multiply it by `factor`.
+
+        optimizer = dfc.train.LossScale(dfc.train.Adam(1e-3))
+        ...
+        optimizer.minimize(loss, variables)      # in a trace; the loss in the dtype it was computed in
+
+    Keep the variables in float32, and cast them where they are used: `dfc.astype(w, "bfloat16")`; layers do so by
+    their `compute_dtype`. The scale is the variable `loss_scale`.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, initial: float = 2.0**15, factor: float = 2.0, growth_interval: int = 2000
+    ) -> None:
+        if initial <= 0 or factor <= 1 or growth_interval < 1:
+            raise InvalidArgument(
+                f"initial must be positive, factor above 1 and growth_interval at least 1, got {initial}, {factor} and "
+                f"{growth_interval}",
+                op="LossScale",
+                location=locations.describe(locations.capture()),
+            )
+        self.optimizer, self.factor, self.growth_interval = optimizer, factor, growth_interval
+        self.scale = _state(np.float32(initial), "loss_scale")
+        self._good = _state(np.int32(0), "loss_scale_good_steps")
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The optimiser's state, the scale, and the number of good steps in a row."""
+        return [*self.optimizer.variables, self.scale, self._good]
+
+    def minimize(self, loss: Tensor, variables: Sequence[Variable] | None = None) -> Operation:
+        """Scale the loss, differentiate, and apply what comes out if it is finite."""
+        require_trace("minimize", "call it in a function decorated with @dfc.function that computes the loss")
+        chosen = trainable_of(variables)
+        scale = self.scale.read()
+        seed = astype(scale, loss.dtype)  # the scale is the weight of the loss: nothing is multiplied forward
+        grads = gradients([loss], chosen, [seed + loss * 0 if loss.ndim else seed])
+        unscaled = [
+            None if g is None else asarray(g) / astype(scale, v.dtype) for g, v in zip(grads, chosen, strict=True)
+        ]
+        return self.apply_unscaled(zip(unscaled, chosen, strict=True))
+
+    def apply_unscaled(self, pairs: Pairs) -> Operation:
+        """Apply gradients that are divided by the scale already, if all are finite; adjust the scale."""
+        kept = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
+        finite: Operand = True
+        for gradient, _ in kept:
+            finite = logical_and(finite, reduce_all(isfinite(asarray(gradient))))
+        done = self.optimizer.apply_gradients(kept, when=finite)
+        good = where(finite, self._good.read() + 1, 0)
+        grow = good >= self.growth_interval
+        scale = self.scale.read()
+        grown = where(grow, scale * self.factor, scale)
+        self.scale.assign(where(finite, where(isfinite(grown), grown, scale), scale / self.factor))
+        self._good.assign(where(grow, 0, good))
+        return done

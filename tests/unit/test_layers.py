@@ -1,0 +1,247 @@
+"""Modules and layers, against formulas in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import dfc
+from dfc.errors import InvalidArgument
+
+initializers = dfc.nn.initializers
+RNG = np.random.default_rng(0)
+
+
+def draw(*size: int) -> np.ndarray[Any, Any]:
+    return RNG.normal(size=size).astype(np.float32)
+
+
+# ---- the tree
+
+
+class Net(dfc.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = dfc.Variable(2.0)
+        self.blocks = [dfc.nn.Dense(2, 3), dfc.nn.Dense(3, 2, use_bias=False)]
+        self.tied = self.blocks[0]
+        self.heads = {"a": dfc.nn.Dense(2, 1)}
+
+
+def test_variables_have_the_names_of_their_paths() -> None:
+    net = Net()
+    names = ["scale", "blocks/0/weights", "blocks/0/bias", "blocks/1/weights", "heads/a/weights", "heads/a/bias"]
+    assert list(net.named_variables()) == names
+    assert [v.name for v in net.variables] == names
+    assert net.trainable_variables == net.variables
+    assert [type(m).__name__ for m in net.modules()] == ["Net", "Dense", "Dense", "Dense"]
+
+
+def test_a_module_takes_its_place_in_a_larger_one() -> None:
+    class Outer(dfc.Module):
+        def __init__(self) -> None:
+            super().__init__("gan")
+            self.generator = Net()
+
+    outer = Outer()
+    assert list(outer.named_variables())[:2] == ["gan/generator/scale", "gan/generator/blocks/0/weights"]
+    outer.generator.blocks.append(dfc.nn.Dense(1, 1))
+    assert "gan/generator/blocks/2/bias" in outer.named_variables()
+
+
+def test_a_model_is_saved_and_restored_by_these_names(tmp_path: Any) -> None:
+    first, second = Net(), Net()
+    path = dfc.train.Saver(first.named_variables()).save(tmp_path, 1)
+    dfc.train.Saver(second.named_variables()).restore(path)
+    for a, b in zip(first.variables, second.variables, strict=True):
+        assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_graph_uses_the_names() -> None:
+    net = Net()
+    graph = dfc.function(lambda x: net.blocks[0](x)).graph(dfc.TensorSpec((4, 2)))
+    assert list(graph.variables) == ["blocks/0/weights", "blocks/0/bias"]
+
+
+# ---- initial values
+
+
+@pytest.mark.parametrize(
+    ("make", "variance"),
+    [
+        (initializers.glorot_uniform, 2 / (300 + 200)),
+        (initializers.glorot_normal, 2 / (300 + 200)),
+        (initializers.he_uniform, 2 / 300),
+        (initializers.he_normal, 2 / 300),
+        (initializers.lecun_uniform, 1 / 300),
+        (initializers.lecun_normal, 1 / 300),
+        (initializers.normal(0.3), 0.09),
+        (initializers.uniform(-1, 1), 1 / 3),
+        (initializers.truncated_normal(0.5), 0.25),
+    ],
+)
+def test_initial_values_have_their_variance(make: Any, variance: float) -> None:
+    dfc.random.seed(3)
+    values = make((300, 200), "float32")
+    assert values.dtype == np.float32
+    assert abs(values.mean()) < 4 * np.sqrt(variance / values.size)
+    assert_allclose(values.var(), variance, rtol=0.03)
+
+
+def test_initial_values_are_repeatable_and_never_the_same_twice() -> None:
+    dfc.random.seed(5)
+    first, second = initializers.he_normal((4, 4), "float32"), initializers.he_normal((4, 4), "float32")
+    dfc.random.seed(5)
+    assert_array_equal(initializers.he_normal((4, 4), "float32"), first)
+    assert (first != second).all()
+
+
+def test_fans_count_the_kernel_and_truncation_holds() -> None:
+    dfc.random.seed(1)
+    assert_allclose(initializers.he_normal((3, 3, 64, 128), "float64").var(), 2 / (9 * 64), rtol=0.03)
+    limit = 2 * 0.5 / 0.87962566103423978
+    assert np.abs(initializers.truncated_normal(0.5)((10000,), "float64")).max() <= limit
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (2, 3, 5)])
+def test_orthogonal_weights_are(shape: tuple[int, ...]) -> None:
+    w = initializers.orthogonal(2.0)(shape, "float64").reshape(-1, shape[-1])
+    small = w.T @ w if w.shape[0] >= w.shape[1] else w @ w.T
+    assert_allclose(small, 4 * np.eye(len(small)), atol=1e-12)
+
+
+def test_what_is_no_initializer_is_refused() -> None:
+    with pytest.raises(
+        InvalidArgument, match="an initializer is a function of a shape and a dtype, or a number, got 'he'"
+    ):
+        dfc.nn.Dense(2, 3, weights="he")  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match=r"sizes of weights must be positive integers, got \(0, 3\)"):
+        dfc.nn.Dense(0, 3)
+
+
+# ---- layers
+
+
+def test_dense() -> None:
+    layer, x = dfc.nn.Dense(3, 2, dfc.nn.relu, bias=0.5), draw(4, 5, 3)
+    assert_allclose(layer(x).numpy(), np.maximum(x @ layer.weights.numpy() + 0.5, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_layers_compute_in_another_dtype_than_their_weights() -> None:
+    layer = dfc.nn.Dense(3, 2, compute_dtype="bfloat16")
+    assert layer(draw(4, 3)).dtype is dfc.bfloat16
+    assert layer.weights.dtype is dfc.float32
+
+
+def test_embedding() -> None:
+    layer = dfc.nn.Embedding(5, 3)
+    assert_array_equal(layer(np.array([[4, 0], [1, 1]])).numpy(), layer.table.numpy()[[[4, 0], [1, 1]]])
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_conv_adds_its_bias_to_the_features(data_format: str) -> None:
+    layer = dfc.nn.Conv(2, 3, (1, 1), bias=initializers.normal(1.0), data_format=data_format)
+    x = draw(2, 4, 4, 2)
+    expected = x @ layer.weights.numpy()[0, 0] + layer.bias.numpy()  # type: ignore[union-attr]
+    if data_format == "NHWC":
+        assert_allclose(layer(x).numpy(), expected, rtol=1e-5, atol=1e-6)
+    else:
+        assert_allclose(layer(x.transpose(0, 3, 1, 2)).numpy(), expected.transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-6)
+
+
+def test_conv_transpose_makes_images_larger() -> None:
+    assert dfc.nn.ConvTranspose(2, 3, (4, 4), strides=2)(draw(1, 5, 5, 2)).shape == (1, 10, 10, 3)
+    with pytest.raises(InvalidArgument, match="Conv: groups must divide inputs and outputs, got 2 groups of 3 and 4"):
+        dfc.nn.Conv(3, 4, (3, 3), groups=2)
+
+
+def test_batch_norm_learns_its_averages_and_then_uses_them() -> None:
+    layer, x = dfc.nn.BatchNorm(3, momentum=0.9), draw(64, 3) * 2 + 1
+    train = dfc.function(lambda x: layer(x, training=True))
+    y = train(x).numpy()
+    mean, variance = x.mean(0), x.var(0)
+    assert_allclose(y, (x - mean) / np.sqrt(variance + 1e-5), rtol=1e-4, atol=1e-5)
+    assert_allclose(layer.mean.numpy(), 0.1 * mean, rtol=1e-4)
+    assert_allclose(layer.variance.numpy(), 0.9 + 0.1 * variance, rtol=1e-4)
+    expected = (x - layer.mean.numpy()) / np.sqrt(layer.variance.numpy() + 1e-5)
+    assert_allclose(layer(x).numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert [v.name for v in layer.trainable_variables] == ["scale", "offset"]
+
+
+def test_layer_norm() -> None:
+    x = draw(4, 6)
+    expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    assert_allclose(dfc.nn.LayerNorm(6)(x).numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_sequential_tells_those_who_ask_that_it_is_training() -> None:
+    told = []
+
+    def layer(x: Any, training: bool = False) -> Any:
+        told.append(training)
+        return x * 2
+
+    net = dfc.nn.Sequential(layer, dfc.nn.relu, dfc.nn.BatchNorm(2), dfc.nn.Flatten(), dfc.nn.Dense(2, 4))
+    x = draw(3, 2)
+    assert net(x, training=True).shape == (3, 4)
+    assert net(x).shape == (3, 4)
+    assert told == [True, False]
+    assert (len(net), list(net)[1]) == (5, dfc.nn.relu)
+    assert list(net.named_variables())[-1] == "layers/4/bias"
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def test_lstm_cell() -> None:
+    cell, x, h, c = dfc.nn.LSTMCell(3, 4), draw(2, 3), draw(2, 4), draw(2, 4)
+    out, (new_h, new_c) = cell(x, (dfc.asarray(h), dfc.asarray(c)))
+    i, f, g, o = np.split(x @ cell.kernel.numpy() + h @ cell.recurrent.numpy() + cell.bias.numpy(), 4, -1)
+    expected_c = sigmoid(f + 1) * c + sigmoid(i) * np.tanh(g)
+    assert_allclose(new_c.numpy(), expected_c, rtol=1e-4, atol=1e-6)
+    assert_allclose(new_h.numpy(), sigmoid(o) * np.tanh(expected_c), rtol=1e-4, atol=1e-6)
+    assert_array_equal(out.numpy(), new_h.numpy())
+    assert [s.shape for s in cell.initial_state(5)] == [(5, 4), (5, 4)]
+
+
+def test_gru_cell() -> None:
+    cell, x, h = dfc.nn.GRUCell(3, 4), draw(2, 3), draw(2, 4)
+    cell.recurrent_bias.assign(draw(12))
+    given = np.split(x @ cell.kernel.numpy() + cell.bias.numpy(), 3, -1)
+    kept = np.split(h @ cell.recurrent.numpy() + cell.recurrent_bias.numpy(), 3, -1)
+    z, r = sigmoid(given[0] + kept[0]), sigmoid(given[1] + kept[1])
+    expected = z * h + (1 - z) * np.tanh(given[2] + r * kept[2])
+    assert_allclose(cell(x, dfc.asarray(h))[0].numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_multi_head_attention(causal: bool) -> None:
+    layer, x = dfc.nn.MultiHeadAttention(6, 2, causal=causal), draw(2, 4, 6)
+    q, k, v = (x @ part.weights.numpy() for part in (layer.query, layer.key, layer.value))
+    expected = np.zeros((2, 4, 6))
+    for b, head in np.ndindex(2, 2):
+        part = slice(3 * head, 3 * head + 3)
+        scores = q[b, :, part] @ k[b, :, part].T / np.sqrt(3)
+        if causal:
+            scores[np.triu_indices(4, 1)] = -np.inf
+        weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+        expected[b, :, part] = weights @ v[b, :, part]
+    assert_allclose(layer(x).numpy(), expected @ layer.out.weights.numpy(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InvalidArgument, match="MultiHeadAttention: heads must divide the size, got 4 heads of size 6"):
+        dfc.nn.MultiHeadAttention(6, 4)
+
+
+def test_attention_with_a_mask() -> None:
+    q, k, v = draw(2, 3), draw(4, 3), draw(4, 5)
+    mask = np.array([[True, False, True, False], [False] * 4])
+    got = dfc.nn.dot_product_attention(q, k, v, mask).numpy()
+    scores = (q @ k.T / np.sqrt(3))[0, [0, 2]]
+    weights = np.exp(scores) / np.exp(scores).sum()
+    assert_allclose(got[0], weights @ v[[0, 2]], rtol=1e-5)
+    assert_array_equal(got[1], np.zeros(5))
+    with pytest.raises(InvalidArgument, match="query and key must have one depth, got 3 and 5"):
+        dfc.nn.dot_product_attention(q, v, v)
