@@ -10,8 +10,8 @@ import pytest
 
 import dfc
 from dfc.errors import DataLoss, DfcError, InvalidArgument, InvalidType, OutOfRange, Unimplemented
-from dfc.frontend.execution import lowered
 from dfc.ir.op import short_name
+from dfc.runtime.step import clustered
 
 strings: Any = dfc.strings
 
@@ -169,7 +169,7 @@ def test_islands_on_both_sides_of_the_host() -> None:
     assert values(numbers) == [5 + 6, 8 + 140]
     assert values(plus) == [[2, 3], [31, 41]]
     spec = dfc.TensorSpec
-    _, func = lowered(f.graph(spec((2, 2), "float32"), spec((2,), "string")), {})
+    func = clustered(f.graph(spec((2, 2), "float32"), spec((2,), "string")).module, "f", {})
     ops = [short_name(type(op)) for op in func.block.ops]
     assert ops.count("island") == 2
     assert ops.index("island") < ops.index("string_join") < len(ops) - 1 - ops[::-1].index("island")
