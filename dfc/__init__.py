@@ -67,6 +67,7 @@ _SUBMODULES = {
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
     "special": "dfc.frontend.special",
+    "sparse": "dfc.frontend.sparse",
     "strings": "dfc.frontend.strings",
     "train": "dfc.frontend.train",
 }
@@ -93,8 +94,8 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import fft as fft, linalg as linalg, nn as nn, random as random, special as special
-    from dfc.frontend import strings as strings, train as train
+    from dfc.frontend import fft as fft, linalg as linalg, nn as nn, random as random, sparse as sparse
+    from dfc.frontend import special as special, strings as strings, train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
