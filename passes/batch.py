@@ -19,6 +19,8 @@ from dfc.ir.dialect import family_ops
 from dfc.ir.dims import Dim, Shape, SymbolicDim, size, symbol
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.factorization import Factorization, TriangularSolve
+from dfc.ir.ops.fft import Transform
 from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.linalg import DotGeneral, free_axes
 from dfc.ir.ops.reduction import ArgReduction, Reduction
@@ -200,6 +202,10 @@ def _same(context: _Context, given: Sequence[State]) -> State:
 def _elementwise(context: _Context, given: Sequence[State]) -> State | str:
     states = {s for s in given if s != SAME}
     return "operands have their rows on different axes" if len(states) > 1 else next(iter(states), SAME)
+
+
+# The axes of matrices and of signals have known sizes, so the batch is another one.
+rows(*family_ops("complex"), Factorization, TriangularSolve, Transform)(_elementwise)
 
 
 @rows(DotGeneral)

@@ -14,7 +14,10 @@ from xdsl.ir import SSAValue
 from dfc.backends import reference
 from dfc.ir.dims import symbol
 from dfc.ir.dtypes import as_dtype
+from dfc.ir.ops.complex import Imag
 from dfc.ir.ops.elementwise import Add, Identity, Maximum, Select, Tanh
+from dfc.ir.ops.factorization import Qr
+from dfc.ir.ops.fft import Rfft
 from dfc.ir.ops.function import Call, Func
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.reduction import ArgMax, ReduceMax, ReduceSum
@@ -88,6 +91,8 @@ def zero(t: Trace) -> SSAValue:
         pytest.param(lambda t, x: t(Pad, x, zero(t), low=(0, 1), high=(0, 0), interior=(0, 2)), 0, id="pad"),
         pytest.param(lambda t, x: t(Reverse, x, axes=(1,)), 0, id="reverse"),
         pytest.param(lambda t, x: t(Add, x, t(Iota, shape=(B, 4), dtype=F32, axis=1)), 0, id="iota"),
+        pytest.param(lambda t, x: t(Qr, t(Reshape, x, shape=(B, 2, 2))), 0, id="matrices"),
+        pytest.param(lambda t, x: t(Imag, t(Rfft, x, lengths=(4,))), 0, id="signals"),
         pytest.param(lambda t, x: t(DimSize, x, axis=1), None, id="static size"),
         pytest.param(lambda t, x: zero(t), None, id="constant"),
     ],
