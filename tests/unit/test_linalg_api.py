@@ -330,6 +330,7 @@ def test_an_artifact_runs_without_jax(tmp_path: Path) -> None:
             [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr + done.stdout
+    assert "the portable program is compiled instead" in done.stderr
     near = {"rtol": 1e-3, "atol": 1e-4}
     for name in ("out.npz", "again.npz"):
         got = np.load(tmp_path / name)
