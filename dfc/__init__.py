@@ -63,6 +63,7 @@ _MODULES = {
 }
 _SUBMODULES = {
     "fft": "dfc.frontend.fft",
+    "image": "dfc.frontend.image",
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
     "special": "dfc.frontend.special",
@@ -95,7 +96,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     # isort: off
     from dfc.frontend import fft as fft, nn as nn, random as random, special as special, strings as strings
     from dfc.frontend import train as train
-    from dfc.frontend import sparse as sparse
+    from dfc.frontend import image as image, sparse as sparse
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
