@@ -28,7 +28,6 @@ class AdaBelief(dfc.train.Optimizer):
     """AdaBelief, with the paper's defaults."""
 
     SLOTS = ("mean", "spread")
-    counts = True  # it needs the number of the step
 
     def __init__(
         self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
