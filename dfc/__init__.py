@@ -37,7 +37,7 @@ _MODULES = {
         bitcast bitwise_count bitwise_left_shift bitwise_right_shift copysign count_leading_zeros nextafter signbit""",
     "dfc.frontend.ops.special": """
         acos acosh asin asinh atan atanh cbrt cosh exp2 hypot log10 log2 logaddexp sinc sinh""",
-    "dfc.frontend.ops.linalg": "matmul tensordot vecdot",
+    "dfc.frontend.ops.linalg": "einsum matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
     "dfc.frontend.ops.cumulative": """
         cumulative_logsumexp cumulative_max cumulative_min cumulative_prod cumulative_sum linear_recurrence""",
@@ -63,9 +63,11 @@ _MODULES = {
 }
 _SUBMODULES = {
     "fft": "dfc.frontend.fft",
+    "linalg": "dfc.frontend.linalg",
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
     "special": "dfc.frontend.special",
+    "sparse": "dfc.frontend.sparse",
     "strings": "dfc.frontend.strings",
     "train": "dfc.frontend.train",
 }
@@ -92,8 +94,8 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import fft as fft, nn as nn, random as random, special as special, strings as strings
-    from dfc.frontend import train as train
+    from dfc.frontend import fft as fft, linalg as linalg, nn as nn, random as random, sparse as sparse
+    from dfc.frontend import special as special, strings as strings, train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor
@@ -133,7 +135,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         cosh as cosh, exp2 as exp2, hypot as hypot, log10 as log10, log2 as log2, logaddexp as logaddexp,
         sinc as sinc, sinh as sinh,
     )
-    from dfc.frontend.ops.linalg import matmul as matmul, tensordot as tensordot, vecdot as vecdot
+    from dfc.frontend.ops.linalg import (
+        einsum as einsum, matmul as matmul, tensordot as tensordot, vecdot as vecdot,
+    )
     from dfc.frontend.ops.reduction import (
         all as all, any as any, argmax as argmax, argmin as argmin, max as max, mean as mean, min as min,
         prod as prod, std as std, sum as sum, var as var,

@@ -215,7 +215,7 @@ class Function(Generic[P, R]):
         if quick is not None:
             found = self._quick.get(quick[0])
             if found is not None:
-                return found([x if type(x) is not np.ndarray else to_device(x) for x in quick[1]])
+                return found([to_device(x) if type(x) is np.ndarray and not x.dtype.hasobject else x for x in quick[1]])
         arguments = self._arguments(args, kwargs)
         types = arguments.types()
         for leaf in arguments.leaves:

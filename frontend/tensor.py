@@ -288,8 +288,9 @@ def _loading(name: str) -> Any:
 
 
 OPERATORS = (
-    *(["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]),
+    *(["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"]),
     *(["radd", "rsub", "rmul", "rtruediv", "rfloordiv", "rmod", "rpow", "rmatmul", "rand", "ror", "rxor"]),
+    *(["rlshift", "rrshift"]),
     *(["lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert", "getitem"]),
 )
 for _name in OPERATORS:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.frontend.immediate import operation
+from dfc.frontend.immediate import located, operation
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.shape import axis_in, broadcast_to, error_here
 from dfc.frontend.promotion import broadcast_shapes, holds_tensors, tensor_in
@@ -36,13 +36,14 @@ class Parts(NamedTuple):
 
 
 def string_operation(body: Callable[P, R]) -> Callable[P, R]:
-    """As `operation`; outside a trace Python's strings and lists become inputs, so that new ones need no new trace."""
-    run = operation(body)
+    """As `operation`; outside a trace Python's strings and lists become inputs, so that new ones need no new trace.
+    Operands are the parameters that have no name for callers."""
+    run, n_operands = operation(body), body.__code__.co_posonlyargcount
 
     @functools.wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if current() is None:
-            args = tuple(_lifted(arg) for arg in args)  # type: ignore[assignment]
+            args = (*map(_lifted, args[:n_operands]), *args[n_operands:])  # type: ignore[assignment]
         return run(*args, **kwargs)
 
     return call
@@ -118,10 +119,15 @@ def find(x: Operand, wanted: Operand, /) -> Tensor:
     return require_trace("find").emit(ir.StringFind, operands)
 
 
-@string_operation
+@located
 def join(inputs: Sequence[Operand], /, *, separator: str | bytes = "") -> Tensor:
     """The strings of all inputs at each place, one after another with `separator` between. The inputs, the entries
     of a list or of a tensor's first axis, at least one, broadcast."""
+    return _join([_lifted(part) for part in inputs], separator)
+
+
+@operation
+def _join(inputs: Sequence[Operand], separator: str | bytes) -> Tensor:
     trace = require_trace("join")
     parts = [strings_in(part, "join") for part in inputs]
     if not parts:

@@ -101,7 +101,7 @@ def avg_pool(
     wide = astype(tensor, float32 if dtype.bits == 16 else dtype)
     attributes = _windows(wide, window, strides, padding, 1, data_format, "avg_pool")
     total = _emit(WindowSum, wide, attributes)
-    if count_include_pad or not (any(attributes["low"]) or any(attributes["high"])):
+    if count_include_pad or all(n == 0 for n in (*attributes["low"], *attributes["high"])):
         return astype(total / float(math.prod(attributes["window"])), dtype)
     _, spatial = layout(wide.ndim, data_format, "avg_pool")
     trace = wide._trace

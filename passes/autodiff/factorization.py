@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
-from dfc.errors import Unimplemented
-from dfc.ir.dtypes import int32
+from dfc.ir.dtypes import int32, part_of
+from dfc.ir.ops import complex as cx
 from dfc.ir.ops import elementwise as ew
 from dfc.ir.ops import factorization as fa
 from dfc.ir.ops.indexing import TakeAlongAxis
 from dfc.ir.ops.linalg import DotGeneral
+from dfc.ir.ops.reduction import ArgMax, ReduceMax, ReduceSum
 from dfc.ir.ops.shape import BroadcastInDim, Concatenate, Iota, Slice, Transpose
 from dfc.ir.ops.sorting import ArgSort
+from dfc.ir.types import tensor_type
 from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, rule, spec
 
 
@@ -215,12 +217,34 @@ def qr(op: fa.Qr, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     return [found if rest is None else m.join(found, rest, -1)]
 
 
-def _refuse_complex(x: SSAValue, what: str) -> None:
-    if _complex(x):
-        raise Unimplemented(
-            f"{what} of a complex matrix have no gradient: their phases are a choice",
-            hint="take the gradient of what does not depend on the phases, such as the values alone",
-        )
+def _along(x: SSAValue, y: SSAValue, b: RuleBuilder) -> SSAValue:
+    """The imaginary part of each column of x^H times the same column of y: how far y turns x's phases."""
+    product = b(ew.Multiply, b.conj(x), y)
+    return b(cx.Imag, b(ReduceSum, product, axes=(len(spec(x).shape) - 2,)))
+
+
+def _imaginary(line: SSAValue, b: RuleBuilder) -> SSAValue:
+    return b(cx.Complex, b.full(0, line), line)
+
+
+def _in_phase(vectors: SSAValue, g: SSAValue, turning: SSAValue, b: RuleBuilder) -> SSAValue:
+    """The gradient of complex vectors, before their phases are chosen, from that of the normalised ones.
+
+    Normalising turns a vector v by -Im(dv[i]) / v[i], where i is its leading component (see `df.eigh`), and `turning`
+    says for each vector what comes of a turn.
+    """
+    m, (shape, dtype) = Algebra(b), spec(vectors)
+    axis, real = len(shape) - 2, part_of(dtype)
+    size = b(ew.Abs, vectors)
+    enough = b(ew.Multiply, b(ReduceMax, size, axes=(axis,)), b.full_of(fa.NEARLY, turning.type))
+    near = b(ew.Convert, b.compare("GE", size, m.line(enough, size, -1)), dtype=int32)
+    first = b(ArgMax, near, axis=axis, dtype=int32)
+    row = b(Iota, shape=shape, dtype=int32, axis=axis)
+    leads = b.compare("EQ", row, m.line(first, row, -1))
+    only = b(ew.Select, leads, b(cx.Real, vectors), b.full_of(0, tensor_type(shape, real)))
+    by_turn = b(ew.Divide, turning, b(ReduceSum, only, axes=(axis,)))
+    correction = b(ew.Select, leads, m.line(_imaginary(by_turn, b), vectors, -1), b.full(0, vectors))
+    return m.subtract(g, correction)
 
 
 @rule(fa.Eigh)
@@ -229,7 +253,8 @@ def eigh(op: fa.Eigh, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     m, (w, v), (g_w, g_v) = Algebra(b), op.results, grads
     inner = m.where("EQ", m.line(m.zero(w, g_w), v, -1))
     if g_v is not None:
-        _refuse_complex(v, "eigenvectors")
+        if _complex(v):
+            g_v = _in_phase(v, g_v, _along(v, g_v, b), b)
         factors = m.inverse_differences(w, v)
         inner = m.add(inner, b(ew.Multiply, factors, m.times(m.adjoint(v), g_v)))
     return [m.of_lower(m.times(v, inner, m.adjoint(v)))]
@@ -237,28 +262,34 @@ def eigh(op: fa.Eigh, grads: Grads, b: RuleBuilder) -> list[Gradient]:
 
 @rule(fa.Svd)
 def svd(op: fa.Svd, grads: Grads, b: RuleBuilder) -> list[Gradient]:
-    """Of the values U diag(gs) Vh. Of the vectors, real ones, with F[i, j] = 1 / (s[j]^2 - s[i]^2),
+    """Of the values U diag(gs) Vh. Of the vectors, with F[i, j] = 1 / (s[j]^2 - s[i]^2),
 
-    U ((F * (U^T gU - gU^T U)) S + S (F * (V^T gV - gV^T V))) V^T + (1 - U U^T) gU S^-1 V^T + U S^-1 gV^T (1 - V V^T).
+    U ((F * (U^H gU - gU^H U)) S + S (F * (V^H gV - gV^H V))) V^H + (1 - U U^H) gU S^-1 V^H + U S^-1 gV^H (1 - V V^H),
+
+    and of complex ones U diag(i Im(U^H gU)) S^-1 V^H, since the phases of U follow from those of V.
     """
     m, (u, s, vh), (g_u, g_s, g_vh) = Algebra(b), op.results, grads
     found = m.times(m.columns_times(u, m.zero(s, g_s)), vh)
     if g_u is None and g_vh is None:
         return [found]
-    _refuse_complex(u, "singular vectors")
     g_u, g_vh = m.zero(u, g_u), m.zero(vh, g_vh)
+    inverse = m.inverse_or_zero(s)
+    if _complex(u):
+        turning = b(ew.Add, _along(u, g_u, b), _along(m.adjoint(vh), m.adjoint(g_vh), b))
+        g_u = _in_phase(u, g_u, turning, b)
+        turned = _imaginary(b(ew.Multiply, _along(u, g_u, b), inverse), b)
+        found = m.add(found, m.times(m.columns_times(u, turned), vh))
     rows, least = spec(u).shape[-2:]
     columns = spec(vh).shape[-1]
-    by_u, by_v = m.times(m.transposed(u), g_u), m.times(vh, m.transposed(g_vh))
+    by_u, by_v = m.times(m.adjoint(u), g_u), m.times(vh, m.adjoint(g_vh))
     factors = m.inverse_differences(b(ew.Multiply, s, s), by_u)
-    turned_u, turned_v = (b(ew.Multiply, factors, m.subtract(t, m.transposed(t))) for t in (by_u, by_v))
+    turned_u, turned_v = (b(ew.Multiply, factors, m.subtract(t, m.adjoint(t))) for t in (by_u, by_v))
     inner = m.add(m.columns_times(turned_u, s), m.rows_times(s, turned_v))
     found = m.add(found, m.times(u, inner, vh))
-    inverse = m.inverse_or_zero(s)
     if rows != least:
         outside = m.subtract(g_u, m.times(u, by_u))
         found = m.add(found, m.times(m.columns_times(outside, inverse), vh))
     if columns != least:
-        outside = m.subtract(g_vh, m.times(m.transposed(by_v), vh))
+        outside = m.subtract(g_vh, m.times(m.adjoint(by_v), vh))
         found = m.add(found, m.times(u, m.rows_times(inverse, outside)))
     return [found]

@@ -1,4 +1,4 @@
-"""The README's first model and its training program: what they print is what the README shows."""
+"""The README's first model and its training programs: what they print is what the README shows."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def printed(source: str) -> str:
 def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # `dfc compile` adds the model's folder
-    model, load, train = blocks("python")
-    answer, trained = blocks("text")
+    model, load, train, net = blocks("python")
+    answer, trained, fitted = blocks("text")
     Path("model.py").write_text(model)
     (commands,) = (block for block in blocks("sh") if block.startswith("dfc compile model.py\n"))
     for line in commands.splitlines():
@@ -45,3 +45,4 @@ def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: py
     assert_allclose([float(n) for n in number.findall(result.stdout)], [float(n) for n in number.findall(answer)], 1e-5)
     assert printed(load) == "[0 1 1 1]\n"
     assert printed(train) == trained
+    assert printed(net) == fitted

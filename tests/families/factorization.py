@@ -317,14 +317,6 @@ def of_complex(op: type[Op], n: int, **attributes: Any) -> Callable[..., SSAValu
     return build
 
 
-def eigenvalues_alone(trace: Trace, re: SSAValue, im: SSAValue) -> SSAValue:
-    return trace.op(fa.Eigh, trace(cx.Complex, re, im)).results[0]
-
-
-def singular_values_alone(trace: Trace, re: SSAValue, im: SSAValue) -> SSAValue:
-    return trace.op(fa.Svd, trace(cx.Complex, re, im)).results[1]
-
-
 def well(n: int, seed: int = 0) -> NDArray:
     """Positive definite, with eigenvalues apart."""
     x = normal(n, n, seed=seed)
@@ -365,8 +357,9 @@ GRADIENTS = [
     *(GradientCase(fa.Qr, [normal(*n, seed=6), normal(*n, seed=8)], build=of_complex(fa.Qr, 2))
       for n in ((2, 2), (2, 3), (3, 2))),
     *(GradientCase(fa.Eigh, [well(n)], build=all_results(fa.Eigh, 2)) for n in (2, 3)),
-    GradientCase(fa.Eigh, [well(2), 0.3 * normal(2, 2)], build=eigenvalues_alone, orders=1),
+    *(GradientCase(fa.Eigh, [well(n), 0.3 * normal(n, n)], build=of_complex(fa.Eigh, 2)) for n in (2, 3)),
     *(GradientCase(fa.Svd, [normal(*n, seed=7) + 2 * np.eye(*n)], build=all_results(fa.Svd, 3))
       for n in ((2, 2), (2, 3), (3, 2))),
-    GradientCase(fa.Svd, [normal(2, 3, seed=7), normal(2, 3)], build=singular_values_alone, orders=1),
+    *(GradientCase(fa.Svd, [normal(*n, seed=7) + 2 * np.eye(*n), normal(*n)], build=of_complex(fa.Svd, 3))
+      for n in ((2, 2), (2, 3), (3, 2))),
 ]  # fmt: skip

@@ -247,7 +247,7 @@ ROWS["ndtri"] = lambda: on_floats(ndtri, [*uniform(0, 1, 400), 1e-10, 1e-300, 0.
                                   scale=1)  # fmt: skip
 ROWS["igamma"] = lambda: tabulated(lambda a, x: 1 - upper_gamma(a, x), *GAMMA_POINTS, units=8, xla_units=200, scale=1)
 ROWS["igammac"] = lambda: tabulated(upper_gamma, *GAMMA_POINTS, units=8, xla_units=200, scale=1)
-ROWS["betainc"] = lambda: tabulated(beta, *BETA_POINTS, units=8, xla_units=400, scale=1)
+ROWS["betainc"] = lambda: tabulated(beta, *BETA_POINTS, units=8, xla_units=1000, scale=1)
 
 # ---- broken constraints
 

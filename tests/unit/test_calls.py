@@ -142,8 +142,11 @@ def test_a_call_that_does_not_fit_names_the_function_and_the_line() -> None:
     assert error_of(InvalidArgument, lambda: one([1.0, 2.0], 1.0), __file__) == (
         "step: the signature has 1 entries for the parameters x, rate"
     )
+    assert error_of(InvalidType, lambda: given([1.0, 2.0], object()), __file__) == (
+        "step: rate: expected a tensor, an array, a number, a string or a nested list of them, got a object"
+    )
     assert error_of(InvalidType, lambda: given([1.0, 2.0], "a"), __file__) == (
-        "step: rate: expected a tensor, an array, a number or a nested list of numbers, got a str"
+        "step: rate: strings don't convert to float32\n  use dfc.strings.to_number"
     )
 
 

@@ -149,12 +149,12 @@ def test_a_number_outside_the_range() -> None:
 
 
 def test_what_is_no_tensor() -> None:
-    assert errors(lambda: dfc.asarray("text"), InvalidType) == (
-        "asarray: expected a tensor, an array, a number or a nested list of numbers, got a str"
+    assert errors(lambda: dfc.asarray({1}), InvalidType) == (
+        "asarray: expected a tensor, an array, a number, a string or a nested list of them, got a set"
     )
     assert errors(lambda: dfc.asarray([1, [2]])).startswith("asarray: the nested list is not an array: ")
     assert errors(lambda: dfc.zeros(2) + object(), InvalidType) == (
-        "add: expected a tensor, an array, a number or a nested list of numbers, got a object"
+        "add: expected a tensor, an array, a number, a string or a nested list of them, got a object"
     )
 
 

@@ -1,0 +1,7 @@
+"""`import dfc.fft`: the module is `dfc.frontend.fft`."""
+
+import sys
+
+from dfc.frontend import fft
+
+sys.modules[__name__] = fft

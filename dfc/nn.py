@@ -1,0 +1,7 @@
+"""`import dfc.nn`: the module is `dfc.frontend.nn`."""
+
+import sys
+
+from dfc.frontend import nn
+
+sys.modules[__name__] = nn

@@ -1,0 +1,7 @@
+"""`import dfc.sparse`: the module is `dfc.frontend.sparse`."""
+
+import sys
+
+from dfc.frontend import sparse
+
+sys.modules[__name__] = sparse

@@ -1,0 +1,7 @@
+"""`import dfc.strings`: the module is `dfc.frontend.strings`."""
+
+import sys
+
+from dfc.frontend import strings
+
+sys.modules[__name__] = strings

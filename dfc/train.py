@@ -1,0 +1,7 @@
+"""`import dfc.train`: the module is `dfc.frontend.train`."""
+
+import sys
+
+from dfc.frontend import train
+
+sys.modules[__name__] = train
