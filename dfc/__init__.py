@@ -36,7 +36,8 @@ _MODULES = {
     "dfc.frontend.ops.bitwise": """
         bitcast bitwise_count bitwise_left_shift bitwise_right_shift copysign count_leading_zeros nextafter signbit""",
     "dfc.frontend.ops.special": """
-        acos acosh asin asinh atan atanh cbrt cosh exp2 hypot log10 log2 logaddexp sinc sinh""",
+        acos acosh asin asinh atan atanh cbrt cosh sinc sinh""",
+    "dfc.frontend.ops.logarithm": "exp2 hypot log10 log2 logaddexp",
     "dfc.frontend.ops.linalg": "einsum matmul tensordot vecdot",
     "dfc.frontend.ops.reduction": "all any argmax argmin max mean min prod std sum var",
     "dfc.frontend.ops.cumulative": """
@@ -133,8 +134,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     )
     from dfc.frontend.ops.special import (
         acos as acos, acosh as acosh, asin as asin, asinh as asinh, atan as atan, atanh as atanh, cbrt as cbrt,
-        cosh as cosh, exp2 as exp2, hypot as hypot, log10 as log10, log2 as log2, logaddexp as logaddexp,
-        sinc as sinc, sinh as sinh,
+        cosh as cosh, sinc as sinc, sinh as sinh,
+    )
+    from dfc.frontend.ops.logarithm import (
+        exp2 as exp2, hypot as hypot, log10 as log10, log2 as log2, logaddexp as logaddexp,
     )
     from dfc.frontend.ops.linalg import (
         einsum as einsum, matmul as matmul, tensordot as tensordot, vecdot as vecdot,

@@ -1,9 +1,9 @@
 """dfc.special: the error, gamma, zeta and Bessel functions and their relatives, under SciPy's names."""
 
+from dfc.frontend.ops.logarithm import entr, exp10, logit, softplus, xlog1py, xlogy
 from dfc.frontend.ops.special import (
     betainc,
     digamma,
-    entr,
     erf,
     erfc,
     erfinv,
@@ -16,13 +16,10 @@ from dfc.frontend.ops.special import (
     i1,
     i1e,
     log_ndtr,
-    logit,
     logsumexp,
     ndtr,
     ndtri,
     polygamma,
-    xlog1py,
-    xlogy,
     zeta,
 )
 
@@ -33,6 +30,7 @@ __all__ = [
     "erf",
     "erfc",
     "erfinv",
+    "exp10",
     "expit",
     "gammainc",
     "gammaincc",
@@ -47,6 +45,7 @@ __all__ = [
     "ndtr",
     "ndtri",
     "polygamma",
+    "softplus",
     "xlog1py",
     "xlogy",
     "zeta",

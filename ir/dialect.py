@@ -19,6 +19,7 @@ FAMILIES = (
     "complex",
     "bitwise",
     "special",
+    "logarithm",
     "linalg",
     "factorization",
     "fft",

@@ -11,7 +11,6 @@ from dfc.frontend.nn.activations import (
     hard_sigmoid,
     hard_swish,
     leaky_relu,
-    log_sigmoid,
     log_softmax,
     mish,
     prelu,
@@ -20,7 +19,6 @@ from dfc.frontend.nn.activations import (
     selu,
     silu,
     softmax,
-    softplus,
     softsign,
     swish,
 )
@@ -46,6 +44,7 @@ from dfc.frontend.nn.normalization import batch_norm, group_norm, layer_norm, rm
 from dfc.frontend.nn.recurrent import GRUCell, LSTMCell
 from dfc.frontend.nn.vision import AvgPool, BatchNorm, Conv, ConvTranspose, LayerNorm, MaxPool
 from dfc.frontend.ops.convolution import conv, conv_transpose, depthwise_conv
+from dfc.frontend.ops.logarithm import log_sigmoid, softplus
 from dfc.frontend.ops.window import avg_pool, global_avg_pool, global_max_pool, local_response_norm, max_pool
 
 __all__ = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from dfc.errors import InvalidArgument, Unimplemented
+from dfc.errors import InvalidArgument
 from dfc.frontend.defaults import default_float
 from dfc.frontend.immediate import operation
 from dfc.frontend.ops.constant import asarray
@@ -20,16 +20,17 @@ from dfc.frontend.ops.elementwise import (
     expm1,
     isfinite,
     log,
-    log1p,
     sigmoid,
     sign,
     stop_gradient,
     tanh,
     where,
 )
+from dfc.frontend.ops.logarithm import softplus
 from dfc.frontend.ops.reduction import max as reduce_max
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import axis_in, error_here, split
+from dfc.frontend.ops.special import ndtr
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.ir.types import spec_of
 
@@ -95,10 +96,10 @@ def selu(x: Operand, /) -> Tensor:
 @operation
 def gelu(x: Operand, /, *, approximate: bool = True) -> Tensor:
     """x * P(X <= x) of a standard normal X (Hendrycks and Gimpel 2016), by their approximation
-    x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2. Raises Unimplemented for the exact function.
+    x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, or, with `approximate=False`, exactly.
     """
     if not approximate:
-        raise error_here(Unimplemented, "the exact function needs erf, which no df operation computes yet", "gelu")
+        return _gated(x, lambda t: t * ndtr(t))
     scale = math.sqrt(2 / math.pi)
     return _gated(x, lambda t: t * (tanh((t + t * t * t * 0.044715) * scale) + 1) * 0.5, bound=30.0)
 
@@ -131,26 +132,12 @@ def hard_swish(x: Operand, /) -> Tensor:
 
 
 @operation
-def softplus(x: Operand, /) -> Tensor:
-    """log(1 + exp(x)) without overflow."""
-    tensor = _inexact(x)
-    above = tensor > 0
-    return where(above, tensor, 0) + log1p(exp(where(above, -tensor, tensor)))
-
-
-@operation
 def softsign(x: Operand, /) -> Tensor:
     """x / (1 + |x|)."""
     tensor = _inexact(x)
     finite = isfinite(tensor)
     safe = where(finite, tensor, 0)
     return where(finite, safe / (abs(safe) + 1), sign(tensor))
-
-
-@operation
-def log_sigmoid(x: Operand, /) -> Tensor:
-    """log(sigmoid(x)) without underflow."""
-    return -softplus(-_inexact(x))
 
 
 @operation

@@ -25,6 +25,7 @@ from dfc.frontend.nn.vision import Conv
 from dfc.frontend.ops import elementwise as ew
 from dfc.frontend.ops.arrangement import pad
 from dfc.frontend.ops.constant import asarray
+from dfc.frontend.ops.logarithm import softplus
 from dfc.frontend.ops.reduction import argmax, mean
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import concat, reshape
@@ -230,7 +231,7 @@ LAYERS["ELU"] = _pointwise(_elu)
 LAYERS["Sigmoid"] = _pointwise(lambda of: ew.sigmoid)
 LAYERS["TanH"] = _pointwise(lambda of: ew.tanh)
 LAYERS["AbsVal"] = _pointwise(lambda of: ew.abs)
-LAYERS["BNLL"] = _pointwise(lambda of: activations.softplus)
+LAYERS["BNLL"] = _pointwise(lambda of: softplus)
 LAYERS["Power"] = _pointwise(_power)
 LAYERS["Exp"] = _pointwise(_exp)
 LAYERS["Log"] = _pointwise(_log)

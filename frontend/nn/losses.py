@@ -5,9 +5,10 @@ from __future__ import annotations
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.defaults import default_float
 from dfc.frontend.immediate import operation
-from dfc.frontend.nn.activations import log_softmax, relu, shifted_logits, softplus
+from dfc.frontend.nn.activations import log_softmax, relu, shifted_logits
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.elementwise import abs, astype, compare, exp, log, square, where
+from dfc.frontend.ops.logarithm import softplus
 from dfc.frontend.ops.reduction import Axis, mean
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import axis_in, dim_size, error_here, expand_dims

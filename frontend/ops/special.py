@@ -10,7 +10,6 @@ from dfc.errors import InvalidType
 from dfc.frontend.defaults import default_float
 from dfc.frontend.immediate import elementwise, operation
 from dfc.frontend.ops import elementwise as e
-from dfc.frontend.ops.complex import complex
 from dfc.frontend.ops.reduction import max as reduce_max
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import error_here, squeeze
@@ -21,15 +20,15 @@ from dfc.ir.op import Op
 from dfc.ir.ops import special as ir
 
 
-def _trace() -> Trace:
+def in_trace() -> Trace:
     trace = current()
     assert trace is not None, "operation() calls bodies in a trace only"
     return trace
 
 
-def _inexact(name: str, *operands: Operand, kinds: Sequence[str] = ("float",)) -> list[Tensor]:
+def inexact(name: str, *operands: Operand, kinds: Sequence[str] = ("float",)) -> list[Tensor]:
     """The operands in one shape and one dtype, which is of one of `kinds`."""
-    trace = _trace()
+    trace = in_trace()
     if len(operands) == 1:
         values = [tensor_in(trace, operands[0])._value]
     else:
@@ -42,9 +41,9 @@ def _inexact(name: str, *operands: Operand, kinds: Sequence[str] = ("float",)) -
     return tensors
 
 
-def _unary(cls: type[Op], x: Operand, name: str, *, kinds: Sequence[str] = ("float",)) -> Tensor:
-    (tensor,) = _inexact(name, x, kinds=kinds)
-    return _trace().emit(cls, (tensor._value,))
+def unary(cls: type[Op], x: Operand, name: str, *, kinds: Sequence[str] = ("float",)) -> Tensor:
+    (tensor,) = inexact(name, x, kinds=kinds)
+    return in_trace().emit(cls, (tensor._value,))
 
 
 BOTH = ("float", "complex")
@@ -56,100 +55,61 @@ BOTH = ("float", "complex")
 @elementwise
 def asin(x: Operand, /) -> Tensor:
     """The angle in radians whose sine is x; of real or complex numbers, NaN for real ones beyond 1."""
-    return _unary(ir.Asin, x, "asin", kinds=BOTH)
+    return unary(ir.Asin, x, "asin", kinds=BOTH)
 
 
 @elementwise
 def acos(x: Operand, /) -> Tensor:
     """The angle in radians whose cosine is x; of real or complex numbers, NaN for real ones beyond 1."""
-    return _unary(ir.Acos, x, "acos", kinds=BOTH)
+    return unary(ir.Acos, x, "acos", kinds=BOTH)
 
 
 @elementwise
 def atan(x: Operand, /) -> Tensor:
     """The angle in radians whose tangent is x; of real or complex numbers."""
-    return _unary(ir.Atan, x, "atan", kinds=BOTH)
+    return unary(ir.Atan, x, "atan", kinds=BOTH)
 
 
 @elementwise
 def sinh(x: Operand, /) -> Tensor:
     """Hyperbolic sine of real or complex numbers."""
-    return _unary(ir.Sinh, x, "sinh", kinds=BOTH)
+    return unary(ir.Sinh, x, "sinh", kinds=BOTH)
 
 
 @elementwise
 def cosh(x: Operand, /) -> Tensor:
     """Hyperbolic cosine of real or complex numbers."""
-    return _unary(ir.Cosh, x, "cosh", kinds=BOTH)
+    return unary(ir.Cosh, x, "cosh", kinds=BOTH)
 
 
 @elementwise
 def asinh(x: Operand, /) -> Tensor:
     """The number whose hyperbolic sine is x; of real or complex numbers."""
-    return _unary(ir.Asinh, x, "asinh", kinds=BOTH)
+    return unary(ir.Asinh, x, "asinh", kinds=BOTH)
 
 
 @elementwise
 def acosh(x: Operand, /) -> Tensor:
     """The number whose hyperbolic cosine is x; of real or complex numbers, NaN for real ones below 1."""
-    return _unary(ir.Acosh, x, "acosh", kinds=BOTH)
+    return unary(ir.Acosh, x, "acosh", kinds=BOTH)
 
 
 @elementwise
 def atanh(x: Operand, /) -> Tensor:
     """The number whose hyperbolic tangent is x; of real or complex numbers, NaN for real ones beyond 1."""
-    return _unary(ir.Atanh, x, "atanh", kinds=BOTH)
+    return unary(ir.Atanh, x, "atanh", kinds=BOTH)
 
 
 @elementwise
 def cbrt(x: Operand, /) -> Tensor:
     """The real cube root."""
-    return _unary(ir.Cbrt, x, "cbrt")
-
-
-@elementwise
-def exp2(x: Operand, /) -> Tensor:
-    """2 to the power of x."""
-    (tensor,) = _inexact("exp2", x)
-    return e.pow(2.0, tensor)
-
-
-@elementwise
-def log2(x: Operand, /) -> Tensor:
-    """The logarithm to base 2, of real or complex numbers."""
-    (tensor,) = _inexact("log2", x, kinds=BOTH)
-    return e.log(tensor) / math.log(2)
-
-
-@elementwise
-def log10(x: Operand, /) -> Tensor:
-    """The logarithm to base 10, of real or complex numbers."""
-    (tensor,) = _inexact("log10", x, kinds=BOTH)
-    return e.log(tensor) / math.log(10)
-
-
-@elementwise
-def logaddexp(x1: Operand, x2: Operand, /) -> Tensor:
-    """log(exp(x1) + exp(x2)), which overflows no more than its result."""
-    a, b = _inexact("logaddexp", x1, x2)
-    equal_infinities = e.logical_and(e.equal(a, b), e.isinf(a))  # inf - inf would be NaN
-    apart = e.where(equal_infinities, 0.0, a - b)
-    return e.maximum(a, b) + e.log1p(e.exp(-e.abs(apart)))
-
-
-@elementwise
-def hypot(x1: Operand, x2: Operand, /) -> Tensor:
-    """sqrt(x1^2 + x2^2), whose squares don't overflow; its gradient at (0, 0) is 0."""
-    a, b = _inexact("hypot", x1, x2)
-    if a.dtype.bits == 16:
-        return e.astype(e.abs(complex(e.astype(a, "float32"), e.astype(b, "float32"))), a.dtype)
-    return e.abs(complex(a, b))
+    return unary(ir.Cbrt, x, "cbrt")
 
 
 @elementwise
 def sinc(x: Operand, /) -> Tensor:
     """sin(pi x) / (pi x), and 1 at 0."""
-    (tensor,) = _inexact("sinc", x)
+    (tensor,) = inexact("sinc", x)
     angle = tensor * math.pi
     small = e.less(e.abs(angle), 0.05)
     square = e.square(angle)  # Taylor's series near 0 keeps the gradients right there
@@ -164,32 +124,32 @@ def sinc(x: Operand, /) -> Tensor:
 @elementwise
 def erf(x: Operand, /) -> Tensor:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
-    return _unary(ir.Erf, x, "erf")
+    return unary(ir.Erf, x, "erf")
 
 
 @elementwise
 def erfc(x: Operand, /) -> Tensor:
     """1 - erf(x), accurate where erf is near 1."""
-    return _unary(ir.Erfc, x, "erfc")
+    return unary(ir.Erfc, x, "erfc")
 
 
 @elementwise
 def erfinv(x: Operand, /) -> Tensor:
     """The number whose erf is x; infinite at 1 and -1, NaN beyond."""
-    return _unary(ir.ErfInv, x, "erfinv")
+    return unary(ir.ErfInv, x, "erfinv")
 
 
 @elementwise
 def ndtr(x: Operand, /) -> Tensor:
     """The cumulative distribution function of the standard normal distribution."""
-    (tensor,) = _inexact("ndtr", x)
+    (tensor,) = inexact("ndtr", x)
     return 0.5 * erfc(tensor * -math.sqrt(0.5))
 
 
 @elementwise
 def log_ndtr(x: Operand, /) -> Tensor:
     """log(ndtr(x)), finite far below zero, where ndtr itself is zero."""
-    (tensor,) = _inexact("log_ndtr", x)
+    (tensor,) = inexact("log_ndtr", x)
     low = -20.0 if tensor.dtype.bits == 64 else -8.0
     below, above = e.less(tensor, low), e.greater(tensor, 5.0)
     middle = e.log(ndtr(e.minimum(e.maximum(tensor, low), 5.0)))
@@ -206,7 +166,7 @@ def log_ndtr(x: Operand, /) -> Tensor:
 @elementwise
 def ndtri(p: Operand, /) -> Tensor:
     """The quantile of the standard normal distribution, the inverse of ndtr."""
-    return _unary(ir.Ndtri, p, "ndtri")
+    return unary(ir.Ndtri, p, "ndtri")
 
 
 # ---- gamma and beta functions
@@ -215,48 +175,48 @@ def ndtri(p: Operand, /) -> Tensor:
 @elementwise
 def gammaln(x: Operand, /) -> Tensor:
     """log |Gamma(x)|; infinity at 0 and at the negative integers."""
-    return _unary(ir.Lgamma, x, "gammaln")
+    return unary(ir.Lgamma, x, "gammaln")
 
 
 @elementwise
 def digamma(x: Operand, /) -> Tensor:
     """The derivative of gammaln; NaN at the negative integers."""
-    return _unary(ir.Digamma, x, "digamma")
+    return unary(ir.Digamma, x, "digamma")
 
 
 @elementwise
 def polygamma(n: Operand, x: Operand, /) -> Tensor:
     """The n-th derivative of digamma, for n = 0, 1, 2 ... and x > 0. A gradient passes to x alone."""
-    a, b = _inexact("polygamma", n, x)
-    return _trace().emit(ir.Polygamma, (a._value, b._value))
+    a, b = inexact("polygamma", n, x)
+    return in_trace().emit(ir.Polygamma, (a._value, b._value))
 
 
 @elementwise
 def zeta(x: Operand, q: Operand, /) -> Tensor:
     """Hurwitz's zeta function, the sum of (k + q)^-x over k = 0, 1, 2 ... A gradient passes to q alone."""
-    a, b = _inexact("zeta", x, q)
-    return _trace().emit(ir.Zeta, (a._value, b._value))
+    a, b = inexact("zeta", x, q)
+    return in_trace().emit(ir.Zeta, (a._value, b._value))
 
 
 @elementwise
 def gammainc(a: Operand, x: Operand, /) -> Tensor:
     """The regularized lower incomplete gamma function of a > 0 and x >= 0. A gradient passes to x alone."""
-    values = _inexact("gammainc", a, x)
-    return _trace().emit(ir.Igamma, [t._value for t in values])
+    values = inexact("gammainc", a, x)
+    return in_trace().emit(ir.Igamma, [t._value for t in values])
 
 
 @elementwise
 def gammaincc(a: Operand, x: Operand, /) -> Tensor:
     """The regularized upper incomplete gamma function, 1 - gammainc(a, x). A gradient passes to x alone."""
-    values = _inexact("gammaincc", a, x)
-    return _trace().emit(ir.Igammac, [t._value for t in values])
+    values = inexact("gammaincc", a, x)
+    return in_trace().emit(ir.Igammac, [t._value for t in values])
 
 
 @elementwise
 def betainc(a: Operand, b: Operand, x: Operand, /) -> Tensor:
     """The regularized incomplete beta function of a > 0, b > 0 and x in [0, 1]. A gradient passes to x alone."""
-    values = _inexact("betainc", a, b, x)
-    return _trace().emit(ir.Betainc, [t._value for t in values])
+    values = inexact("betainc", a, b, x)
+    return in_trace().emit(ir.Betainc, [t._value for t in values])
 
 
 # ---- Bessel functions
@@ -265,13 +225,13 @@ def betainc(a: Operand, b: Operand, x: Operand, /) -> Tensor:
 @elementwise
 def i0e(x: Operand, /) -> Tensor:
     """exp(-|x|) i0(x), which does not overflow."""
-    return _unary(ir.BesselI0e, x, "i0e")
+    return unary(ir.BesselI0e, x, "i0e")
 
 
 @elementwise
 def i1e(x: Operand, /) -> Tensor:
     """exp(-|x|) i1(x), which does not overflow."""
-    return _unary(ir.BesselI1e, x, "i1e")
+    return unary(ir.BesselI1e, x, "i1e")
 
 
 @elementwise
@@ -288,7 +248,7 @@ def i1(x: Operand, /) -> Tensor:
 
 def _grown(scaled: Callable[[Operand], Tensor], x: Operand, name: str) -> Tensor:
     """exp(|x|) scaled(x), where infinity times zero is infinity."""
-    (tensor,) = _inexact(name, x)
+    (tensor,) = inexact(name, x)
     infinite = e.isinf(tensor)
     safe = e.where(infinite, 0.0, tensor)
     root = e.exp(e.abs(safe) / 2)  # twice, since exp(|x|) may overflow before the product does
@@ -304,40 +264,10 @@ def expit(x: Operand, /) -> Tensor:
     return e.sigmoid(x)
 
 
-@elementwise
-def logit(x: Operand, /) -> Tensor:
-    """log(x / (1 - x)), the inverse of expit."""
-    (tensor,) = _inexact("logit", x)
-    return e.log(tensor / (1 - tensor))
-
-
-@elementwise
-def xlogy(x: Operand, y: Operand, /) -> Tensor:
-    """x log(y), and 0 where x is 0 and y is not NaN."""
-    a, b = _inexact("xlogy", x, y, kinds=BOTH)
-    none = e.logical_and(e.equal(a, 0), e.logical_not(e.isnan(b)))
-    return e.where(none, 0, a * e.log(e.where(none, 1, b)))
-
-
-@elementwise
-def xlog1py(x: Operand, y: Operand, /) -> Tensor:
-    """x log(1 + y), and 0 where x is 0 and y is not NaN."""
-    a, b = _inexact("xlog1py", x, y)
-    none = e.logical_and(e.equal(a, 0), e.logical_not(e.isnan(b)))
-    return e.where(none, 0, a * e.log1p(e.where(none, 0, b)))
-
-
-@elementwise
-def entr(x: Operand, /) -> Tensor:
-    """-x log(x), an outcome's share of the entropy: 0 at 0, -infinity below."""
-    (tensor,) = _inexact("entr", x)
-    return e.where(e.less(tensor, 0), -math.inf, -xlogy(tensor, e.where(e.less(tensor, 0), 1.0, tensor)))
-
-
 @operation
 def logsumexp(x: Operand, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) along `axis` (all axes for None), which overflows no more than its result."""
-    (tensor,) = _inexact("logsumexp", x)
+    (tensor,) = inexact("logsumexp", x)
     largest = e.stop_gradient(reduce_max(tensor, axis=axis, keepdims=True))
     shift = e.where(e.isfinite(largest), largest, 0.0)
     total = e.log(reduce_sum(e.exp(tensor - shift), axis=axis, keepdims=True)) + shift

@@ -8,8 +8,9 @@ from typing import Any
 from dfc.errors import InvalidArgument
 from dfc.frontend.immediate import operation
 from dfc.frontend.indexed_slices import IndexedSlices, deduplicated
+from dfc.frontend.nn.activations import clip
 from dfc.frontend.ops.constant import asarray
-from dfc.frontend.ops.elementwise import add_n, astype, divide, maximum, minimum, multiply, sqrt, square, where
+from dfc.frontend.ops.elementwise import add_n, astype, divide, maximum, multiply, sqrt, square, where
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import error_here
 from dfc.frontend.tensor import Operand, Tensor
@@ -21,8 +22,9 @@ Grads = Sequence[Any]
 
 @operation
 def clip_by_value(x: Operand, low: Operand, high: Operand, /) -> Tensor:
-    """Every element brought into [low, high]; its gradient passes where the element was inside."""
-    return minimum(maximum(x, low), high)
+    """Every element brought into [low, high]: `dfc.nn.clip`, whose gradient passes to x where low <= x <= high, bounds
+    included, and else to the bound."""
+    return clip(x, low, high)
 
 
 @operation

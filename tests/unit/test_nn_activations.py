@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from scipy import special
 
 import dfc
-from dfc.errors import InvalidArgument, Unimplemented
+from dfc.errors import InvalidArgument
 
 INF, NAN = float("inf"), float("nan")
 SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
@@ -99,11 +99,14 @@ def test_second_derivative_at_zero(name: str) -> None:
     assert_allclose(f(np.float64(0)).numpy(), numeric, rtol=1e-5)
 
 
-def test_gelu_is_an_approximation() -> None:
+def test_gelu_is_an_approximation_unless_told_otherwise() -> None:
     exact = ORDINARY * special.ndtr(ORDINARY)
     assert_allclose(dfc.nn.gelu(ORDINARY).numpy(), exact, atol=1e-3)
-    with pytest.raises(Unimplemented, match=r"^gelu: the exact function needs erf, which no df operation computes yet"):
-        dfc.nn.gelu(ORDINARY, approximate=False)
+    assert_allclose(dfc.nn.gelu(ORDINARY, approximate=False).numpy(), exact, rtol=1e-11, atol=1e-300)
+    edges = np.array([-INF, INF, 0.0])
+    assert_allclose(dfc.nn.gelu(edges, approximate=False).numpy(), [0, INF, 0])
+    slope = dfc.grad(lambda x: dfc.sum(dfc.nn.gelu(x, approximate=False)))(edges).numpy()
+    assert_allclose(slope, [0, 1, 0.5])
 
 
 def test_prelu_and_its_slopes() -> None:
