@@ -133,7 +133,7 @@ def uploadable(value: Any) -> Array:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype not in DTYPES:
-        hint = "tensors of strings can't be made yet" if array.dtype.kind in "US" else ""
+        hint = "strings stay on the host; dfc.asarray makes a tensor of them" if array.dtype.kind in "US" else ""
         raise InvalidType(f"a device can't hold values of dtype {array.dtype}", hint=hint)
     return array
 

@@ -63,6 +63,7 @@ _MODULES = {
 }
 _SUBMODULES = {
     "fft": "dfc.frontend.fft",
+    "image": "dfc.frontend.image",
     "linalg": "dfc.frontend.linalg",
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
@@ -94,8 +95,8 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
-    from dfc.frontend import fft as fft, linalg as linalg, nn as nn, random as random, sparse as sparse
-    from dfc.frontend import special as special, strings as strings, train as train
+    from dfc.frontend import fft as fft, image as image, linalg as linalg, nn as nn, random as random
+    from dfc.frontend import sparse as sparse, special as special, strings as strings, train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor

@@ -165,7 +165,8 @@ class Tensor:
             raise InvalidType("a scalar can't be iterated over")
         if self._trace is not None:
             return (self[i] for i in range(len(self)))
-        return map(_from_elements, map(np.array, self._view("iter")))
+        view = self._view("iter")
+        return (_from_elements(np.array(view[i, ...])) for i in range(len(view)))
 
     def __repr__(self) -> str:
         spec = spec_of(self._type)

@@ -58,6 +58,16 @@ def _default_name() -> str:
     return f"variable_{number}" if number else "variable"
 
 
+def _refuse_strings(dtype: DType) -> None:
+    if dtype.kind == "string":
+        raise InvalidType(
+            "a variable can't hold strings: its value lives on a device",
+            op="Variable",
+            location=locations.describe(locations.capture()),
+            hint="keep strings as inputs and constants of functions",
+        )
+
+
 class Variable:
     """A tensor of fixed shape and dtype whose value can be set, added to and subtracted from.
 
@@ -82,6 +92,7 @@ class Variable:
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._created_at = ""
         if isinstance(initial, TensorSpec):
+            _refuse_strings(initial.dtype)
             self._created_at = locations.describe(locations.capture())
         self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
@@ -99,13 +110,7 @@ class Variable:
             )
         with suspended():
             value = interop.to_numpy(initial, self._dtype)
-        if value.dtype == object:
-            raise InvalidType(
-                "a variable can't hold strings: its value lives on a device",
-                op="Variable",
-                location=locations.describe(locations.capture()),
-                hint="keep strings as inputs and constants of functions",
-            )
+        _refuse_strings(as_dtype(value.dtype))
         return value
 
     @property

@@ -20,6 +20,8 @@ from dfc.ir.dims import Dim, Shape, SymbolicDim, size, symbol
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.convolution import Convolution
+from dfc.ir.ops.factorization import Factorization, TriangularSolve
+from dfc.ir.ops.fft import Transform
 from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.indexing import GatherNd, Take, TakeAlongAxis
 from dfc.ir.ops.linalg import DotGeneral, free_axes
@@ -203,6 +205,10 @@ def _same(context: _Context, given: Sequence[State]) -> State:
 def _elementwise(context: _Context, given: Sequence[State]) -> State | str:
     states = {s for s in given if s != SAME}
     return "operands have their rows on different axes" if len(states) > 1 else next(iter(states), SAME)
+
+
+# The axes of matrices and of signals have known sizes, so the batch is another one.
+rows(*family_ops("complex"), Factorization, TriangularSolve, Transform)(_elementwise)
 
 
 @rows(DotGeneral)

@@ -54,7 +54,8 @@ def kernels(op: type[Op]) -> str:
     """What runs the op. Those that XLA compiles run on all of its devices; string tensors are the host's."""
     if op.HOST_ONLY:
         return "host"
-    return f"{DEVICES}; host: string" if "string" in op.KINDS and op.EFFECT is Effect.PURE else DEVICES
+    computes = op.EFFECT is Effect.PURE and op.evaluate is not Op.evaluate
+    return f"{DEVICES}; host: string" if computes and "string" in op.KINDS else DEVICES
 
 
 def structural() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from dfc.frontend.nn.initializers import Given, glorot_uniform, orthogonal
 from dfc.frontend.nn.layers import Layer, weight
@@ -16,10 +16,10 @@ from dfc.ir.dims import Dim
 LSTMState = tuple[Tensor, Tensor]
 
 
-class LSTMCell(Layer):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997, with forget gates): x (batch, inputs) and the state
-    (h, c), each (batch, units), to h and the next state. The weights hold the gates input, forget, cell and output side
-    by side; the forget gate's bias starts at 1."""
+class Cell(Layer):
+    """Base of cells: for each of `GATES` gates, side by side, a kernel for the input, one for the state, and a bias."""
+
+    GATES: ClassVar[int]
 
     def __init__(
         self,
@@ -33,46 +33,44 @@ class LSTMCell(Layer):
     ) -> None:
         super().__init__(dtype, compute_dtype)
         self.units = units
-        self.kernel = weight((inputs, 4 * units), kernel, dtype)
-        self.recurrent = weight((units, 4 * units), recurrent, dtype)
-        self.bias = weight((4 * units,), 0.0, dtype)
-        self._forget = 1.0
+        self.kernel = weight((inputs, self.GATES * units), kernel, dtype)
+        self.recurrent = weight((units, self.GATES * units), recurrent, dtype)
+        self.bias = weight((self.GATES * units,), 0.0, dtype)
+
+    def zeros(self, batch: Dim) -> Tensor:
+        """A state of zeros, (batch, units)."""
+        return zeros((batch, self.units), dtype=self._compute_dtype or self._dtype)
+
+
+class LSTMCell(Cell):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997, with forget gates): x (batch, inputs) and the state
+    (h, c), each (batch, units), to h and the next state. Its gates are input, forget, cell and output; 1 is added to
+    the forget gate."""
+
+    GATES: ClassVar = 4
 
     def __call__(self, x: Operand, state: LSTMState) -> tuple[Tensor, LSTMState]:
         h, c = (self.cast(part) for part in state)
         gates = matmul(self.cast(x), self.cast(self.kernel)) + matmul(h, self.cast(self.recurrent))
         i, f, g, o = split(gates + self.cast(self.bias), 4, axis=-1)
-        c = sigmoid(f + self._forget) * c + sigmoid(i) * tanh(g)
+        c = sigmoid(f + 1) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
         return h, (h, c)
 
     def initial_state(self, batch: Dim) -> LSTMState:
         """Zeros for a batch of this size."""
-        made = zeros((batch, self.units), dtype=self._compute_dtype or self._dtype)
-        return made, made
+        return self.zeros(batch), self.zeros(batch)
 
 
-class GRUCell(Layer):
-    """Gated recurrent unit (Cho et al. 2014): x (batch, inputs) and the state h (batch, units) to the new h, twice. The
-    weights hold the gates update, reset and candidate side by side; the reset gate is applied after the product, as
-    cuDNN does."""
+class GRUCell(Cell):
+    """Gated recurrent unit (Cho et al. 2014): x (batch, inputs) and the state h (batch, units) to the new h, twice. Its
+    gates are update, reset and candidate; the reset gate is applied after the product, as cuDNN does."""
 
-    def __init__(
-        self,
-        inputs: int,
-        units: int,
-        *,
-        kernel: Given = glorot_uniform,
-        recurrent: Given = orthogonal(),  # noqa: B008 - a function, made once
-        dtype: Any = "float32",
-        compute_dtype: Any = None,
-    ) -> None:
-        super().__init__(dtype, compute_dtype)
-        self.units = units
-        self.kernel = weight((inputs, 3 * units), kernel, dtype)
-        self.recurrent = weight((units, 3 * units), recurrent, dtype)
-        self.bias = weight((3 * units,), 0.0, dtype)
-        self.recurrent_bias = weight((3 * units,), 0.0, dtype)
+    GATES: ClassVar = 3
+
+    def __init__(self, inputs: int, units: int, **options: Any) -> None:
+        super().__init__(inputs, units, **options)
+        self.recurrent_bias = weight((3 * units,), 0.0, self._dtype)
 
     def __call__(self, x: Operand, state: Tensor) -> tuple[Tensor, Tensor]:
         h = self.cast(state)
@@ -85,4 +83,4 @@ class GRUCell(Layer):
 
     def initial_state(self, batch: Dim) -> Tensor:
         """Zeros for a batch of this size."""
-        return zeros((batch, self.units), dtype=self._compute_dtype or self._dtype)
+        return self.zeros(batch)

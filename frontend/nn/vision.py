@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from dfc.errors import InvalidArgument
 from dfc.frontend.module import Module
@@ -108,8 +108,10 @@ def _finished(layer: Conv | ConvTranspose, y: Tensor, data_format: str) -> Tenso
     return y if layer.activation is None else layer.activation(y)
 
 
-class MaxPool(Module):
-    """The largest of each window; strides default to the window."""
+class Pooling(Module):
+    """Base of pooling: `window` has a size for each spatial axis, or one for all; strides default to the window."""
+
+    POOL: ClassVar[Callable[..., Tensor]]
 
     def __init__(
         self,
@@ -123,25 +125,19 @@ class MaxPool(Module):
         self._window = window
 
     def __call__(self, x: Operand) -> Tensor:
-        return max_pool(x, self._window, **self._options)
+        return type(self).POOL(x, self._window, **self._options)
 
 
-class AvgPool(Module):
-    """The mean of each window, of what is inside the image; strides default to the window."""
+class MaxPool(Pooling):
+    """The largest of each window; see `dfc.nn.max_pool`."""
 
-    def __init__(
-        self,
-        window: Sizes,
-        strides: Sizes | None = None,
-        padding: Padding = "VALID",
-        data_format: str = "NHWC",
-    ) -> None:
-        super().__init__()
-        self._options: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format}
-        self._window = window
+    POOL: ClassVar = max_pool
 
-    def __call__(self, x: Operand) -> Tensor:
-        return avg_pool(x, self._window, **self._options)
+
+class AvgPool(Pooling):
+    """The mean of each window, of what is inside the image; see `dfc.nn.avg_pool`."""
+
+    POOL: ClassVar = avg_pool
 
 
 class BatchNorm(Layer):

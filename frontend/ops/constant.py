@@ -52,8 +52,10 @@ def asarray(value: Operand, /, *, dtype: Any = None, copy: bool | None = None) -
 
 @located
 def full(shape: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
-    """A tensor of `shape` (ints or symbolic dimensions) filled with a number or a scalar tensor."""
+    """A tensor of `shape` (ints or symbolic dimensions) filled with a number, a string or a scalar tensor."""
     sizes = as_shape(shape, "full")
+    if isinstance(fill_value, str | bytes) and not isinstance(fill_value, np.generic):
+        return broadcast_to(asarray(fill_value, dtype=dtype), sizes)
     if isinstance(fill_value, Tensor) or hasattr(fill_value, "__dfc_tensor__"):
         return broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), sizes)
     if interop.is_array(fill_value) and not fill_value.shape:
@@ -100,6 +102,8 @@ def _spec(x: Operand) -> Any:
 
 def _filled(shape: Shape, number: Any, dtype: DType) -> Tensor:
     check_fits(number, dtype)
+    if dtype.kind == "string":
+        raise error_here(InvalidType, f"a number can't be a string, got {number!r}", "full", hint="give dfc.full a str")
     if any(isinstance(d, int) and d < 0 for d in shape):
         raise error_here(InvalidArgument, f"sizes must not be negative, got {shape}", "full")
     trace = current()

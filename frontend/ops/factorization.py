@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from xdsl.ir import Operation
 
-from dfc.errors import InvalidArgument, Unimplemented
+from dfc.errors import InvalidArgument
 from dfc.frontend.defaults import default_int
 from dfc.frontend.immediate import operation
 from dfc.frontend.ops.complex import conj
-from dfc.frontend.ops.constant import asarray
+from dfc.frontend.ops.constant import asarray, zeros
 from dfc.frontend.ops.elementwise import abs as absolute
 from dfc.frontend.ops.elementwise import astype, ceil, log, maximum, sqrt, stop_gradient, where
 from dfc.frontend.ops.elementwise import pow as power
@@ -31,6 +31,7 @@ from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import (
     axes_in,
     broadcast_to,
+    concat,
     error_here,
     expand_dims,
     matrix_transpose,
@@ -162,14 +163,27 @@ def lu_factor(x: Operand, /) -> LU:
 @operation
 def qr(x: Operand, /, *, mode: str = "reduced") -> QR:
     """x = Q R, of shapes (..., m, k) and (..., k, n) with k = min(m, n): Q has orthonormal columns, R is upper
-    triangular, with a diagonal that is real and not negative. `mode` is "reduced" only; "complete" is Unimplemented."""
-    tensor = _matrices(x, "qr")
-    rows, columns = _sizes(tensor)
+    triangular, with a diagonal that is real and not negative.
+
+    With mode="complete" k is m: further columns of Q make it a whole basis, and R has rows of zeros. The gradient by
+    these columns is finite where the k columns and the first m - k unit vectors are independent.
+    """
     if mode not in ("reduced", "complete"):
         raise error_here(InvalidArgument, f"mode must be 'reduced' or 'complete', got {mode!r}", "qr")
-    if mode == "complete" and rows > columns:
-        raise error_here(Unimplemented, "a complete Q of a matrix with more rows than columns is not there yet", "qr")
-    return QR(*_results(ir.Qr, tensor))
+    q, r = _results(ir.Qr, _matrices(x, "qr"))
+    rows, least = _sizes(q)
+    if mode == "reduced" or rows == least:
+        return QR(q, r)
+    below = broadcast_to(zeros((rows - least, r.shape[-1]), dtype=r.dtype), (*r.shape[:-2], rows - least, r.shape[-1]))
+    return QR(_completed(q), concat([r, below], axis=-2))
+
+
+def _completed(q: Tensor) -> Tensor:
+    """Orthonormal columns, and further ones up to a whole basis: those of Q for q and the first unit vectors."""
+    rows, columns = _sizes(q)
+    units = asarray(np.eye(rows, rows - columns).astype(q.dtype.numpy))
+    whole = _results(ir.Qr, concat([q, _over(units, q.shape[:-2])], axis=-1))[0]
+    return concat([q, whole[..., columns:]], axis=-1)
 
 
 @operation
@@ -195,13 +209,15 @@ def eigvalsh(x: Operand, /, *, UPLO: str = "L") -> Tensor:
 def svd(x: Operand, /, *, full_matrices: bool = False) -> SVD:
     """x = U diag(S) Vh, of shapes (..., m, k), (..., k) and (..., k, n) with k = min(m, n); S descends.
 
-    `full_matrices=True`, for an x that is not square, is Unimplemented. The gradient by vectors of equal singular
-    values is right for functions of the whole spaces that they span only.
+    The gradient by vectors of equal singular values is right for functions of the whole spaces that they span only.
+    With `full_matrices` U is (..., m, m) and Vh (..., n, n), completed as by `qr`.
     """
-    tensor = _matrices(x, "svd")
-    if full_matrices and tensor.shape[-1] != tensor.shape[-2]:
-        raise error_here(Unimplemented, "full_matrices of an x that is not square are not there yet", "svd")
-    return SVD(*_results(ir.Svd, tensor))
+    u, s, vh = _results(ir.Svd, _matrices(x, "svd"))
+    if full_matrices and u.shape[-1] != u.shape[-2]:
+        u = _completed(u)
+    if full_matrices and vh.shape[-1] != vh.shape[-2]:
+        vh = _adjoint(_completed(_adjoint(vh)))
+    return SVD(u, s, vh)
 
 
 @operation

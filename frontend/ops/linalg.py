@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dfc.errors import DfcError, InvalidArgument
+from dfc.errors import DfcError, InvalidArgument, InvalidType
 from dfc.frontend import promotion
 from dfc.frontend.immediate import operation
 from dfc.frontend.ops.elementwise import astype
@@ -153,6 +153,8 @@ def einsum(subscripts: str, /, *operands: Operand) -> Tensor:
     tensors = [tensor_in(trace, x) for x in operands]
     dtype = promotion.result_type(*tensors) if tensors else None
     terms, output = _subscripts(subscripts, [t.ndim for t in tensors])
+    if dtype is None or not dtype.is_numeric:
+        raise error_here(InvalidType, f"operands must be numeric, got {dtype}", "einsum")
     sizes = _label_sizes(subscripts, terms, tensors)
     if missing := [label for label in output if label not in sizes]:
         raise _bad(subscripts, f"no operand has {missing[0]!r}, which the result has")

@@ -115,10 +115,6 @@ class Adam(Optimizer):
         super().__init__(learning_rate)
         self.beta1, self.beta2, self.epsilon, self.epsilon_root = beta1, beta2, epsilon, epsilon_root
 
-    @property
-    def counts(self) -> bool:
-        return True
-
     def step(self, gradient: Tensor, value: Tensor, slots: Slots, rate: Operand) -> Step:
         m = _average(slots["m"], gradient, self.beta1)
         v = _average(slots["v"], square(gradient), self.beta2)

@@ -53,7 +53,8 @@ class Optimizer:
                 velocity = 0.9 * slots["momentum"] + gradient
                 return rate * velocity, {"momentum": velocity}
 
-    The same `step` serves a whole variable and, where its gradient is sparse, just the rows that the gradient names.
+    The same `step` serves a whole variable and, where its gradient is sparse, just the rows that the gradient names. It
+    may ask for the number of the step, `self.steps(gradient)`.
     """
 
     SLOTS: ClassVar[tuple[str, ...]] = ()
@@ -65,6 +66,7 @@ class Optimizer:
         self._slots: dict[str, dict[Variable, Variable]] = {}
         self._lock = threading.RLock()
         self._iterations: Variable | None = None
+        self._counted: Variable | None = None
         self._outside: Function[..., Any] | None = None
 
     # ---- what a rule is
@@ -143,20 +145,17 @@ class Optimizer:
         given = _given_rate.get()
         rate = self.learning_rate if given is None else given
         if callable(rate):
-            rate = rate(self.iterations.read())
+            self._counted = self.iterations
+            rate = rate(self._counted.read())
         trace = current()
         if isinstance(rate, int | float) or trace is None:
             return rate
         return astype(tensor_in(trace, rate), like.dtype)
 
     def steps(self, like: Tensor) -> Tensor:
-        """The number of this step, from 1 on, in like's dtype."""
-        return astype(self.iterations.read() + 1, like.dtype)
-
-    @property
-    def counts(self) -> bool:
-        """Whether `iterations` is kept."""
-        return callable(self.learning_rate) and not isinstance(self.learning_rate, Variable)
+        """The number of this step, from 1 on, in like's dtype. A rule that asks for it has its `iterations` kept."""
+        self._counted = self.iterations
+        return astype(self._counted.read() + 1, like.dtype)
 
     @property
     def _by_step(self) -> bool:
@@ -224,7 +223,7 @@ class Optimizer:
             else:
                 self.update(tensor_in(trace, gradient, variable.dtype), variable)
         updated = [variable for _, variable in pairs]
-        if self.counts:
+        if self._counted is not None:
             self.iterations.assign_add(1)
             updated.append(self.iterations)
         return updated

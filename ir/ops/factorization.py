@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 
 from dfc.errors import InvalidArgument, InvalidType
@@ -181,6 +180,8 @@ class TriangularSolve(Op):
 
     @staticmethod
     def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        import scipy.linalg  # 0.1 s, for those who evaluate
+
         a, b = operands
         result: Array = np.empty_like(b)
         if b.size == 0:
@@ -221,6 +222,8 @@ class Lu(Factorization):
 
     @classmethod
     def compute(cls, x: Array) -> Sequence[Any]:
+        import scipy.linalg
+
         order = np.arange(len(x))
         if x.size == 0:
             return [x, order[:0], order]

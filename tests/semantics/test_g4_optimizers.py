@@ -35,6 +35,25 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.parametrize("traced", [True, False])
+def test_g4_a_rule_may_ask_for_the_number_of_the_step(traced: bool) -> None:
+    class Harmonic(dfc.train.Optimizer):
+        def step(self, gradient: Any, value: Any, slots: Any, rate: Any) -> Any:
+            return rate * gradient / self.steps(gradient), {}
+
+    w, optimizer = dfc.Variable([0.0], name="w"), Harmonic(1.0)
+
+    def apply() -> None:
+        optimizer.apply_gradients([(dfc.asarray([-6.0]), w)])
+
+    step = dfc.function(apply) if traced else apply
+    for expected in (6.0, 6 + 3.0, 6 + 3 + 2.0):
+        step()
+        assert w.item() == expected
+    assert optimizer.iterations.item() == 3
+    assert [v.name for v in optimizer.variables] == ["Harmonic_iterations"]
+
+
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("traced", [True, False])
 def test_g4_steps_equal_the_formula(kind: str, traced: bool) -> None:

@@ -14,7 +14,10 @@ from xdsl.ir import SSAValue
 from dfc.backends import reference
 from dfc.ir.dims import symbol
 from dfc.ir.dtypes import as_dtype
+from dfc.ir.ops.complex import Imag
 from dfc.ir.ops.elementwise import Add, Convert, Identity, Maximum, Select, Tanh
+from dfc.ir.ops.factorization import Qr
+from dfc.ir.ops.fft import Rfft
 from dfc.ir.ops.function import Call, Func
 from dfc.ir.ops.indexing import GatherNd, Take, TakeAlongAxis
 from dfc.ir.ops.linalg import DotGeneral
@@ -107,6 +110,8 @@ def zero(t: Trace) -> SSAValue:
         pytest.param(lambda t, x: t(Take, turned(t, x), t.constant([[1]], "int32"), axis=0), 2, id="take before it"),
         pytest.param(lambda t, x: t(GatherNd, t.constant(np.ones((2,) * 4)), whole(t, x)), 0, id="gather_nd"),
         pytest.param(lambda t, x: t(TakeAlongAxis, x, whole(t, x), axis=1), 0, id="take_along_axis"),
+        pytest.param(lambda t, x: t(Qr, t(Reshape, x, shape=(B, 2, 2))), 0, id="matrices"),
+        pytest.param(lambda t, x: t(Imag, t(Rfft, x, lengths=(4,))), 0, id="signals"),
         pytest.param(lambda t, x: t(DimSize, x, axis=1), None, id="static size"),
         pytest.param(lambda t, x: zero(t), None, id="constant"),
     ],

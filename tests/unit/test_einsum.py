@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import dfc
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 
 SIZES = {"i": 2, "j": 3, "k": 4, "l": 5, "m": 2, "n": 3, "b": 2, "c": 3, "a": 2, "d": 4, "e": 5, "X": 3, "z": 2}
 PLAIN = """
@@ -131,3 +131,8 @@ def test_symbolic_sizes() -> None:
 def test_bad_subscripts(subscripts: str, shapes: Any, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         dfc.einsum(subscripts, *(np.ones(s, np.float32) for s in shapes))
+
+
+def test_booleans_are_refused() -> None:
+    with pytest.raises(InvalidType, match="einsum: operands must be numeric, got bool"):
+        dfc.einsum("i->", np.ones(2, np.bool_))

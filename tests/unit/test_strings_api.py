@@ -50,6 +50,8 @@ def test_a_tensor_keeps_its_strings() -> None:
     tensor.numpy()[1] = b"changed"
     assert values(tensor) == [b"a", b"b"]
     assert tensor[0].item() == b"a"
+    assert [values(element) for element in dfc.asarray([b"x\0", b"y"])] == [b"x\0", b"y"]
+    assert values(dfc.full((2,), "z")) == [b"z", b"z"]
     assert repr(tensor) == "<dfc.Tensor string[2] [b'a', b'b']>"
 
 
@@ -64,6 +66,8 @@ def test_a_tensor_keeps_its_strings() -> None:
         (lambda: dfc.asarray(np.array([1]), dtype="string"), InvalidType, "strings don't convert to numbers or back"),
         (lambda: dfc.asarray(["a"]) + 1, InvalidType, "string and the number 1 have no common dtype"),
         (lambda: dfc.Variable(["a"]), InvalidType, "a variable can't hold strings"),
+        (lambda: dfc.Variable(dfc.TensorSpec((2,), "string")), InvalidType, "a variable can't hold strings"),
+        (lambda: dfc.zeros(2, dtype="string"), InvalidType, "a number can't be a string, got 0"),
         (lambda: strings.upper([1.0]), InvalidType, "strings are needed, got float32[1]"),
         (lambda: strings.join([]), InvalidArgument, "at least one input is needed"),
         (lambda: strings.split("a", 3, size=1), InvalidType, "the separator must be a Python string"),

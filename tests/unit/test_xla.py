@@ -574,4 +574,6 @@ def test_a_missing_kernel_library_is_named() -> None:
 def test_strings_on_a_device_are_refused_with_the_reason() -> None:
     with pytest.raises(InvalidType) as caught:
         xla.to_device(np.array(["a"]))
-    assert str(caught.value) == ("a device can't hold values of dtype <U1\n  tensors of strings can't be made yet")
+    assert str(caught.value) == (
+        "a device can't hold values of dtype <U1\n  strings stay on the host; dfc.asarray makes a tensor of them"
+    )

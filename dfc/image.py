@@ -1,0 +1,7 @@
+"""`import dfc.image`: the module is `dfc.frontend.image`."""
+
+import sys
+
+from dfc.frontend import image
+
+sys.modules[__name__] = image
