@@ -19,7 +19,7 @@ from digits import load_data
 
 import dfc
 
-PIXELS, CLASSES, EPOCHS, BATCH, TRAINED_ON = 64, 10, 30, 32, 1437
+PIXELS, CLASSES, EPOCHS, BATCH = 64, 10, 30, 32
 
 
 class Block(dfc.Module):
@@ -53,7 +53,7 @@ class Network(dfc.Module):
 
 dfc.random.seed(0)
 network = Network()
-steps = EPOCHS * (TRAINED_ON // BATCH)
+steps = EPOCHS * (1437 // BATCH)
 optimizer = dfc.train.Adam(dfc.train.schedules.CosineDecay(3e-3, steps))
 
 

@@ -3,10 +3,10 @@
     python examples/gan.py --out build/gan
     python examples/gan.py --out build/gan --classifier build/digits_conv/model.dfc
 
-A generator makes images of noise; a critic learns to score real images above made ones, and the generator to make images
-that score high (Goodfellow et al. 2014, with the losses of Wasserstein GANs, Arjovsky et al. 2017). The critic pays for
-slopes other than 1 (Gulrajani et al. 2017): the gradient of a gradient. Two losses, two lists of variables, and steps
-that take turns. The second command asks an artifact of `digits_conv.py` or `digits.py` which digits were drawn.
+A generator makes images of noise; a critic learns to score real images above made ones, and the generator to make
+images that score high (Goodfellow et al. 2014, with the losses of Wasserstein GANs, Arjovsky et al. 2017). The critic
+pays for slopes other than 1 (Gulrajani et al. 2017): the gradient of a gradient. Two losses, two lists of variables,
+and steps that take turns. The second command asks an artifact of `digits_conv.py` which digits were drawn.
 """
 
 from __future__ import annotations
@@ -110,16 +110,15 @@ def train(steps: int) -> None:
                 bar.set_postfix(distance=f"{distance.item():.3f}")
 
 
-def save_picture(images: np.ndarray[Any, Any], path: Path, columns: int = 16, scale: int = 4) -> None:
-    """The first images in a grid of 10 rows, as a PNG file."""
+def picture(images: np.ndarray[Any, Any], rows: int = 10, columns: int = 16, scale: int = 4) -> Any:
+    """The first images, rows * columns of them, in a grid."""
     try:
         from PIL import Image
     except ImportError:
         raise click.ClickException("a picture needs Pillow: pip install 'dfc[images]'") from None
-    rows = 10
     grid = images[: rows * columns].reshape(rows, columns, 8, 8).swapaxes(1, 2).reshape(rows * 8, columns * 8)
     pixels = np.clip(grid * (255 / 16), 0, 255).astype(np.uint8)
-    Image.fromarray(pixels).resize((columns * 8 * scale, rows * 8 * scale), Image.Resampling.NEAREST).save(path)
+    return Image.fromarray(pixels).resize((columns * 8 * scale, rows * 8 * scale), Image.Resampling.NEAREST)
 
 
 @click.command()
@@ -127,12 +126,13 @@ def save_picture(images: np.ndarray[Any, Any], path: Path, columns: int = 16, sc
 @click.option("--steps", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--classifier", type=click.Path(exists=True, path_type=Path), help="Artifact that recognises digits.")
 def main(out: Path, steps: int, classifier: Path | None) -> None:
-    """Train, then write 360 drawn images as `samples.npy` and a picture of them, `samples.png`, to OUT."""
-    train(steps)
+    """Train, then write 360 drawn images as `samples.npy` to OUT, and pictures: `samples.png` beside `real.png`."""
     out.mkdir(parents=True, exist_ok=True)
+    picture(load_data()[0][0]).save(out / "real.png")
+    train(steps)
     samples = draw().numpy()
     np.save(out / "samples.npy", samples)
-    save_picture(samples, out / "samples.png")
+    picture(samples).save(out / "samples.png")
     if classifier is not None:
         answers = dfc.load(classifier).predict(images=samples)
         counts = np.bincount(np.asarray(answers["digit"]), minlength=10)
