@@ -111,14 +111,15 @@ def train(steps: int) -> None:
 
 
 def picture(images: np.ndarray[Any, Any], rows: int = 10, columns: int = 16, scale: int = 4) -> Any:
-    """The first images, rows * columns of them, in a grid."""
+    """The first rows * columns images in a grid, each in a frame of a pixel."""
     try:
         from PIL import Image
     except ImportError:
         raise click.ClickException("a picture needs Pillow: pip install 'dfc[images]'") from None
-    grid = images[: rows * columns].reshape(rows, columns, 8, 8).swapaxes(1, 2).reshape(rows * 8, columns * 8)
+    tiles = np.pad(images[: rows * columns].reshape(rows, columns, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    grid = tiles.swapaxes(1, 2).reshape(rows * 10, columns * 10)
     pixels = np.clip(grid * (255 / 16), 0, 255).astype(np.uint8)
-    return Image.fromarray(pixels).resize((columns * 8 * scale, rows * 8 * scale), Image.Resampling.NEAREST)
+    return Image.fromarray(pixels).resize((columns * 10 * scale, rows * 10 * scale), Image.Resampling.NEAREST)
 
 
 @click.command()

@@ -46,7 +46,7 @@ def test_its_artifact_scores_98_percent_in_another_process(tmp_path: Path) -> No
         whole = [sys.executable, *map(str, command)]
         done = subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
-        return done.stdout.strip().splitlines()[-1].rpartition(": ")[2]
+        return done.stdout.strip().rpartition(": ")[2]
 
     program, model = EXAMPLES / "digits_conv.py", tmp_path / "model.dfc"
     trained = run(program, "--out", tmp_path)
