@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,25 +11,9 @@ from click.testing import CliRunner
 from numpy.testing import assert_allclose
 
 import dfc
+from tests.examples_support import last_line, load
 
 pytest.importorskip("tqdm", reason="needs the extra `examples`")
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A new module of the example, with new variables; it may import others of its folder."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def last_line(module: ModuleType, *arguments: str) -> str:
-    result = CliRunner().invoke(module.main, arguments)
-    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
-    return result.stdout.strip().splitlines()[-1]
 
 
 def number_in(line: str, before: str, after: str = "") -> float:
