@@ -75,7 +75,7 @@ def _logit(f: Formula, xs: list[Value]) -> Value:
     excess = f("subtract", f("add", x, x), one)  # exact near 1/2, which x - (1 - x) would not be
     around = f("log_plus_one", f("divide", excess, rest))
     outside = f("log", f("divide", x, rest))
-    return f.where("LT", f("abs", f("subtract", x, f.full(0.5))), f.full(0.2), around, outside)
+    return f.where("LT", f("abs", f("subtract", x, f.full(0.5))), f.full(0.02), around, outside)
 
 
 rule(Logit)(_by(_logit))

@@ -67,7 +67,7 @@ ROWS["log10"] = lambda: on_floats(wide(np.log10), [*uniform(0, 100, 400), *POWER
 ROWS["log_add_exp"] = lambda: tabulated(wide(log_add), *COUPLES, units=2, xla_units=4, scale=1)
 ROWS["softplus"] = lambda: on_floats(wide(lambda x: log_add(x, Wide(0))), units=2, xla_units=8)
 ROWS["log_logistic"] = lambda: on_floats(wide(lambda x: -log_add(-x, Wide(0))), units=2, xla_units=8)
-ROWS["logit"] = lambda: on_floats(wide(logit), [*uniform(0, 1, 400), 1e-9, 0.499999, 0.500001], units=4, xla_units=32)
+ROWS["logit"] = lambda: on_floats(wide(logit), [*uniform(0, 1, 400), 1e-9, 0.499999, 0.500001], units=4, xla_units=64)
 ROWS["xlogy"] = lambda: tabulated(product(np.log), *COUPLES, units=2, xla_units=4)
 ROWS["xlog1py"] = lambda: tabulated(product(np.log1p), *COUPLES, units=2, xla_units=10_000)  # as log_plus_one
 
