@@ -12,7 +12,7 @@ from dfc.backends.stablehlo.elementwise import comparison
 from dfc.backends.stablehlo.emit import Emitter
 from dfc.backends.stablehlo.rules import RULES, Value, rule
 from dfc.ir.dims import Shape
-from dfc.ir.dtypes import DType, bool_, float32, float64
+from dfc.ir.dtypes import DType, bool_, float32, float64, int32, int64
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops.special import (
     Acos,
@@ -30,12 +30,22 @@ from dfc.ir.ops.special import (
     Erf,
     Erfc,
     ErfInv,
+    Exp2,
+    Hypot,
     Igamma,
     Igammac,
+    Inexact,
     Lgamma,
+    Log2,
+    Log10,
+    LogAddExp,
     Ndtri,
     Polygamma,
     Sinh,
+    Softplus,
+    TimesLogarithm,
+    Xlog1py,
+    Xlogy,
     Zeta,
 )
 from dfc.ir.types import spec_of
@@ -410,3 +420,103 @@ def betainc(emitter: Emitter, op: Betainc, operands: list[Value]) -> list[Value]
         return found
 
     return [widened(emitter, op, operands, body, float64)]
+
+
+@rule(Exp2)
+def exp2(emitter: Emitter, op: Exp2, operands: list[Value]) -> list[Value]:
+    return [widened(emitter, op, operands, lambda f, xs: f("power", f.full(2), xs[0]))]
+
+
+def _parts(f: Formula, x: Value) -> tuple[Value, Value]:
+    """m and whole e with x = m 2^e, for normal x: m in [1, 2) for x from 1 on, in [1/2, 1) below, so that log(m) and e
+    have one sign."""
+    whole, bits, bias = (int32, 23, 127) if f.dtype is float32 else (int64, 52, 1023)
+    g = Formula(f.emitter, f.shape, whole)
+    stored = g("bitcast_convert", x)
+    exponent = g("shift_right_logical", stored, g.full(bits))
+    below = f.where("LT", x, f.full(1), f.full(1), f.full(0))
+    e = f("add", f("convert", g("subtract", exponent, g.full(bias))), below)
+    fraction = g("and", stored, g.full(2**bits - 1))
+    m = f("bitcast_convert", g("or", fraction, g.full(bias << bits)))
+    return f("multiply", m, f("subtract", f.full(1), f("multiply", below, f.full(0.5)))), e
+
+
+def _logarithm(base: float) -> Callable[[Formula, list[Value]], Value]:
+    """log(m) / log(base) + e log(2) / log(base); the last factor in two parts, of which e times the first is exact."""
+
+    def body(f: Formula, xs: list[Value]) -> Value:
+        (x,), scale = xs, 1 / math.log(base)
+        plain = f("multiply", f("log", x), f.full(scale))
+        m, e = _parts(f, x)
+        high = math.log(2) / math.log(base)
+        if base != 2:
+            grain = 2.0**14 if f.dtype is float32 else 2.0**40
+            high = math.floor(high * grain) / grain
+        low = math.log10(2) - high if base == 10 else 0.0
+        rest = f("add", f("multiply", e, f.full(low)), f("multiply", f("log", m), f.full(scale)))
+        found = f("add", f("multiply", e, f.full(high)), rest)
+        least, most = (2.0**-126, 3.4028234663852886e38) if f.dtype is float32 else (2.0**-1022, 1.7976931348623157e308)
+        found = f.where("GE", x, f.full(least), found, plain)
+        return f.where("LE", x, f.full(most), found, plain)
+
+    return body
+
+
+@rule(Log2, Log10)
+def logarithm(emitter: Emitter, op: Inexact, operands: list[Value]) -> list[Value]:
+    base = 2.0 if isinstance(op, Log2) else 10.0
+    (shape, dtype), type_ = spec_of(op.results[0].type), emitter.type(op.results[0].type)
+    if dtype.kind != "complex":
+        return [widened(emitter, op, operands, _logarithm(base))]
+    scale = emitter.filled(1 / math.log(base), shape, dtype)
+    return [emitter.create("stablehlo.multiply", type_, [emitter.create("stablehlo.log", type_, operands), scale])]
+
+
+def _log_of_sum(f: Formula, larger: Value, distance: Value) -> Value:
+    """larger + log(1 + exp(-distance))."""
+    return f("add", larger, f("log_plus_one", f("exponential", f("negate", distance))))
+
+
+@rule(Softplus)
+def softplus(emitter: Emitter, op: Softplus, operands: list[Value]) -> list[Value]:
+    def body(f: Formula, xs: list[Value]) -> Value:
+        (x,) = xs
+        return _log_of_sum(f, f("maximum", x, f.full(0)), f("abs", x))
+
+    return [widened(emitter, op, operands, body)]
+
+
+@rule(Hypot)
+def hypot(emitter: Emitter, op: Hypot, operands: list[Value]) -> list[Value]:
+    """large sqrt(1 + (small / large)^2)."""
+
+    def body(f: Formula, xs: list[Value]) -> Value:
+        x, y = (f("abs", v) for v in xs)
+        large, small, zero, infinity = f("maximum", x, y), f("minimum", x, y), f.full(0), f.full(math.inf)
+        ratio = f("divide", small, f.where("EQ", large, zero, f.full(1), large))
+        size = f("multiply", large, f("sqrt", f("add", f.full(1), f("multiply", ratio, ratio))))
+        return f.where("EQ", x, infinity, infinity, f.where("EQ", y, infinity, infinity, size))
+
+    return [widened(emitter, op, operands, body)]
+
+
+@rule(LogAddExp)
+def log_add_exp(emitter: Emitter, op: LogAddExp, operands: list[Value]) -> list[Value]:
+    def body(f: Formula, xs: list[Value]) -> Value:
+        x, y = xs
+        apart = f.where("EQ", x, y, f.full(0), f("subtract", x, y))  # inf - inf would be NaN
+        return _log_of_sum(f, f("maximum", x, y), f("abs", apart))
+
+    return [widened(emitter, op, operands, body)]
+
+
+@rule(Xlogy, Xlog1py)
+def times_logarithm(emitter: Emitter, op: TimesLogarithm, operands: list[Value]) -> list[Value]:
+    name = "log" if isinstance(op, Xlogy) else "log_plus_one"
+
+    def body(f: Formula, xs: list[Value]) -> Value:
+        x, y = xs
+        product, zero = f("multiply", x, f(name, y)), f.full(0)
+        return f.where("EQ", x, zero, f.where("EQ", y, y, zero, product), product)
+
+    return [widened(emitter, op, operands, body)]

@@ -20,7 +20,6 @@ from dfc.frontend.ops.elementwise import (
     expm1,
     isfinite,
     log,
-    log1p,
     sigmoid,
     sign,
     stop_gradient,
@@ -31,6 +30,8 @@ from dfc.frontend.ops.reduction import max as reduce_max
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import axis_in, error_here, split
 from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import current
+from dfc.ir.ops.special import Softplus
 from dfc.ir.types import spec_of
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -134,8 +135,9 @@ def hard_swish(x: Operand, /) -> Tensor:
 def softplus(x: Operand, /) -> Tensor:
     """log(1 + exp(x)) without overflow."""
     tensor = _inexact(x)
-    above = tensor > 0
-    return where(above, tensor, 0) + log1p(exp(where(above, -tensor, tensor)))
+    trace = current()
+    assert trace is not None, "operation() calls bodies in a trace only"
+    return trace.emit(Softplus, (tensor._value,))
 
 
 @operation

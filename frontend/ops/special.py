@@ -10,15 +10,13 @@ from dfc.errors import InvalidType
 from dfc.frontend.defaults import default_float
 from dfc.frontend.immediate import elementwise, operation
 from dfc.frontend.ops import elementwise as e
-from dfc.frontend.ops.complex import complex
-from dfc.frontend.ops.reduction import max as reduce_max
-from dfc.frontend.ops.reduction import sum as reduce_sum
-from dfc.frontend.ops.shape import error_here, squeeze
+from dfc.frontend.ops.shape import axes_in, error_here, expand_dims
 from dfc.frontend.promotion import align, tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current
 from dfc.ir.op import Op
 from dfc.ir.ops import special as ir
+from dfc.ir.ops.reduction import ReduceLogSumExp
 
 
 def _trace() -> Trace:
@@ -45,6 +43,10 @@ def _inexact(name: str, *operands: Operand, kinds: Sequence[str] = ("float",)) -
 def _unary(cls: type[Op], x: Operand, name: str, *, kinds: Sequence[str] = ("float",)) -> Tensor:
     (tensor,) = _inexact(name, x, kinds=kinds)
     return _trace().emit(cls, (tensor._value,))
+
+
+def _binary(cls: type[Op], x: Operand, y: Operand, name: str, *, kinds: Sequence[str] = ("float",)) -> Tensor:
+    return _trace().emit(cls, [t._value for t in _inexact(name, x, y, kinds=kinds)])
 
 
 BOTH = ("float", "complex")
@@ -110,40 +112,31 @@ def cbrt(x: Operand, /) -> Tensor:
 @elementwise
 def exp2(x: Operand, /) -> Tensor:
     """2 to the power of x."""
-    (tensor,) = _inexact("exp2", x)
-    return e.pow(2.0, tensor)
+    return _unary(ir.Exp2, x, "exp2")
 
 
 @elementwise
 def log2(x: Operand, /) -> Tensor:
-    """The logarithm to base 2, of real or complex numbers."""
-    (tensor,) = _inexact("log2", x, kinds=BOTH)
-    return e.log(tensor) / math.log(2)
+    """The logarithm to base 2, of real or complex numbers; exact at the powers of 2."""
+    return _unary(ir.Log2, x, "log2", kinds=BOTH)
 
 
 @elementwise
 def log10(x: Operand, /) -> Tensor:
     """The logarithm to base 10, of real or complex numbers."""
-    (tensor,) = _inexact("log10", x, kinds=BOTH)
-    return e.log(tensor) / math.log(10)
+    return _unary(ir.Log10, x, "log10", kinds=BOTH)
 
 
 @elementwise
 def logaddexp(x1: Operand, x2: Operand, /) -> Tensor:
     """log(exp(x1) + exp(x2)), which overflows no more than its result."""
-    a, b = _inexact("logaddexp", x1, x2)
-    equal_infinities = e.logical_and(e.equal(a, b), e.isinf(a))  # inf - inf would be NaN
-    apart = e.where(equal_infinities, 0.0, a - b)
-    return e.maximum(a, b) + e.log1p(e.exp(-e.abs(apart)))
+    return _binary(ir.LogAddExp, x1, x2, "logaddexp")
 
 
 @elementwise
 def hypot(x1: Operand, x2: Operand, /) -> Tensor:
     """sqrt(x1^2 + x2^2), whose squares don't overflow; its gradient at (0, 0) is 0."""
-    a, b = _inexact("hypot", x1, x2)
-    if a.dtype.bits == 16:
-        return e.astype(e.abs(complex(e.astype(a, "float32"), e.astype(b, "float32"))), a.dtype)
-    return e.abs(complex(a, b))
+    return _binary(ir.Hypot, x1, x2, "hypot")
 
 
 @elementwise
@@ -313,18 +306,16 @@ def logit(x: Operand, /) -> Tensor:
 
 @elementwise
 def xlogy(x: Operand, y: Operand, /) -> Tensor:
-    """x log(y), and 0 where x is 0 and y is not NaN."""
-    a, b = _inexact("xlogy", x, y, kinds=BOTH)
-    none = e.logical_and(e.equal(a, 0), e.logical_not(e.isnan(b)))
-    return e.where(none, 0, a * e.log(e.where(none, 1, b)))
+    """x log(y), and 0 where x is 0 and y is not NaN. Its slope by x is 0 at x = 0, as
+    TensorFlow has it."""
+    return _binary(ir.Xlogy, x, y, "xlogy", kinds=BOTH)
 
 
 @elementwise
 def xlog1py(x: Operand, y: Operand, /) -> Tensor:
-    """x log(1 + y), and 0 where x is 0 and y is not NaN."""
-    a, b = _inexact("xlog1py", x, y)
-    none = e.logical_and(e.equal(a, 0), e.logical_not(e.isnan(b)))
-    return e.where(none, 0, a * e.log1p(e.where(none, 0, b)))
+    """x log(1 + y), and 0 where x is 0 and y is not NaN. Its slope by x is 0 at x = 0, as
+    TensorFlow has it."""
+    return _binary(ir.Xlog1py, x, y, "xlog1py")
 
 
 @elementwise
@@ -338,11 +329,6 @@ def entr(x: Operand, /) -> Tensor:
 def logsumexp(x: Operand, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) along `axis` (all axes for None), which overflows no more than its result."""
     (tensor,) = _inexact("logsumexp", x)
-    largest = e.stop_gradient(reduce_max(tensor, axis=axis, keepdims=True))
-    shift = e.where(e.isfinite(largest), largest, 0.0)
-    total = e.log(reduce_sum(e.exp(tensor - shift), axis=axis, keepdims=True)) + shift
-    if keepdims:
-        return total
-    if axis is None:
-        return squeeze(total, axis=tuple(range(total.ndim)))
-    return squeeze(total, axis=axis if isinstance(axis, int) else tuple(axis))
+    axes = axes_in(axis, tensor.ndim, "logsumexp")
+    total = _trace().emit(ReduceLogSumExp, (tensor._value,), {"axes": axes})
+    return expand_dims(total, axis=axes) if keepdims and axes else total

@@ -277,3 +277,84 @@ class Betainc(Op):
         with np.errstate(all="ignore"):
             found = np.where(defined, scipy_special().betainc(a, b, x), np.nan)
         return [np.asarray(found).astype(operands[0].dtype)]
+
+
+@irdl_op_definition
+class Exp2(SpecialUnary):
+    """2 to the power of x, exact for whole x."""
+
+    name = "df.exp2"
+
+    @classmethod
+    def compute(cls, x: Array) -> Array:
+        return np.exp2(x)
+
+
+@irdl_op_definition
+class Log2(Inexact):
+    """The logarithm to base 2, exact at the powers of 2."""
+
+    name = "df.log2"
+    NUMPY: ClassVar = np.log2
+
+
+@irdl_op_definition
+class Log10(Inexact):
+    """The logarithm to base 10, exact at the powers of 10."""
+
+    name = "df.log10"
+    NUMPY: ClassVar = np.log10
+
+
+@irdl_op_definition
+class Softplus(SpecialUnary):
+    """log(1 + exp(x)), which overflows no more than its result."""
+
+    name = "df.softplus"
+
+    @classmethod
+    def compute(cls, x: Array) -> Array:
+        return np.logaddexp(0, x)
+
+
+@irdl_op_definition
+class Hypot(SpecialBinary):
+    """sqrt(x^2 + y^2), whose squares don't overflow; infinite where one operand is, even if the other is NaN."""
+
+    name = "df.hypot"
+    NUMPY: ClassVar = np.hypot
+
+
+@irdl_op_definition
+class LogAddExp(SpecialBinary):
+    """log(exp(x) + exp(y)), which overflows no more than its result; -inf of two, inf of one infinity."""
+
+    name = "df.log_add_exp"
+    NUMPY: ClassVar = np.logaddexp
+
+
+class TimesLogarithm(SpecialBinary):
+    """x times a logarithm of y, and 0 where x is 0 and y is not NaN."""
+
+    @classmethod
+    def compute(cls, x: Array, y: Array) -> Array:
+        return np.where((x == 0) & ~np.isnan(y), np.zeros((), x.dtype), x * cls.NUMPY(y))
+
+
+@irdl_op_definition
+class Xlogy(TimesLogarithm):
+    """x log(y), and 0 where x is 0 and y is not NaN. C1: equal shapes and dtypes. C2: the dtype is of a kind that the
+    op takes."""
+
+    name = "df.xlogy"
+    KINDS: ClassVar = INEXACT
+    NUMPY: ClassVar = np.log
+
+
+@irdl_op_definition
+class Xlog1py(TimesLogarithm):
+    """x log(1 + y), and 0 where x is 0 and y is not NaN. C1: equal shapes and dtypes. C2: the dtype is of a kind that
+    the op takes."""
+
+    name = "df.xlog1py"
+    NUMPY: ClassVar = np.log1p

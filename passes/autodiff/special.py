@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 
 from dfc.ir.ops import elementwise as ew
 from dfc.ir.ops import special as sp
-from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, rule
+from dfc.passes.autodiff.rules import Gradient, Grads, Rule, RuleBuilder, rule
 
 
 def _bell(x: SSAValue, scale: float, b: RuleBuilder) -> SSAValue:
@@ -193,3 +193,76 @@ def betainc(op: sp.Betainc, grads: Grads, b: RuleBuilder) -> list[Gradient]:
         return b(ew.Multiply, grads[0], b(ew.Exponential, b(ew.Subtract, powers, log_beta)))
 
     return [None, None, by_x]
+
+
+def _by_constant(scale: float) -> Rule:
+    """The rule of a logarithm: g scale / x."""
+
+    def logarithm(op: sp.Log2 | sp.Log10, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+        x = op.operands[0]
+        return [b(ew.Divide, b(ew.Multiply, grads[0], b.full(scale, x)), b.conj(x))]
+
+    return logarithm
+
+
+@rule(sp.Exp2)
+def exp2(op: sp.Exp2, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    y = op.results[0]
+    return [b(ew.Multiply, grads[0], b(ew.Multiply, b.full(math.log(2), y), y))]
+
+
+rule(sp.Log2)(_by_constant(1 / math.log(2)))
+rule(sp.Log10)(_by_constant(1 / math.log(10)))
+
+
+@rule(sp.Softplus)
+def softplus(op: sp.Softplus, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    return [b(ew.Multiply, grads[0], b(ew.Logistic, op.operands[0]))]
+
+
+@rule(sp.Hypot)
+def hypot(op: sp.Hypot, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """x / hypot and y / hypot; 0 at (0, 0)."""
+    (g,), (x, y), size = grads, op.operands, op.results[0]
+    safe = b(ew.Select, b.compare("EQ", size, b.full(0, size)), b.full(1, size), size)
+    return [lambda: b(ew.Multiply, g, b(ew.Divide, x, safe)), lambda: b(ew.Multiply, g, b(ew.Divide, y, safe))]
+
+
+@rule(sp.LogAddExp)
+def log_add_exp(op: sp.LogAddExp, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """The logistic function of x - y and of y - x; equal infinities share equally."""
+    (g,), (x, y) = grads, op.operands
+    same = b(ew.And, b.compare("EQ", x, y), b(ew.Not, b(ew.IsFinite, x)))
+    p, q = (b(ew.Select, same, b.full(0, v), v) for v in (x, y))
+    return [
+        lambda: b(ew.Multiply, g, b(ew.Logistic, b(ew.Subtract, p, q))),
+        lambda: b(ew.Multiply, g, b(ew.Logistic, b(ew.Subtract, q, p))),
+    ]
+
+
+def _unless(x: SSAValue, y: SSAValue, edge: SSAValue, safe: float, b: RuleBuilder) -> SSAValue:
+    """y, or `safe` where x is 0 and y is `edge`."""
+    zero = b.compare("EQ", x, b.full(0, x))
+    return b(ew.Select, b(ew.And, zero, b.compare("EQ", y, edge)), b.full(safe, y), y)
+
+
+@rule(sp.Xlogy)
+def xlogy(op: sp.Xlogy, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """log(y) by x, but 0 at x = 0, as TensorFlow has it, where log(y) may be infinite; x / y by y, 0 at (0, 0)."""
+    (g,), (x, y) = grads, op.operands
+    return [
+        lambda: b(ew.Multiply, g, b.conj(b(ew.Log, _unless(x, y, y, 1, b)))),
+        lambda: b(ew.Multiply, g, b.conj(b(ew.Divide, x, _unless(x, y, b.full(0, y), 1, b)))),
+    ]
+
+
+@rule(sp.Xlog1py)
+def xlog1py(op: sp.Xlog1py, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """As `xlogy`."""
+    (g,), (x, y) = grads, op.operands
+
+    def by_y() -> SSAValue:
+        safe = _unless(x, y, b.full(-1, y), 0, b)
+        return b(ew.Multiply, g, b(ew.Divide, x, b(ew.Add, safe, b.full(1, y))))
+
+    return [lambda: b(ew.Multiply, g, b(ew.LogPlusOne, _unless(x, y, y, 0, b))), by_y]

@@ -11,8 +11,8 @@ import numpy as np
 
 from dfc.ir.ops import special as sp
 from tests.families.complex import split
-from tests.families.rows import Broken, GradientCase, P, Q, Rows, X, kinds, unequal
-from tests.numerics.values import COMPLEX, FLOATS, Case, array, edges, unary
+from tests.families.rows import Broken, GradientCase, P, Q, Rows, X, Y, kinds, unequal
+from tests.numerics.values import COMPLEX, FLOATS, Case, array, edges, pairs, unary
 
 ROWS = Rows()
 row = ROWS.row
@@ -249,15 +249,66 @@ ROWS["igamma"] = lambda: tabulated(lambda a, x: 1 - upper_gamma(a, x), *GAMMA_PO
 ROWS["igammac"] = lambda: tabulated(upper_gamma, *GAMMA_POINTS, units=8, xla_units=200, scale=1)
 ROWS["betainc"] = lambda: tabulated(beta, *BETA_POINTS, units=8, xla_units=1000, scale=1)
 
+
+def hypot(x: float, y: float) -> Any:
+    return math.hypot(x, y)
+
+
+def log_add_exp(x: float, y: float) -> Any:
+    if math.isnan(x) or math.isnan(y):
+        return NAN
+    large, small = max(x, y), min(x, y)
+    return large if math.isinf(large) or small == -INF else large + np.log1p(np.exp(np.longdouble(small) - large))
+
+
+def xlogy(x: float, y: float) -> Any:
+    return np.longdouble(0) if x == 0 and y == y else np.longdouble(x) * np.log(np.longdouble(y))
+
+
+def xlog1py(x: float, y: float) -> Any:
+    return np.longdouble(0) if x == 0 and y == y else np.longdouble(x) * np.log1p(np.longdouble(y))
+
+
+def on_pairs(function: Callable[..., Any], **tolerances: Any) -> list[Case]:
+    """All pairs of edges of the dtype and some ordinary numbers."""
+    found = []
+    for dtype in FLOATS:
+        points = (x.astype(np.float64).tolist() for x in pairs(dtype))
+        found += tabulated(function, *points, dtypes=(dtype,), **tolerances)
+    return [*found, *tabulated(function, BROAD[:400], BROAD[:400][::-1], **tolerances)]
+
+
+TENS = [10.0**k for k in range(-4, 5)]
+TWOS = [2.0**k for k in range(-14, 15)]
+ROWS["exp2"] = lambda: on_floats(lambda x: np.exp2(np.longdouble(x)), units=2, xla_units=8)
+ROWS["log2"] = lambda: [
+    *on_floats(lambda x: np.log2(np.longdouble(x)), [abs(x) for x in BROAD], units=2, xla_units=4),
+    *tabulated(math.log2, TWOS, units=0),
+    *plane(lambda z: np.log(z) / np.log(np.longdouble(2))),
+]
+ROWS["log10"] = lambda: [
+    *on_floats(lambda x: np.log10(np.longdouble(x)), [abs(x) for x in BROAD], units=2, xla_units=4),
+    *tabulated(math.log10, TENS[4:], units=0),
+    *plane(lambda z: np.log(z) / np.log(np.longdouble(10))),
+]
+ROWS["softplus"] = lambda: on_floats(lambda x: log_add_exp(0.0, x), units=2, xla_units=4)
+ROWS["hypot"] = lambda: on_pairs(hypot, units=2, xla_units=4)
+ROWS["log_add_exp"] = lambda: on_pairs(log_add_exp, units=2, xla_units=4, scale=1)
+ROWS["xlogy"] = lambda: on_pairs(xlogy, units=2, xla_units=4)
+ROWS["xlog1py"] = lambda: on_pairs(xlog1py, units=2, xla_units=40)  # as XLA's log1p
+
 # ---- broken constraints
 
 BROKEN: list[Broken] = [
     *(kinds(f"{name}-C1", "int32[2]", "float", "int32") for name in (
-        "erf", "erfc", "erf_inv", "lgamma", "digamma", "bessel_i0e", "bessel_i1e", "cbrt", "ndtri")),
+        "erf", "erfc", "erf_inv", "lgamma", "digamma", "bessel_i0e", "bessel_i1e", "cbrt", "ndtri", "exp2",
+        "softplus")),
     *(kinds(f"{name}-C1", "int32[2]", "float or complex", "int32") for name in (
-        "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")),
-    *(unequal(f"{name}-C1") for name in ("igamma", "igammac")),
-    *(kinds(f"{name}-C2", "int32[2] ; int32[2]", "float", "int32") for name in ("igamma", "igammac")),
+        "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "log2", "log10")),
+    *(unequal(f"{name}-C1") for name in ("igamma", "igammac", "hypot", "log_add_exp", "xlogy", "xlog1py")),
+    kinds("xlogy-C2", "int32[2] ; int32[2]", "float or complex", "int32"),
+    *(kinds(f"{name}-C2", "int32[2] ; int32[2]", "float", "int32") for name in (
+        "igamma", "igammac", "hypot", "log_add_exp", "xlog1py")),
     unequal("betainc-C1", "float32[2] ; float32[2] ; float32[3]"),
     kinds("betainc-C2", "int32[2] ; int32[2] ; int32[2]", "float", "int32"),
     unequal("polygamma-C1"),
@@ -273,6 +324,18 @@ WHOLE = np.full((2, 3), 2.0)
 ANALYTIC = (sp.Asin, sp.Acos, sp.Atan, sp.Sinh, sp.Cosh, sp.Asinh, sp.Acosh, sp.Atanh)
 
 GRADIENTS = [
+    GradientCase(sp.Exp2, [X]),
+    GradientCase(sp.Log2, [P]),
+    GradientCase(sp.Log10, [P]),
+    *(GradientCase(op, [P, Q], build=split(op)) for op in (sp.Log2, sp.Log10)),
+    GradientCase(sp.Softplus, [X]),
+    GradientCase(sp.Hypot, [X, Y]),
+    GradientCase(sp.LogAddExp, [X, Y]),
+    GradientCase(sp.LogAddExp, [X, X]),
+    GradientCase(sp.Xlogy, [X, P]),
+    GradientCase(sp.Xlogy, [P * 0], build=lambda t, y: t(sp.Xlogy, t.constant(X * 0), y)),
+    GradientCase(sp.Xlog1py, [X, P]),
+    GradientCase(sp.Xlog1py, [P * 0], build=lambda t, y: t(sp.Xlog1py, t.constant(X * 0), y)),
     GradientCase(sp.Erf, [X]),
     GradientCase(sp.Erfc, [X]),
     GradientCase(sp.ErfInv, [INSIDE]),
