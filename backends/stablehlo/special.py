@@ -39,6 +39,7 @@ from dfc.ir.ops.special import (
     Log2,
     Log10,
     LogAddExp,
+    Logit,
     Ndtri,
     Polygamma,
     Sinh,
@@ -518,5 +519,22 @@ def times_logarithm(emitter: Emitter, op: TimesLogarithm, operands: list[Value])
         x, y = xs
         product, zero = f("multiply", x, f(name, y)), f.full(0)
         return f.where("EQ", x, zero, f.where("EQ", y, y, zero, product), product)
+
+    return [widened(emitter, op, operands, body)]
+
+
+@rule(Logit)
+def logit(emitter: Emitter, op: Logit, operands: list[Value]) -> list[Value]:
+    """Around 1/2 as log(1 + t) with t = (2 x - 1) / (1 - x), whose numerator is exact: t log(u) / (u - 1) for the
+    rounded u = 1 + t, since XLA's log1p in float64 loses digits on the CPU."""
+
+    def body(f: Formula, xs: list[Value]) -> Value:
+        (x,), one = xs, f.full(1)
+        rest, middle = f("subtract", one, x), f("abs", f("subtract", x, f.full(0.5)))
+        t = f("divide", f("subtract", f("add", x, x), one), rest)
+        u = f("add", one, t)
+        same = f.where("EQ", u, one, f.full(2), u)
+        near = f.where("EQ", u, one, t, f("divide", f("multiply", t, f("log", same)), f("subtract", same, one)))
+        return f.where("LT", middle, f.full(0.25), near, f("log", f("divide", x, rest)))
 
     return [widened(emitter, op, operands, body)]

@@ -173,7 +173,7 @@ def glu(x: Operand, /, *, axis: int = -1) -> Tensor:
 @operation
 def clip(x: Operand, low: Operand | None = None, high: Operand | None = None, /) -> Tensor:
     """x brought into [low, high]; None is no bound, and where low exceeds high the result is high. The gradient passes
-    to x where low <= x <= high, else to the bound."""
+    to x where low <= x <= high, at the bounds too, as in `dfc.train.clip_by_value`; else to the bound."""
     result = asarray(x)
     if low is not None:
         result = where(result < low, low, result)

@@ -300,8 +300,7 @@ def expit(x: Operand, /) -> Tensor:
 @elementwise
 def logit(x: Operand, /) -> Tensor:
     """log(x / (1 - x)), the inverse of expit."""
-    (tensor,) = _inexact("logit", x)
-    return e.log(tensor / (1 - tensor))
+    return _unary(ir.Logit, x, "logit")
 
 
 @elementwise

@@ -358,3 +358,15 @@ class Xlog1py(TimesLogarithm):
 
     name = "df.xlog1py"
     NUMPY: ClassVar = np.log1p
+
+
+@irdl_op_definition
+class Logit(SpecialUnary):
+    """log(x / (1 - x)), the inverse of the logistic function, accurate around 1/2; infinite at 0 and 1, NaN beyond."""
+
+    name = "df.logit"
+
+    @classmethod
+    def compute(cls, x: Array) -> Array:
+        near = np.log1p((2 * x - 1) / (1 - x))
+        return np.asarray(np.where(np.abs(x - 0.5) < 0.25, near, np.log(x / (1 - x))))

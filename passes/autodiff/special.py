@@ -266,3 +266,10 @@ def xlog1py(op: sp.Xlog1py, grads: Grads, b: RuleBuilder) -> list[Gradient]:
         return b(ew.Multiply, g, b(ew.Divide, x, b(ew.Add, safe, b.full(1, y))))
 
     return [lambda: b(ew.Multiply, g, b(ew.LogPlusOne, _unless(x, y, y, 0, b))), by_y]
+
+
+@rule(sp.Logit)
+def logit(op: sp.Logit, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """1 / (x (1 - x))."""
+    x = op.operands[0]
+    return [b(ew.Divide, grads[0], b(ew.Multiply, x, b(ew.Subtract, b.full(1, x), x)))]

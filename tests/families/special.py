@@ -297,12 +297,23 @@ ROWS["log_add_exp"] = lambda: on_pairs(log_add_exp, units=2, xla_units=4, scale=
 ROWS["xlogy"] = lambda: on_pairs(xlogy, units=2, xla_units=4)
 ROWS["xlog1py"] = lambda: on_pairs(xlog1py, units=2, xla_units=40)  # as XLA's log1p
 
+
+def logit(x: float) -> Any:
+    wide = np.longdouble(x)
+    return np.log(wide) - np.log1p(-wide) if 0 <= x <= 1 else NAN
+
+
+ROWS["logit"] = lambda: [
+    *on_floats(logit, uniform(0, 1, 400), units=3, xla_units=40, scale=0.1),
+    *tabulated(logit, [0.5 + 2.0**-k for k in range(3, 24)], units=4, xla_units=6, dtypes=("float32",)),
+]
+
 # ---- broken constraints
 
 BROKEN: list[Broken] = [
     *(kinds(f"{name}-C1", "int32[2]", "float", "int32") for name in (
         "erf", "erfc", "erf_inv", "lgamma", "digamma", "bessel_i0e", "bessel_i1e", "cbrt", "ndtri", "exp2",
-        "softplus")),
+        "softplus", "logit")),
     *(kinds(f"{name}-C1", "int32[2]", "float or complex", "int32") for name in (
         "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "log2", "log10")),
     *(unequal(f"{name}-C1") for name in ("igamma", "igammac", "hypot", "log_add_exp", "xlogy", "xlog1py")),
@@ -329,6 +340,7 @@ GRADIENTS = [
     GradientCase(sp.Log10, [P]),
     *(GradientCase(op, [P, Q], build=split(op)) for op in (sp.Log2, sp.Log10)),
     GradientCase(sp.Softplus, [X]),
+    GradientCase(sp.Logit, [(INSIDE + 1) / 2]),
     GradientCase(sp.Hypot, [X, Y]),
     GradientCase(sp.LogAddExp, [X, Y]),
     GradientCase(sp.LogAddExp, [X, X]),
