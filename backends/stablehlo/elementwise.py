@@ -18,6 +18,7 @@ from dfc.ir.ops.elementwise import (
     And,
     Atan2,
     Ceil,
+    Clamp,
     Compare,
     Convert,
     Cosine,
@@ -205,3 +206,9 @@ def convert(emitter: Emitter, op: Convert, operands: list[Value]) -> list[Value]
         zero = emitter.filled(0, shape, source)
         return [comparison(emitter, "NE", source, operands[0], zero, type_)]
     return [emitter.create("stablehlo.convert", type_, operands)]
+
+
+@rule(Clamp)
+def clamp(emitter: Emitter, op: Clamp, operands: list[Value]) -> list[Value]:
+    x, low, high = operands
+    return [emitter.create("stablehlo.clamp", emitter.type(op.result.type), [low, x, high])]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from dfc.backends.stablehlo.elementwise import comparison
-from dfc.backends.stablehlo.emit import Emitter, integer
+from dfc.backends.stablehlo.emit import Emitter, integer, integers
 from dfc.backends.stablehlo.rules import Rule, Value, rule
 from dfc.ir.dtypes import bool_, float32, int32, int64
 from dfc.ir.ops.reduction import (
@@ -13,6 +15,7 @@ from dfc.ir.ops.reduction import (
     ArgMin,
     ArgReduction,
     ReduceAnd,
+    ReduceLogSumExp,
     ReduceMax,
     ReduceMin,
     ReduceOr,
@@ -95,3 +98,30 @@ def argument(emitter: Emitter, op: ArgReduction, operands: list[Value]) -> list[
     if result.dtype is index:
         return [found]
     return [emitter.create("stablehlo.convert", emitter.type(op.result.type), [found])]
+
+
+@rule(ReduceLogSumExp)
+def reduce_logsumexp(emitter: Emitter, op: ReduceLogSumExp, operands: list[Value]) -> list[Value]:
+    """The largest m and log(sum(exp(x - m))) apart; 0 in the place of an infinite m. 16-bit floats in float32."""
+    (x,), axes, (shape, dtype), result = operands, op.axes.data, spec_of(op.x.type), spec_of(op.result.type)
+    if not axes:
+        return operands
+    inner = float32 if dtype.bits == 16 else dtype
+    wide, narrow, scalar = (emitter.tensor(s, inner) for s in (shape, result.shape, ()))
+
+    def create(name: str, type_: Any, *values: Value) -> Value:
+        return emitter.create(f"stablehlo.{name}", type_, values)
+
+    def reduced(combine: str, values: Value, initial: float) -> Value:
+        start = [emitter.scalar(initial, inner)]
+        return emitter.reduce([values], start, axes, [narrow], lambda v: [create(combine, scalar, *v)])[0]
+
+    x = x if inner is dtype else create("convert", wide, x)
+    largest = reduced("maximum", x, -math.inf)
+    finite = create("is_finite", emitter.tensor(result.shape, bool_), largest)
+    shift = create("select", narrow, finite, largest, emitter.filled(0, result.shape, inner))
+    kept = tuple(axis for axis in range(len(shape)) if axis not in axes)
+    spread = emitter.create("stablehlo.broadcast_in_dim", wide, [shift], {"broadcast_dimensions": integers(kept)})
+    total = reduced("add", create("exponential", wide, create("subtract", wide, x, spread)), 0)
+    found = create("add", narrow, create("log", narrow, total), shift)
+    return [found if inner is dtype else create("convert", emitter.type(op.result.type), found)]

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dfc.backends.stablehlo.emit import Emitter, integer, integers
 from dfc.backends.stablehlo.rules import Value, direct, rule
 from dfc.ir.dtypes import int32
-from dfc.ir.ops.shape import BroadcastInDim, Concatenate, DimSize, Iota, Pad, Reshape, Reverse, Slice, Transpose
+from dfc.ir.ops.shape import (
+    BroadcastInDim,
+    Concatenate,
+    DimSize,
+    Iota,
+    Pad,
+    Reshape,
+    Reverse,
+    Roll,
+    Slice,
+    Tile,
+    Transpose,
+)
 from dfc.ir.types import spec_of
 
 direct(Reshape)
@@ -64,3 +76,40 @@ def iota(emitter: Emitter, op: Iota, operands: list[Value]) -> list[Value]:
 @rule(DimSize)
 def dim_size(emitter: Emitter, op: DimSize, operands: list[Value]) -> list[Value]:
     return [emitter.scalar(spec_of(op.x.type).shape[op.axis.data], int32)]
+
+
+@rule(Tile)
+def tile(emitter: Emitter, op: Tile, operands: list[Value]) -> list[Value]:
+    """Copies along new axes, which a reshape joins with the old ones."""
+    shape, dtype = spec_of(op.x.type)
+    pairs = tuple(d for pair in zip(op.repetitions.data, shape, strict=True) for d in pair)
+    attributes = {"broadcast_dimensions": integers(range(1, len(pairs), 2))}
+    spread = emitter.create("stablehlo.broadcast_in_dim", emitter.tensor(pairs, dtype), operands, attributes)
+    return [emitter.create("stablehlo.reshape", emitter.type(op.result.type), [spread])]
+
+
+@rule(Roll)
+def roll(emitter: Emitter, op: Roll, operands: list[Value]) -> list[Value]:
+    """An axis after another: its end, then its beginning."""
+    (x,), (shape, dtype) = operands, spec_of(op.x.type)
+
+    def part(value: Value, axis: int, start: int, limit: int) -> Value:
+        starts, limits, sizes = [0] * len(shape), list(shape), list(shape)
+        starts[axis], limits[axis], sizes[axis] = start, limit, limit - start
+        attributes = {
+            "start_indices": integers(starts),
+            "limit_indices": integers(limits),
+            "strides": integers([1] * len(shape)),
+        }
+        return emitter.create("stablehlo.slice", emitter.tensor(tuple(sizes), dtype), [value], attributes)
+
+    for shift, axis in zip(op.shifts.data, op.axes.data, strict=True):
+        size = shape[axis]
+        assert isinstance(size, int)
+        by = shift % size if size else 0
+        if by:
+            parts = [part(x, axis, size - by, size), part(x, axis, 0, size - by)]
+            x = emitter.create(
+                "stablehlo.concatenate", emitter.type(op.result.type), parts, {"dimension": integer(axis)}
+            )
+    return [x]

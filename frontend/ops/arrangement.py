@@ -35,7 +35,7 @@ from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current
 from dfc.ir.dims import Dim
 from dfc.ir.dtypes import int32
-from dfc.ir.ops.shape import Iota, shape_text
+from dfc.ir.ops.shape import Iota, Roll, Tile, shape_text
 from dfc.ir.types import spec_of
 
 
@@ -149,16 +149,15 @@ def tile(x: Operand, repetitions: int | Sequence[int], /) -> Tensor:
     shape = (*[1] * (rank - tensor.ndim), *tensor.shape)
     if all(n == 1 for n in times):
         return reshape(tensor, shape)
-    spread = reshape(tensor, tuple(d for n in shape for d in (1, n)))
-    wide = broadcast_to(spread, tuple(d for pair in zip(times, shape, strict=True) for d in pair))
-    return reshape(wide, tuple(n * t for n, t in zip(shape, times, strict=True)))
+    trace, wide = _own(reshape(tensor, shape))
+    return trace.emit(Tile, (wide._value,), {"repetitions": times})
 
 
 @operation
 def roll(x: Operand, shift: Any, /, *, axis: int | Sequence[int] | None = None) -> Tensor:
     """x moved by `shift` places along `axis`, with what leaves at the end coming in at the front; axis None moves the
     flattened elements. Several axes have a shift each or one for all. A shift is an int or an integer scalar tensor."""
-    _, tensor = _own(x)
+    trace, tensor = _own(x)
     if axis is None:
         return reshape(roll(reshape(tensor, (-1,)), shift, axis=0), tensor.shape)
     given = (axis,) if isinstance(axis, int) else tuple(axis)
@@ -170,19 +169,19 @@ def roll(x: Operand, shift: Any, /, *, axis: int | Sequence[int] | None = None) 
         axes = axes * len(shifts)
     if len(shifts) != len(axes):
         raise error_here(InvalidArgument, f"one shift an axis is needed, got {shift} for {axis}", "roll")
+    known: dict[int, int] = {}
     for by, at in zip(shifts, axes, strict=True):
-        tensor = _rolled(tensor, by, at)
-    return tensor
+        if isinstance(by, int):
+            known[at] = known.get(at, 0) + by
+        else:
+            tensor = _rolled(tensor, by, at)
+    if not any(known.values()):
+        return tensor
+    return trace.emit(Roll, (tensor._value,), {"shifts": tuple(known.values()), "axes": tuple(known)})
 
 
 def _rolled(x: Tensor, by: Any, axis: int) -> Tensor:
     length = x.shape[axis]
-    if isinstance(length, int) and isinstance(by, int):
-        by = by % length if length else 0
-        if by == 0:
-            return x
-        front, back = split(x, [length - by, by], axis=axis)
-        return concat([back, front], axis=axis)
     if length == 0:
         return x
     trace, _ = _own(x)

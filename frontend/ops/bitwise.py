@@ -92,7 +92,7 @@ def signbit(x: Operand, /) -> Tensor:
 @elementwise
 def copysign(x1: Operand, x2: Operand, /) -> Tensor:
     """x1 with the sign of x2, both floating. A gradient passes to x1 alone."""
-    a, b = align(_trace(), "copysign", (x1, x2))
-    _require(spec_of(a.type).dtype, spec_of(a.type).dtype.is_floating, "floating", "copysign")
-    x, sign = Tensor(a.type, _trace(), a), Tensor(b.type, _trace(), b)
-    return e.where(e.not_equal(signbit(x), signbit(sign)), e.negative(x), x)
+    values = align(_trace(), "copysign", (x1, x2))
+    dtype = spec_of(values[0].type).dtype
+    _require(dtype, dtype.is_floating, "floating", "copysign")
+    return _trace().emit(ir.CopySign, values)

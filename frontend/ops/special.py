@@ -10,14 +10,13 @@ from dfc.errors import InvalidType
 from dfc.frontend.defaults import default_float
 from dfc.frontend.immediate import elementwise, operation
 from dfc.frontend.ops import elementwise as e
-from dfc.frontend.ops.reduction import max as reduce_max
-from dfc.frontend.ops.reduction import sum as reduce_sum
-from dfc.frontend.ops.shape import error_here, squeeze
+from dfc.frontend.ops.shape import axes_in, error_here, expand_dims
 from dfc.frontend.promotion import align, tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current
 from dfc.ir.op import Op
 from dfc.ir.ops import special as ir
+from dfc.ir.ops.reduction import ReduceLogSumExp
 
 
 def in_trace() -> Trace:
@@ -268,11 +267,6 @@ def expit(x: Operand, /) -> Tensor:
 def logsumexp(x: Operand, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) along `axis` (all axes for None), which overflows no more than its result."""
     (tensor,) = inexact("logsumexp", x)
-    largest = e.stop_gradient(reduce_max(tensor, axis=axis, keepdims=True))
-    shift = e.where(e.isfinite(largest), largest, 0.0)
-    total = e.log(reduce_sum(e.exp(tensor - shift), axis=axis, keepdims=True)) + shift
-    if keepdims:
-        return total
-    if axis is None:
-        return squeeze(total, axis=tuple(range(total.ndim)))
-    return squeeze(total, axis=axis if isinstance(axis, int) else tuple(axis))
+    axes = axes_in(axis, tensor.ndim, "logsumexp")
+    total = in_trace().emit(ReduceLogSumExp, (tensor._value,), {"axes": axes})
+    return expand_dims(total, axis=axes) if keepdims and axes else total

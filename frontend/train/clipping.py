@@ -8,12 +8,15 @@ from typing import Any
 from dfc.errors import InvalidArgument
 from dfc.frontend.immediate import operation
 from dfc.frontend.indexed_slices import IndexedSlices, deduplicated
-from dfc.frontend.nn.activations import clip
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.elementwise import add_n, astype, divide, maximum, multiply, sqrt, square, where
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import error_here
+from dfc.frontend.promotion import align
 from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import current
+from dfc.ir.ops.elementwise import Clamp
+from dfc.ir.types import spec_of
 
 Gradient = Tensor | IndexedSlices | None
 Grads = Sequence[Any]
@@ -22,9 +25,16 @@ Grads = Sequence[Any]
 
 @operation
 def clip_by_value(x: Operand, low: Operand, high: Operand, /) -> Tensor:
-    """Every element brought into [low, high]: `dfc.nn.clip`, whose gradient passes to x where low <= x <= high, bounds
-    included, and else to the bound."""
-    return clip(x, low, high)
+    """Every element brought into [low, high]. The gradient passes to x where low <= x <= high, at the bounds too, as
+    in `dfc.nn.clip`; else to the bound."""
+    trace = current()
+    assert trace is not None, "operation() calls bodies in a trace only"
+    values = align(trace, "clip_by_value", (x, low, high))
+    dtype = spec_of(values[0].type).dtype
+    for i, bound in enumerate((low, high), 1):
+        own = align(trace, "clip_by_value", (bound,), dtype)[0]
+        values[i] = own if spec_of(own.type).shape == () else values[i]  # a scalar stays one
+    return trace.emit(Clamp, values)
 
 
 @operation

@@ -135,3 +135,12 @@ class NextAfter(Binary):
     name = "df.next_after"
     KINDS: ClassVar = FLOAT
     NUMPY: ClassVar = np.nextafter
+
+
+@irdl_op_definition
+class CopySign(Binary):
+    """The first operand with the second one's sign bit, that of zeros and NaNs too."""
+
+    name = "df.copy_sign"
+    KINDS: ClassVar = FLOAT
+    NUMPY: ClassVar = np.copysign

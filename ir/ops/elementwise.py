@@ -575,3 +575,26 @@ class Convert(Op):
                 inside = np.where(low | high, 0.0, wide).astype(target.numpy)
                 return [np.where(low, limits.min, np.where(high, limits.max, inside)).astype(target.numpy)]
             return [x.astype(target.numpy)]
+
+
+@irdl_op_definition
+class Clamp(Op):
+    """min(max(x, low), high); NaN if any is. C1: one dtype, a bound a scalar or of x's shape. C2: x's kind is taken."""
+
+    name = "df.clamp"
+    x, low, high = operand_def(), operand_def(), operand_def()
+    result = result_def()
+    KINDS: ClassVar = ORDERED
+
+    @classmethod
+    def infer(cls, operands: Types, attributes: Attributes) -> Types:
+        x, *bounds = (spec_of(t) for t in operands)
+        if any(b.dtype is not x.dtype or b.shape not in ((), x.shape) for b in bounds):
+            raise InvalidArgument(f"bounds are scalars or like {x}, got {bounds[0]} and {bounds[1]}", label="C1")
+        require_kind(x.dtype, cls.KINDS, "C2")
+        return (operands[0],)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        with np.errstate(all="ignore"):
+            return [np.asarray(np.minimum(np.maximum(operands[0], operands[1]), operands[2]))]

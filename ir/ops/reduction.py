@@ -11,7 +11,7 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.attributes import Element, Int, Ints
 from dfc.ir.op import Arrays, Attributes, Op, Types
-from dfc.ir.ops.elementwise import NUMERIC, ORDERED, require_kind
+from dfc.ir.ops.elementwise import FLOAT, NUMERIC, ORDERED, require_kind
 from dfc.ir.types import spec_of, tensor_type
 
 
@@ -184,3 +184,23 @@ class ArgMin(ArgReduction):
 
     name = "df.argmin"
     NUMPY: ClassVar = np.argmin
+
+
+@irdl_op_definition
+class ReduceLogSumExp(Reduction):
+    """log(sum(exp(x))), which overflows no more than its result. Of nothing, and of -inf alone: -inf."""
+
+    name = "df.reduce_logsumexp"
+    KINDS: ClassVar = FLOAT
+
+    @classmethod
+    def evaluate(cls, operands: Arrays, attributes: Attributes) -> Arrays:
+        (x,), axes = operands, attributes["axes"]
+        if not axes:
+            return [x]
+        wide = x.astype(np.float64)
+        largest = np.max(wide, axis=axes, initial=-np.inf, keepdims=True)
+        shift = np.where(np.isfinite(largest), largest, 0)
+        with np.errstate(all="ignore"):
+            total = np.log(np.sum(np.exp(wide - shift), axis=axes)) + np.squeeze(shift, axis=axes)
+            return [np.asarray(total).astype(x.dtype)]

@@ -312,3 +312,54 @@ class DimSize(Op):
     @staticmethod
     def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
         return [np.asarray(operands[0].shape[attributes["axis"]], np.int32)]
+
+
+@irdl_op_definition
+class Tile(Op):
+    """x `repetitions` times one after another along each axis. C1: one repetition an axis, none negative."""
+
+    name = "df.tile"
+    repetitions = prop_def(Ints)
+    x = operand_def()
+    result = result_def()
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        spec, repetitions = spec_of(operands[0]), attributes["repetitions"]
+        if len(repetitions) != len(spec.shape) or any(n < 0 for n in repetitions):
+            raise InvalidArgument(
+                f"one repetition an axis of {spec} is needed and none negative, got {repetitions}", label="C1"
+            )
+        return (tensor_type(tuple(d * n for d, n in zip(spec.shape, repetitions, strict=True)), spec.dtype),)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        return [np.tile(operands[0], attributes["repetitions"])]
+
+
+@irdl_op_definition
+class Roll(Op):
+    """x moved by shifts[i] places along axes[i]; what leaves at one end comes in at the other.
+
+    C1: the axes are distinct and in range. C2: one shift an axis.
+    """
+
+    name = "df.roll"
+    shifts = prop_def(Ints)
+    axes = prop_def(Ints)
+    x = operand_def()
+    result = result_def()
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        rank, shifts, axes = len(spec_of(operands[0]).shape), attributes["shifts"], attributes["axes"]
+        if any(not 0 <= a < rank for a in axes) or len(set(axes)) != len(axes):
+            raise InvalidArgument(f"axes must be distinct and within rank {rank}, got {axes}", label="C1")
+        if len(shifts) != len(axes):
+            raise InvalidArgument(f"one shift an axis is needed, got {shifts} for {axes}", label="C2")
+        return (operands[0],)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        (x,), shifts = operands, attributes["shifts"]
+        return [np.roll(x, shifts, attributes["axes"]) if shifts else x]

@@ -8,6 +8,8 @@ from xdsl.ir import SSAValue
 
 from dfc.ir.ops import elementwise as ew
 from dfc.ir.ops.complex import Complex, Imag, Real
+from dfc.ir.ops.reduction import ReduceSum
+from dfc.ir.ops.shape import BroadcastInDim
 from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule, spec
 from dfc.passes.folding import splat
 
@@ -225,3 +227,22 @@ def convert(op: ew.Convert, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     if target.kind == "complex" and source.kind != "complex":
         return [b(ew.Convert, b(Real, grads[0]), dtype=source)]
     return [b(ew.Convert, grads[0], dtype=source)]
+
+
+@rule(ew.Clamp)
+def clamp(op: ew.Clamp, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """To x inside and at the bounds; outside to the bound that holds, which is `high` where both do."""
+    (g,), (x, *bounds), zero = grads, op.operands, b.full(0, grads[0])
+    shape = spec(x).shape
+    low, high = (v if spec(v).shape == shape else b(BroadcastInDim, v, shape=shape, dims=()) for v in bounds)
+    below, above = b.compare("LT", x, low), b.compare("GT", x, high)
+
+    def to_bound(held: SSAValue, bound: SSAValue) -> SSAValue:
+        found = b(ew.Select, held, g, zero)
+        return found if spec(bound).shape == shape else b(ReduceSum, found, axes=tuple(range(len(shape))))
+
+    return [
+        lambda: b(ew.Select, b(ew.Or, below, above), zero, g),
+        lambda: to_bound(b(ew.And, below, b.compare("LE", low, high)), bounds[0]),
+        lambda: to_bound(b(ew.Or, above, b.compare("GT", low, high)), bounds[1]),
+    ]

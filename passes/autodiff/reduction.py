@@ -120,3 +120,14 @@ non_differentiable(red.ReduceAnd, "takes and gives booleans")
 non_differentiable(red.ReduceOr, "takes and gives booleans")
 non_differentiable(red.ArgMax, "gives an index")
 non_differentiable(red.ArgMin, "gives an index")
+
+
+@rule(red.ReduceLogSumExp)
+def reduce_logsumexp(op: red.ReduceLogSumExp, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """exp(x - result), the softmax; 0 for all where the result is -inf."""
+    x, y = op.operands[0], op.results[0]
+    if not op.axes.data:
+        return [grads[0]]
+    none = b.compare("EQ", y, b.full(-math.inf, y))
+    shift = b(ew.Select, none, b.full(0, y), y)
+    return [b(ew.Multiply, _spread(grads[0], op, b), b(ew.Exponential, b(ew.Subtract, x, _spread(shift, op, b))))]

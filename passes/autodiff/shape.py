@@ -116,3 +116,16 @@ def reverse(op: sh.Reverse, grads: Grads, b: RuleBuilder) -> list[Gradient]:
 
 non_differentiable(sh.Iota, "has no inputs")
 non_differentiable(sh.DimSize, "gives a size, which no element changes")
+
+
+@rule(sh.Tile)
+def tile(op: sh.Tile, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """The sum over the copies."""
+    shape = spec(op.operands[0]).shape
+    pairs = tuple(d for pair in zip(op.repetitions.data, shape, strict=True) for d in pair)
+    return [b(ReduceSum, b(sh.Reshape, grads[0], shape=pairs), axes=tuple(range(0, len(pairs), 2)))]
+
+
+@rule(sh.Roll)
+def roll(op: sh.Roll, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    return [b(sh.Roll, grads[0], shifts=tuple(-n for n in op.shifts.data), axes=op.axes.data)]

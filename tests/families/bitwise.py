@@ -9,7 +9,8 @@ import numpy as np
 
 from dfc.errors import InvalidType
 from dfc.ir import dtypes
-from tests.families.rows import Broken, Rows, kinds, unequal
+from dfc.ir.ops import bitwise as ops
+from tests.families.rows import Broken, GradientCase, Rows, X, Y, kinds, unequal
 from tests.numerics.values import FLOATS, INTS, UINTS, Array, Case, binary, edges, numpy_dtype, pairs, unary
 
 ROWS = Rows()
@@ -104,6 +105,21 @@ def next_after() -> list[Case]:
     return [*found, Case((empty, empty), (empty,))]
 
 
+@row("copy_sign")
+def copy_sign() -> list[Case]:
+    """By the bits: all but the highest of one, the highest of the other."""
+    found = []
+    for dtype in FLOATS:
+        x, y = pairs(dtype)
+        bits = f"u{x.dtype.itemsize}"
+        low = np.array(2 ** (x.dtype.itemsize * 8 - 1) - 1, bits)
+        expected = ((x.view(bits) & low) | (y.view(bits) & ~low)).view(x.dtype)
+        found.append(Case((x, y), (expected,)))
+    scalar, empty = np.array(3.0, np.float32), np.zeros((2, 0), np.float32)
+    found.append(Case((scalar, np.array(-0.0, np.float32)), (np.array(-3.0, np.float32),)))
+    return [*found, Case((empty, empty), (empty,))]
+
+
 # ---- broken constraints
 
 INTEGRAL = "int or uint"
@@ -122,4 +138,10 @@ BROKEN: list[Broken] = [
      "both dtypes must have the same width, got float32 and int64"),
     unequal("next_after-C1"),
     kinds("next_after-C2", "int32[2] ; int32[2]", "float", "int32"),
+    unequal("copy_sign-C1"),
+    kinds("copy_sign-C2", "int32[2] ; int32[2]", "float", "int32"),
 ]  # fmt: skip
+
+# ---- gradients
+
+GRADIENTS = [GradientCase(ops.CopySign, [X], build=lambda t, x: t(ops.CopySign, x, t.constant(Y)))]

@@ -283,6 +283,27 @@ def _intermediate(source: str, target: str) -> Any:
     return np.float64 if source not in ("int64", "uint64") else np.longdouble if target != "bfloat16" else np.float64
 
 
+@row("clamp")
+def clamp() -> list[Case]:
+    """By Python's comparisons; bounds that cross and bounds that are NaN too."""
+
+    def clamped(x: Any, low: Any, high: Any) -> Any:
+        if x != x or low != low or high != high:
+            return np.nan
+        larger = low if x < low else x
+        return high if larger > high else larger
+
+    found = []
+    for dtype in ORDERED:
+        x, low = pairs(dtype)
+        for high in (low[::-1].copy(), low[3 % len(low)].reshape(()), low[-1].reshape(())):
+            wide = np.broadcast_to(high, x.shape)
+            expected = [clamped(*row) for row in zip(x, low, wide, strict=True)]
+            found.append(Case((x, low, high), (np.array(expected).astype(x.dtype),), zero_signs=False))
+    one, empty = np.array(1, np.int32), np.zeros((0, 2), np.int32)
+    return [*found, Case((one * 5, one, one * 3), (one * 3,)), Case((empty, one, one), (empty,))]
+
+
 # ---- broken constraints
 
 UNARY = [
@@ -355,7 +376,12 @@ OTHER_ELEMENTWISE: list[Broken] = [
      "a complex number doesn't convert to float32: take its real part"),
 ]  # fmt: skip
 
-BROKEN = [*UNARY, *BINARY, *OTHER_ELEMENTWISE]
+CLAMP: list[Broken] = [
+    ("clamp-C1", "float32[2] ; float32[1] ; float32[]", {}, InvalidArgument,
+     "bounds are scalars or like float32[2], got float32[1] and float32[]"),
+    kinds("clamp-C2", "complex64[2] ; complex64[] ; complex64[]", "bool or int or uint or float", "complex64"),
+]  # fmt: skip
+BROKEN = [*UNARY, *BINARY, *OTHER_ELEMENTWISE, *CLAMP]
 NEVER_BROKEN = {"identity-C1": "every dtype is taken", "stop_gradient-C1": "every dtype is taken"}
 
 # ---- gradients
@@ -409,4 +435,7 @@ GRADIENTS = [
     GradientCase(ew.Select, [X, Y], build=masked),
     GradientCase(ew.Select, [X, Y], build=scalar_masked),
     GradientCase(ew.Convert, [X], {"dtype": dtypes.float64}),
+    GradientCase(ew.Clamp, [X, Y - 0.5, Y + 0.5]),
+    GradientCase(ew.Clamp, [X, Y, P - 1]),
+    GradientCase(ew.Clamp, [X, np.array(-0.5), np.array(0.4)]),
 ]

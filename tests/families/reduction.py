@@ -139,6 +139,27 @@ ROWS["argmax"] = lambda: argument(lambda x, y: x > y)
 ROWS["argmin"] = lambda: argument(lambda x, y: x < y)
 
 
+def log_sum_exp(values: list[float]) -> float:
+    """By Python's exact sum of exponentials below one."""
+    if any(v != v for v in values):
+        return math.nan
+    largest = max(values, default=-math.inf)
+    if math.isinf(largest):
+        return largest
+    return largest + math.log(math.fsum(math.exp(v - largest) for v in values))
+
+
+@row("reduce_logsumexp")
+def reduce_logsumexp() -> list[Case]:
+    """Also numbers whose exponentials are infinite or zero, and nothing but -inf."""
+    found = reduction(FLOATS, log_sum_exp, units=4, scale=1)
+    for dtype in FLOATS:
+        x = np.array([[1000, 1000, 998.5], [-1000, -1001, -np.inf], [-np.inf] * 3, [np.inf, 1, -np.inf]])
+        x = x.astype(sample(np.random.default_rng(0), (), dtype).dtype)
+        found.append(Case((x,), (reduced(log_sum_exp, x, (1,)),), {"axes": (1,)}, 2, 1))
+    return found
+
+
 # ---- broken constraints
 
 
@@ -168,6 +189,8 @@ BROKEN: list[Broken] = [
     wrong_kind("reduce_and-C2", "int8[2]", "bool"),
     wrong_axes("reduce_or-C1"),
     wrong_kind("reduce_or-C2", "float32[2]", "bool"),
+    wrong_axes("reduce_logsumexp-C1"),
+    wrong_kind("reduce_logsumexp-C2", "int32[2]", "float"),
     ("argmax-C1", "float32[0,3]", INDEX, InvalidArgument, EMPTY_AXIS),
     ("argmax-C2", "complex64[2]", INDEX, InvalidType, "the dtype must be bool or int or uint or float, got complex64"),
     ("argmax-C3", "float32[2]", {"axis": 0, "dtype": dtypes.float32}, InvalidType,
@@ -194,4 +217,7 @@ GRADIENTS = [
     GradientCase(ops.ReduceProd, [normal(1, 2)], {"axes": (0,)}),
     GradientCase(ops.ReduceMax, [X], {"axes": (1,)}),
     GradientCase(ops.ReduceMin, [normal(2, 2, 3)], {"axes": (0, 2)}),
+    GradientCase(ops.ReduceLogSumExp, [X], {"axes": (1,)}),
+    GradientCase(ops.ReduceLogSumExp, [normal(2, 2, 3)], {"axes": (0, 2)}),
+    GradientCase(ops.ReduceLogSumExp, [X], {"axes": ()}),
 ]

@@ -142,6 +142,30 @@ def dim_size() -> list[Case]:
     return [Case((x,), (np.array(n, np.int32),), {"axis": i}) for i, n in enumerate((2, 0, 5))]
 
 
+@row("tile")
+def tile() -> list[Case]:
+    found = [
+        moved(counted((2, 3), dtype), (4, 9), lambda i: (i[0] % 2, i[1] % 3), repetitions=(2, 3)) for dtype in EVERY
+    ]
+    found.append(moved(counted((2, 3), "int32"), (2, 3), lambda i: i, repetitions=(1, 1)))
+    found.append(moved(counted((2, 3), "int32"), (0, 6), lambda i: i, repetitions=(0, 2)))
+    found.append(moved(counted((0, 3), "float32"), (0, 6), lambda i: i, repetitions=(4, 2)))
+    return [*found, moved(counted((), "float32"), (), lambda i: (), repetitions=())]
+
+
+@row("roll")
+def roll() -> list[Case]:
+    found = []
+    for dtype in EVERY:
+        x = counted((2, 5), dtype)
+        found.append(moved(x, (2, 5), lambda i: ((i[0] + 1) % 2, (i[1] - 7) % 5), shifts=(7, -1), axes=(1, 0)))
+    x = counted((2, 5), "int32")
+    found.append(moved(x, (2, 5), lambda i: i, shifts=(5, 0), axes=(1, 0)))
+    found.append(moved(x, (2, 5), lambda i: i, shifts=(), axes=()))
+    found.append(moved(counted((0, 3), "float32"), (0, 3), lambda i: i, shifts=(1, 2), axes=(0, 1)))
+    return [*found, moved(counted((), "bool"), (), lambda i: (), shifts=(), axes=())]
+
+
 # ---- broken constraints
 
 BROKEN: list[Broken] = [
@@ -179,6 +203,12 @@ BROKEN: list[Broken] = [
     ("iota-C2", "", {"shape": (3,), "dtype": dtypes.bool_, "axis": 0}, InvalidType,
      "the dtype must be numeric, got bool"),
     ("dim_size-C1", "float32[4]", {"axis": -1}, InvalidArgument, "axis must be within rank 1, got -1"),
+    ("tile-C1", "float32[4,b]", {"repetitions": (2, -1)}, InvalidArgument,
+     "one repetition an axis of float32[4, b] is needed and none negative, got (2, -1)"),
+    ("roll-C1", "float32[4]", {"shifts": (1,), "axes": (1,)}, InvalidArgument,
+     "axes must be distinct and within rank 1, got (1,)"),
+    ("roll-C2", "float32[4]", {"shifts": (1, 2), "axes": (0,)}, InvalidArgument,
+     "one shift an axis is needed, got (1, 2) for (0,)"),
 ]  # fmt: skip
 
 # ---- gradients
@@ -199,4 +229,7 @@ GRADIENTS = [
     GradientCase(ops.Pad, [normal(4, 3), normal()], {"low": (-1, 2), "high": (0, -1), "interior": (2, 0)}),
     GradientCase(ops.Pad, [normal(3), normal()], {"low": (0,), "high": (0,), "interior": (2,)}),
     GradientCase(ops.Reverse, [X], {"axes": (1,)}),
+    GradientCase(ops.Tile, [X], {"repetitions": (2, 3)}),
+    GradientCase(ops.Tile, [normal(3)], {"repetitions": (0,)}),
+    GradientCase(ops.Roll, [X], {"shifts": (2, -1), "axes": (1, 0)}),
 ]

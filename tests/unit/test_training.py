@@ -314,3 +314,25 @@ def test_lbfgs_keeps_to_its_variables() -> None:
 
 def _minimize(optimizer: Any, loss: Any, variables: Any) -> None:
     optimizer.minimize(loss, variables)
+
+
+def test_clip_by_value_and_its_gradient_at_the_bounds() -> None:
+    @dfc.function
+    def clipped(x: Any, low: Any, high: Any) -> Any:
+        y = dfc.train.clip_by_value(x, low, high)
+        other = dfc.nn.clip(x, low, high)
+        return y, dfc.gradients(y, [x, low, high]), dfc.gradients(other, [x, low, high])
+
+    x = np.array([-3.0, -1.0, 0.0, 2.0, 5.0, 7.0])
+    y, by, others = clipped(x, np.float64(-1), np.float64(2))
+    assert y.numpy().tolist() == [-1, -1, 0, 2, 2, 2]
+    assert [t.numpy().tolist() for t in by] == [[0, 1, 1, 1, 0, 0], 1, 2]
+    assert [t.numpy().tolist() for t in others] == [t.numpy().tolist() for t in by]
+    y, by, _ = clipped(x, np.float64(3), np.float64(1))  # crossed: high holds everywhere
+    assert y.numpy().tolist() == [1] * 6
+    assert [t.numpy().tolist() for t in by] == [[0] * 6, 0, 6]
+    assert np.isnan(dfc.train.clip_by_value(np.array([np.nan]), 0, 1).numpy()).all()
+    assert dfc.train.clip_by_value(np.array([[1, 9], [-4, 3]]), 0, np.array([2, 3])).numpy().tolist() == [
+        [1, 3],
+        [0, 3],
+    ]
