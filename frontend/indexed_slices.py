@@ -10,7 +10,7 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import operators
 from dfc.frontend.immediate import operation
 from dfc.frontend.ops.constant import zeros, zeros_like
-from dfc.frontend.ops.elementwise import equal, where
+from dfc.frontend.ops.elementwise import equal, logical_and, where
 from dfc.frontend.ops.indexing import take, tensor_scatter_add, tensor_scatter_update
 from dfc.frontend.ops.reduction import max as max_
 from dfc.frontend.ops.shape import expand_dims, reshape
@@ -98,8 +98,8 @@ def deduplicated(slices: IndexedSlices) -> IndexedSlices:
     Shapes and indices stay, so that sizes are static.
 
     What is computed from these rows belongs into `scatter_update`, where the last of equal indices wins: each row that
-    is named is then updated once, for the sum of its gradients. The work is the smaller of n * n comparisons and a
-    vector of as many integers as the dense tensor has rows.
+    is named is then updated once, for the sum of its gradients. Indices that name no row get zeros. The work is the
+    smaller of n * n comparisons and a vector of as many integers as the dense tensor has rows.
     """
     values = _deduplicated(slices.values, slices.indices, slices.dense_shape[0])
     return IndexedSlices(values, slices.indices, slices.dense_shape)
@@ -117,6 +117,8 @@ def _deduplicated(values: Operand, indices: Operand, n_rows: Any) -> Tensor:
     assert trace is not None
     given, places = _tensor(values), _tensor(indices)
     n = places.shape[0]
+    inside = logical_and(places >= 0, places < n_rows)  # other indices stand for no row
+    given = where(reshape(inside, (n, *[1] * (given.ndim - 1))), given, 0)
     order = trace.emit(Iota, (), {"shape": (n,), "axis": 0, "dtype": int32})
     if isinstance(n, int) and n * n <= n_rows:
         last = max_(where(equal(reshape(places, (n, 1)), reshape(places, (1, n))), order, -1), axis=1)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from weakref import ReferenceType, ref
 
+from dfc.errors import InvalidArgument
 from dfc.frontend.variable import Variable
+from dfc.ir import locations
 
 
 class Module:
@@ -27,26 +30,34 @@ class Module:
     """
 
     _path: str
+    _parent: tuple[ReferenceType[Module], str] | None
 
     def __init__(self, name: str = "") -> None:
         object.__setattr__(self, "_path", name)
+        object.__setattr__(self, "_parent", None)
 
     def __setattr__(self, key: str, value: Any) -> None:
         if "_path" not in vars(self):
             Module.__init__(self)
         object.__setattr__(self, key, value)
         if not key.startswith("_"):
-            _name(self, self._path)  # whole, so that the first path to a variable is its name
+            _settle(self)
 
     # ---- the tree
 
     def named_variables(self) -> dict[str, Variable]:
-        """Every variable by its name, in order; one that is reached twice counts once, by its first path."""
-        _name(self, self._path)
-        found: dict[int, Variable] = {}
+        """Every variable by its name, in order. One that is reached twice counts once, and keeps the name of the module
+        that had it first. Raises InvalidArgument where two have one name."""
+        _settle(self)
+        found: dict[str, Variable] = {}
         for variable in _variables(self, set()):
-            found.setdefault(id(variable), variable)
-        return {variable.name: variable for variable in found.values()}
+            if found.setdefault(variable.name, variable) is not variable:
+                raise InvalidArgument(
+                    f"two variables of {type(self).__name__} are called {variable.name!r}",
+                    location=locations.describe(locations.capture()),
+                    hint="a dict's keys must differ as text too",
+                )
+        return found
 
     @property
     def variables(self) -> list[Variable]:
@@ -60,10 +71,7 @@ class Module:
 
     def modules(self) -> list[Module]:
         """This module and every one below it, parents first."""
-        found: dict[int, Module] = {}
-        for module in _modules(self):
-            found.setdefault(id(module), module)
-        return list(found.values())
+        return list(_modules(self, set()))
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}({self._described()})"]
@@ -91,24 +99,32 @@ def _children(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from value.items()
 
 
-def _name(value: Any, path: str) -> None:
-    """Give what hangs at `value` the names of its paths."""
-    named: set[int] = set()
+def _settle(module: Module) -> None:
+    """Give what hangs at a module its names: variables that no other module had first, and modules without a parent."""
 
     def visit(value: Any, path: str) -> None:
-        if isinstance(value, Variable | Module | list | tuple | dict):
-            if id(value) in named:
-                return
-            named.add(id(value))
         if isinstance(value, Variable):
-            value.rename(path)
-            return
-        if isinstance(value, Module):
-            object.__setattr__(value, "_path", path)
-        for key, child in _children(value):
-            visit(child, _join(path, key))
+            owner, local = value.owner or (ref(module), path)
+            if owner() is module or owner() is None:
+                value.owner = (ref(module), local)
+                value.rename(_join(module._path, local))
+        elif isinstance(value, Module):
+            parent, local = (None, path) if value._parent is None else (value._parent[0](), value._parent[1])
+            if parent is module or (parent is None and not _holds(value, module)):
+                object.__setattr__(value, "_parent", (ref(module), local))
+                object.__setattr__(value, "_path", _join(module._path, local))
+                _settle(value)
+        else:
+            for key, child in _children(value):
+                visit(child, _join(path, key))
 
-    visit(value, path)
+    for key, value in _children(module):
+        visit(value, str(key))
+
+
+def _holds(module: Module, other: Module) -> bool:
+    """Whether `other` is `module` or hangs below it: a module that refers to its parent does not become its parent."""
+    return any(m is other for m in _modules(module, set()))
 
 
 def _variables(value: Any, seen: set[int]) -> Iterator[Variable]:
@@ -120,8 +136,12 @@ def _variables(value: Any, seen: set[int]) -> Iterator[Variable]:
             yield from _variables(child, seen)
 
 
-def _modules(value: Any) -> Iterator[Module]:
-    if isinstance(value, Module):
-        yield value
-    for _, child in _children(value):
-        yield from _modules(child)
+def _modules(value: Any, seen: set[int]) -> Iterator[Module]:
+    if isinstance(value, Module | list | tuple | dict):
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, Module):
+            yield value
+        for _, child in _children(value):
+            yield from _modules(child, seen)

@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import ReferenceType, WeakValueDictionary
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -89,6 +89,8 @@ class Variable:
     ) -> None:
         self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
         self.trainable = trainable
+        self.owner: tuple[ReferenceType[Any], str] | None = None
+        """The module that had it first, and its path there: see `dfc.Module`."""
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._created_at = ""
         if isinstance(initial, TensorSpec):

@@ -118,7 +118,7 @@ def convolution(of: Message, bottoms: list[Shape]) -> Made:
         (n + 2 * q - (d * (k - 1) + 1)) // s + 1
         for n, q, d, k, s in zip((height, width), padding, dilation, kernel, stride, strict=True)
     ]
-    return _Quiet(made), (outputs, *sizes)
+    return Quiet(made), (outputs, *sizes)
 
 
 @layer("InnerProduct")
@@ -132,24 +132,20 @@ def inner_product(of: Message, bottoms: list[Shape]) -> Made:
         weights=filler(p.message("weight_filler"), 0.0),
         bias=filler(p.message("bias_filler"), 0.0),
     )
-    return _Quiet(made, flat=True), (outputs,)
+    return Quiet(made, flat=True), (outputs,)
 
 
-class _Quiet(Module):
-    """A layer that is called with `training` and does not mind; its variables are named as its own."""
+class Quiet:
+    """A layer that is called with `training` and does not mind."""
 
-    def __init__(self, inner: Layer, flat: bool = False) -> None:
-        super().__init__()
-        self._inner, self._flat = inner, flat
-        for key, value in vars(inner).items():
-            if not key.startswith("_"):
-                setattr(self, key, value)
+    def __init__(self, module: Layer, flat: bool = False) -> None:
+        self.module, self._flat = module, flat
 
     def __call__(self, x: Operand, *, training: bool = False) -> Tensor:
         tensor = asarray(x)
         if self._flat and tensor.ndim > 2:
             tensor = reshape(tensor, (tensor.shape[0], -1))
-        made: Tensor = self._inner(tensor)  # type: ignore[operator]
+        made: Tensor = self.module(tensor)  # type: ignore[operator]
         return made
 
 

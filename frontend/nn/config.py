@@ -51,8 +51,9 @@ class Net(Module):
     def add(self, node: Node) -> None:
         """Put a layer at the end."""
         self._nodes.append(node)
-        if isinstance(node.layer, Module):
-            self.parts[node.name.replace("/", "_")] = node.layer
+        module = module_of(node.layer)
+        if module is not None:
+            self.parts[node.name.replace("/", "_")] = module
             self.parts = self.parts  # names what is new
 
     def __call__(self, inputs: Mapping[str, Operand] | Operand, *, training: bool = False) -> dict[str, Tensor]:
@@ -76,6 +77,13 @@ class Net(Module):
         lines = [f"Net({self.title!r}, inputs={self.inputs})"]
         lines += [f"  {n.name}: {n.type} {', '.join(n.bottoms)} -> {', '.join(n.tops)}" for n in self._nodes]
         return "\n".join(lines)
+
+
+def module_of(layer: Callable[..., Any]) -> Module | None:
+    """The module that holds the variables of a layer, if it has any."""
+    if isinstance(layer, caffe.Quiet):
+        return layer.module
+    return layer if isinstance(layer, Module) else None
 
 
 def from_config(text: str, inputs: Mapping[str, Sequence[int]] | None = None) -> Net:
@@ -156,7 +164,8 @@ def _add(net: Net, layer: Message, shapes: dict[str, Shape]) -> None:
     phases = phases or ({True, False} - excluded if excluded else set())
     net.add(Node(name, kind, bottoms, tops, made, next(iter(phases)) if len(phases) == 1 else None))
     shapes.update(dict.fromkeys(tops, shape))
-    if isinstance(made, Module):
+    module = module_of(made)
+    if module is not None:
         factors = [(float(p.get("lr_mult", 1.0)), float(p.get("decay_mult", 1.0))) for p in layer.all("param")]
-        for variable, pair in zip(made.trainable_variables, factors, strict=False):
+        for variable, pair in zip(module.trainable_variables, factors, strict=False):
             net.multipliers[variable] = pair

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dfc.errors import InvalidArgument
 from dfc.frontend.defaults import default_int
 from dfc.frontend.immediate import operation
-from dfc.frontend.ops.elementwise import astype, floor, where
+from dfc.frontend.ops.elementwise import astype, floor, logical_and, logical_not, where
 from dfc.frontend.ops.indexing import take
 from dfc.frontend.ops.reduction import any as reduce_any
 from dfc.frontend.ops.shape import axis_in, dim_size, error_here, expand_dims, permute_dims, reshape
@@ -112,7 +112,8 @@ def isin(x: Operand, elements: Operand, /) -> Tensor:
 @operation
 def quantile(x: Operand, q: Operand, /, *, axis: int | None = None) -> Tensor:
     """The q-quantiles along `axis` (None: of all elements), between two elements on the line through them; q, from 0 to
-    1, is a scalar or a vector, whose axis comes first in the result. NaN in x gives NaN."""
+    1, is a scalar or a vector, whose axis comes first in the result. NaN where x has one, where x is empty, and for q
+    outside of [0, 1]."""
     tensor, wanted = _given(x, "quantile"), _given(q, "quantile")
     if not tensor.dtype.is_floating:
         raise error_here(InvalidArgument, f"x must be floating, got {tensor.dtype}", "quantile")
@@ -122,11 +123,15 @@ def quantile(x: Operand, q: Operand, /, *, axis: int | None = None) -> Tensor:
     at = 0 if axis is None else axis_in(axis, flat.ndim, "quantile")
     last = permute_dims(flat, (*(i for i in range(flat.ndim) if i != at), at))
     ordered, at_end = sort(last), last.ndim - 1
-    place = astype(reshape(wanted, (-1,)), tensor.dtype) * astype(dim_size(last, at_end) - 1, tensor.dtype)
+    wide = "float64" if tensor.dtype.bits == 64 else "float32"
+    part, count = astype(reshape(wanted, (-1,)), "float64"), dim_size(last, at_end)
+    place = part * astype(count - 1, "float64")  # in x's own dtype it could be off by whole elements
     low = floor(place)
-    lower, upper = (take(ordered, astype(p, "int32"), axis=at_end) for p in (low, low + (place > low)))
-    found = where(place == low, lower, lower + (upper - lower) * (place - low))
-    found = where(reduce_any(last != last, axis=-1, keepdims=True), float("nan"), found)
+    lower, upper = (astype(take(ordered, astype(p, "int32"), axis=at_end), wide) for p in (low, low + (place > low)))
+    found = where(place == low, lower, lower + (upper - lower) * astype(place - low, wide))
+    defined = logical_and(logical_and(part >= 0, part <= 1), count > 0)
+    number = logical_and(defined, logical_not(reduce_any(last != last, axis=-1, keepdims=True)))
+    found = astype(where(number, found, float("nan")), tensor.dtype)
     moved = permute_dims(found, (found.ndim - 1, *range(found.ndim - 1)))
     return reshape(moved, moved.shape[1:]) if wanted.ndim == 0 else moved
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dfc.errors import InvalidArgument
-from dfc.frontend import names
 from dfc.frontend.gradients import gradients
 from dfc.frontend.operation import Operation
 from dfc.frontend.ops.constant import asarray, zeros_like
@@ -17,7 +16,7 @@ from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import concat, expand_dims, reshape
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
-from dfc.frontend.train.optimizers import Pairs, trainable_of
+from dfc.frontend.train.optimizers import Pairs, built, trainable_of
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
 
@@ -86,6 +85,10 @@ class LBFGS:
         self._store(best, chosen)
         return Operation(trace.resource(chosen[-1]).write_token, trace, "LBFGS")
 
+    def build(self, variables: Sequence[Variable]) -> list[Variable]:
+        """As `Optimizer.build`."""
+        return built(self, variables)
+
     def apply_gradients(self, pairs: Pairs) -> Operation:
         """One step of the learning rate along the quasi-Newton direction; in a trace."""
         trace = require_trace("LBFGS.apply_gradients", "put it into a function decorated with @dfc.function")
@@ -103,13 +106,13 @@ class LBFGS:
         first = state["count"].read() == 0
         change = where(first, 0, point - state["point"].read())
         bend = where(first, 0, gradient - state["gradient"].read())
-        curvature = reduce_sum(change * bend)
-        weight = where(curvature == 0, 0, 1 / where(curvature == 0, 1, curvature))
+        curvature, size = reduce_sum(change * bend), reduce_sum(bend * bend)
+        bowl = curvature > 1e-12 * size  # only a change along which the gradient grows says how far the minimum is
+        weight = where(bowl, 1 / where(bowl, curvature, 1), 0)
         changes = _pushed(state["changes"].read(), change)
         bends = _pushed(state["bends"].read(), bend)
         weights = _pushed(state["weights"].read(), weight)
-        size = reduce_sum(bend * bend)
-        newest = where(size > 0, curvature / where(size > 0, size, 1), 1)
+        newest = where(bowl, curvature / where(bowl, size, 1), minimum(1, rsqrt(reduce_sum(gradient * gradient))))
         scale = where(first, minimum(1, rsqrt(reduce_sum(gradient * gradient))), newest)
         for name, value in (("changes", changes), ("bends", bends), ("weights", weights)):
             state[name].assign(value)
@@ -163,7 +166,7 @@ class LBFGS:
                 }
                 for name, value in values.items():
                     self._state[name] = Variable(value, name="state", trainable=False)
-                    self._state[name].name = names.scoped(f"LBFGS_{name}")
+                    self._state[name].name = f"{chosen[0].name}/LBFGS_{name}"
                 self._of = list(chosen)
             elif [id(v) for v in self._of] != [id(v) for v in chosen]:
                 raise InvalidArgument(

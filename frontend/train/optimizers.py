@@ -24,10 +24,12 @@ from dfc.frontend.ops.elementwise import astype, where
 from dfc.frontend.ops.indexing import take
 from dfc.frontend.ops.shape import error_here
 from dfc.frontend.promotion import tensor_in
+from dfc.frontend.signature import TensorSpec
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current, require_trace
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
+from dfc.ir.dtypes import float32
 from dfc.ir.ops.state import Group
 
 Pairs = Iterable[tuple[Any, Variable]]
@@ -54,7 +56,10 @@ class Optimizer:
                 return rate * velocity, {"momentum": velocity}
 
     The same `step` serves a whole variable and, where its gradient is sparse, just the rows that the gradient names. It
-    may ask for the number of the step, `self.steps(gradient)`.
+    is given 16-bit floats as float32. A rule that asks for `self.steps(gradient)` has the steps counted.
+
+    Numbers are read when a step is traced: in a function that is traced already a new `learning_rate` has no effect;
+    give a Variable, and assign to it.
     """
 
     SLOTS: ClassVar[tuple[str, ...]] = ()
@@ -66,6 +71,7 @@ class Optimizer:
         self._slots: dict[str, dict[Variable, Variable]] = {}
         self._lock = threading.RLock()
         self._iterations: Variable | None = None
+        self._first: Variable | None = None
         self._counted: Variable | None = None
         self._outside: Function[..., Any] | None = None
 
@@ -84,10 +90,20 @@ class Optimizer:
         say has its own; it gets sparse gradients as whole tensors."""
         slots = {name: self.slot(variable, name) for name in self.SLOTS}
         before = {name: slot.read() for name, slot in slots.items()}
-        decrement, after = self.step(gradient, variable.read(), before, self.rate(gradient))
+        decrement, after = self._stepped(gradient, variable.read(), before)
         for name, slot in slots.items():
             slot.assign(after[name])
         variable.assign_sub(decrement)
+
+    def _stepped(self, gradient: Tensor, value: Tensor, slots: Slots) -> tuple[Tensor, dict[str, Tensor]]:
+        """`step`; 16-bit floats go through float32, in which 1 - 0.999 is not 0."""
+        dtype = gradient.dtype
+        if dtype.bits > 16:
+            return self.step(gradient, value, slots, self.rate(gradient))
+        wide = astype(gradient, float32)
+        given = {name: astype(slot, float32) for name, slot in slots.items()}
+        decrement, after = self.step(wide, astype(value, float32), given, self.rate(wide))
+        return astype(decrement, dtype), {name: astype(slot, dtype) for name, slot in after.items()}
 
     def update_rows(self, gradient: IndexedSlices, variable: Variable) -> None:
         """Change the rows that a sparse gradient names, and the same rows of the slots, once for the sum of each row's
@@ -96,12 +112,17 @@ class Optimizer:
         slots = {name: self.slot(variable, name) for name in self.SLOTS}
         before = {name: take(slot.read(), rows.indices, axis=0) for name, slot in slots.items()}
         value = take(variable.read(), rows.indices, axis=0)
-        decrement, after = self.step(rows.values, value, before, self.rate(rows.values))
+        decrement, after = self._stepped(rows.values, value, before)
         for name, slot in slots.items():
             slot.scatter_update(rows.indices, after[name])
         variable.scatter_update(rows.indices, value - decrement)
 
     # ---- state
+
+    def build(self, variables: Sequence[Variable]) -> list[Variable]:
+        """Make the state for these variables now, as their first step would, and return it: before a checkpoint that
+        holds it is restored."""
+        return built(self, variables)
 
     def slot(self, variable: Variable, name: str) -> Variable:
         """The variable that keeps `name` for `variable`: made at first use, called `VARIABLE/NAME`, not trainable."""
@@ -118,7 +139,9 @@ class Optimizer:
         """The number of steps done: a scalar int32, kept where the rule or the learning rate depends on it."""
         with self._lock:
             if self._iterations is None:
-                self._iterations = self._made(np.int32(0), names.scoped(f"{type(self).__name__}_iterations"))
+                name = f"{type(self).__name__}_iterations"  # beside the first variable, so that names don't clash
+                place = names.scoped(name) if self._first is None else f"{self._first.name}/{name}"
+                self._iterations = self._made(np.int32(0), place)
             return self._kept(self._iterations)
 
     @staticmethod
@@ -189,6 +212,8 @@ class Optimizer:
         every gradient is None.
         """
         given = [self._pair(pair) for pair in pairs]
+        if self._first is None and given:
+            self._first = given[0][1]
         kept = [(gradient, variable) for gradient, variable in given if gradient is not None]
         if not kept:
             listed = ", ".join(variable.name for _, variable in given) or "no variable"
@@ -287,6 +312,17 @@ def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
         trace = require_trace("minimize")
         return [v for v in trace.resources if v.trainable and v.dtype.is_inexact]
     return [variables] if isinstance(variables, Variable) else list(variables)
+
+
+def built(optimizer: Any, variables: Sequence[Variable]) -> list[Variable]:
+    """The state that an optimiser makes at its first step for these variables: a step is traced, and not run."""
+
+    def step(*grads: Tensor) -> None:
+        optimizer.apply_gradients(zip(grads, variables, strict=True))
+
+    Function(step, name=type(optimizer).__name__).graph(*(TensorSpec(v.shape, v.dtype) for v in variables))
+    state: list[Variable] = optimizer.variables
+    return state
 
 
 @contextlib.contextmanager

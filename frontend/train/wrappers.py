@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import names
 from dfc.frontend.gradients import gradients
 from dfc.frontend.operation import Operation
@@ -16,7 +16,7 @@ from dfc.frontend.ops.elementwise import astype, isfinite, logical_and, where
 from dfc.frontend.ops.reduction import all as reduce_all
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
-from dfc.frontend.train.optimizers import Optimizer, Pairs, trainable_of
+from dfc.frontend.train.optimizers import Optimizer, Pairs, built, trainable_of
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
 
@@ -43,36 +43,59 @@ class Accumulate:
                 op="Accumulate",
                 location=locations.describe(locations.capture()),
             )
+        if not hasattr(optimizer, "apply_gradients"):
+            raise InvalidType(
+                f"Accumulate takes an optimiser, got {optimizer!r}",
+                location=locations.describe(locations.capture()),
+                hint="scale the loss outside: dfc.train.LossScale(dfc.train.Accumulate(optimizer, every))",
+            )
         self.optimizer, self.every = optimizer, every
         self._sums: dict[Variable, Variable] = {}
-        self._calls = _state(np.int32(0), "accumulate_calls")
+        self._made_calls: Variable | None = None
 
     @property
     def variables(self) -> list[Variable]:
         """The optimiser's state, the sums and the number of calls."""
-        return [*self.optimizer.variables, *self._sums.values(), self._calls]
+        calls = [] if self._made_calls is None else [self._made_calls]
+        return [*self.optimizer.variables, *self._sums.values(), *calls]
+
+    def _calls(self, first: Variable) -> Variable:
+        """The number of calls since the last step, beside the first variable."""
+        if self._made_calls is None:
+            self._made_calls = Variable(np.int32(0), name="state", trainable=False)
+            self._made_calls.name = f"{first.name}/accumulate_calls"
+        return self._made_calls
 
     def minimize(self, loss: Tensor, variables: Sequence[Variable] | None = None) -> Operation:
         """As `Optimizer.minimize`."""
         chosen = trainable_of(variables)
         return self.apply_gradients(zip(gradients([loss], chosen), chosen, strict=True))
 
-    def apply_gradients(self, pairs: Pairs) -> Operation:
-        """Add the gradients to their sums; at every `every`-th call step by their mean and begin again."""
+    def build(self, variables: Sequence[Variable]) -> list[Variable]:
+        """As `Optimizer.build`."""
+        return built(self, variables)
+
+    def apply_gradients(self, pairs: Pairs, *, when: Operand | None = None) -> Operation:
+        """Add the gradients to their sums; at every `every`-th call step by their mean and begin again. Where `when`, a
+        scalar bool, is false, the call counts for nothing."""
         require_trace("Accumulate.apply_gradients", "put it into a function decorated with @dfc.function")
         kept = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
-        self._calls.assign_add(1)
-        full = self._calls.read() >= self.every
+        if not kept:
+            return self.optimizer.apply_gradients(kept)  # which says what is missing
+        counts: Operand = True if when is None else asarray(when)
+        calls = self._calls(kept[0][1])
+        calls.assign_add(where(counts, 1, 0))
+        full = logical_and(calls.read() >= self.every, counts)
         means = []
         for gradient, variable in kept:
             total = self._sum(variable)
-            total.assign_add(asarray(gradient))
+            total.assign_add(where(counts, asarray(gradient), 0))
             means.append((total.read() * (1 / self.every), variable))
         done = self.optimizer.apply_gradients(means, when=full)
         for _, variable in kept:
             total = self._sum(variable)
             total.assign(where(full, 0, total.read()))
-        self._calls.assign(where(full, 0, self._calls.read()))
+        calls.assign(where(full, 0, calls.read()))
         return done
 
     def _sum(self, variable: Variable) -> Variable:
@@ -100,7 +123,11 @@ class LossScale:
     """
 
     def __init__(
-        self, optimizer: Optimizer, initial: float = 2.0**15, factor: float = 2.0, growth_interval: int = 2000
+        self,
+        optimizer: Optimizer | Accumulate,
+        initial: float = 2.0**15,
+        factor: float = 2.0,
+        growth_interval: int = 2000,
     ) -> None:
         if initial <= 0 or factor <= 1 or growth_interval < 1:
             raise InvalidArgument(
@@ -112,6 +139,11 @@ class LossScale:
         self.optimizer, self.factor, self.growth_interval = optimizer, factor, growth_interval
         self.scale = _state(np.float32(initial), "loss_scale")
         self._good = _state(np.int32(0), "loss_scale_good_steps")
+
+    def build(self, variables: Sequence[Variable]) -> list[Variable]:
+        """As `Optimizer.build`."""
+        self.optimizer.build(variables)
+        return self.variables
 
     @property
     def variables(self) -> list[Variable]:

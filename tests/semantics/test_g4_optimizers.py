@@ -51,7 +51,7 @@ def test_g4_a_rule_may_ask_for_the_number_of_the_step(traced: bool) -> None:
         step()
         assert w.item() == expected
     assert optimizer.iterations.item() == 3
-    assert [v.name for v in optimizer.variables] == ["Harmonic_iterations"]
+    assert [v.name for v in optimizer.variables] == ["w/Harmonic_iterations"]
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)

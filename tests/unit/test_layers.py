@@ -245,3 +245,33 @@ def test_attention_with_a_mask() -> None:
     assert_array_equal(got[1], np.zeros(5))
     with pytest.raises(InvalidArgument, match="query and key must have one depth, got 3 and 5"):
         dfc.nn.dot_product_attention(q, v, v)
+
+
+def test_a_tied_variable_keeps_its_first_name_whoever_looks() -> None:
+    class Tied(dfc.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enc, self.dec = dfc.nn.Dense(2, 3), dfc.nn.Dense(3, 2)
+            self.dec.weights = self.enc.weights
+
+    net = Tied()
+    for _ in range(2):
+        repr(net.dec)
+        assert list(net.named_variables()) == ["enc/weights", "enc/bias", "dec/bias"]
+        assert list(net.dec.named_variables()) == ["enc/weights", "dec/bias"]
+
+
+def test_two_variables_of_one_name_are_refused() -> None:
+    net = dfc.Module()
+    net.d = {1: dfc.Variable(0.0), "1": dfc.Variable(1.0)}
+    with pytest.raises(InvalidArgument, match="two variables of Module are called 'd/1'"):
+        net.named_variables()
+
+
+def test_a_module_may_know_its_parent() -> None:
+    net, child = dfc.Module(), dfc.Module()
+    net.child = child
+    child.parent = net
+    child.w = dfc.Variable(0.0)
+    assert list(net.named_variables()) == ["child/w"]
+    assert net.modules() == [net, child]

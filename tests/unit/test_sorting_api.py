@@ -87,3 +87,16 @@ def test_sizes_that_are_known_at_run_time() -> None:
         assert_allclose(got[0].numpy(), np.median(x), rtol=1e-6)
         assert_array_equal(got[1].numpy(), -np.sort(-x))
         assert got[2].numpy().tolist() == [int(np.argmax(x))]
+
+
+def test_quantiles_of_16_bits_are_of_the_right_element() -> None:
+    x = np.linspace(0, 1, 5001, endpoint=False)
+    for dtype in ("bfloat16", "float16"):
+        narrow = dfc.astype(x, dtype)
+        assert dfc.quantile(narrow, 0.99).item() == np.sort(narrow.numpy())[4950]
+
+
+def test_quantiles_that_are_not_defined_are_nan() -> None:
+    x = np.arange(3.0)
+    assert np.isnan(dfc.quantile(x, [-0.1, 1.5]).numpy()).all()
+    assert np.isnan(dfc.median(x[:0]).item())

@@ -90,7 +90,7 @@ def test_an_optimizer_follows_its_schedule(traced: bool) -> None:
         seen.append(w.item())
     assert seen == [-1, -2, -2.25, -2.5]
     assert optimizer.iterations.item() == 4
-    assert [v.name for v in optimizer.variables] == ["SGD_iterations"]
+    assert [v.name for v in optimizer.variables] == ["w/SGD_iterations"]
 
 
 def test_outside_a_trace_a_new_learning_rate_takes_effect_and_needs_no_new_program() -> None:
@@ -336,3 +336,96 @@ def test_clip_by_value_and_its_gradient_at_the_bounds() -> None:
         [1, 3],
         [0, 3],
     ]
+
+
+# ---- found by use
+
+
+def test_adam_trains_variables_of_16_bits() -> None:
+    for dtype in ("bfloat16", "float16"):
+        w, wide = dfc.Variable([1.0, 1.0], dtype=dtype), dfc.Variable([1.0, 1.0])
+        optimizer, peer = dfc.train.Adam(0.1), dfc.train.Adam(0.1)
+        for _ in range(3):
+            optimizer.apply_gradients([(dfc.astype(np.float32([2, 0]), dtype), w)])
+            peer.apply_gradients([(np.float32([2, 0]), wide)])
+        assert_allclose(w.numpy().astype(np.float32), wide.numpy(), rtol=0.02)
+
+
+@pytest.mark.parametrize("rows", [10, 1000])
+def test_rows_that_do_not_exist_change_nothing(rows: int) -> None:
+    table, optimizer = dfc.Variable(np.zeros((rows, 2), np.float32)), dfc.train.Momentum(1.0, 0.0)
+
+    @dfc.function
+    def step(ids: Any) -> Any:
+        (gradient,) = dfc.gradients(dfc.sum(dfc.take(table, ids, axis=0)), [table])
+        optimizer.apply_gradients([(gradient, table)])
+        return dfc.train.global_norm([gradient])
+
+    norm = step(np.array([3, -1, 5, -1, rows], np.int32)).item()
+    assert_allclose(norm, 2.0, rtol=1e-6)
+    expected = np.zeros((rows, 2))
+    expected[[3, 5]] = -1
+    assert_array_equal(table.numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: dfc.train.Adam(schedules.ExponentialDecay(0.1, 2, 0.5)),
+        lambda: dfc.train.Accumulate(dfc.train.Momentum(0.1), 2),
+        lambda: dfc.train.LossScale(dfc.train.Adam(0.1)),
+        lambda: dfc.train.LBFGS(0.1, memory=3),
+    ],
+)
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(make: Any, tmp_path: Any) -> None:
+    def model() -> tuple[Any, Any, Any]:
+        w, optimizer = dfc.Variable(np.float32([1.0, -2.0]), name="w"), make()
+
+        @dfc.function
+        def step(x: Any) -> None:
+            loss = dfc.sum(dfc.square(w - x))
+            if isinstance(optimizer, dfc.train.LBFGS):
+                optimizer.apply_gradients(zip(dfc.gradients(loss, [w]), [w], strict=True))
+            else:
+                optimizer.minimize(loss, [w])
+
+        return w, optimizer, step
+
+    w, optimizer, step = model()
+    for i in range(5):
+        step(np.float32([i, 1]))
+    path = dfc.train.Saver([w, *optimizer.variables]).save(tmp_path, 5)
+    again, other, resumed = model()
+    state = other.build([again])
+    assert sorted(v.name for v in state) == sorted(v.name for v in optimizer.variables)
+    assert again.numpy().tolist() == [1, -2]
+    dfc.train.Saver([again, *state]).restore(path)
+    for i in range(4):
+        step(np.float32([1, i]))
+        resumed(np.float32([1, i]))
+        assert_array_equal(again.numpy(), w.numpy())
+
+
+def test_accumulation_in_mixed_precision() -> None:
+    w, scale = dfc.Variable(np.float32(1.0), name="w"), 2.0**12
+    optimizer = dfc.train.LossScale(dfc.train.Accumulate(dfc.train.SGD(1.0), 2), initial=scale)
+
+    @dfc.function
+    def step(x: Any) -> None:
+        optimizer.minimize(dfc.astype(w, "float16") * x, [w])
+
+    seen = []
+    for x in (0.25, np.inf, 0.5, 0.125, 0.125):
+        step(np.float16(x))
+        seen.append(w.item())
+    assert seen == [1, 1, 0.625, 0.625, 0.5]
+    with pytest.raises(InvalidArgument, match="Accumulate takes an optimiser, got <dfc"):
+        dfc.train.Accumulate(dfc.train.LossScale(dfc.train.SGD(1.0)), 2)
+
+
+def test_lbfgs_leaves_a_hilltop() -> None:
+    w, optimizer = dfc.Variable(np.float64(0.1), name="w"), dfc.train.LBFGS()
+    step = dfc.function(lambda: _minimize(optimizer, lambda: dfc.cos(w), [w]))
+    for _ in range(25):
+        step()
+    assert_allclose(w.item(), np.pi, rtol=1e-6)
