@@ -112,6 +112,16 @@ class Matrices:
         inside = self.compare("GE" if lower else "LE", row, column, shape, int32)
         return self.select(inside, x, self.emitter.filled(0, shape, self.dtype))
 
+    def real_diagonal(self, x: Value, shape: Shape) -> Value:
+        """x without the imaginary parts of its diagonal."""
+        if self.dtype.kind != "complex":
+            return x
+        part = part_of(self.dtype)
+        row, column = (self.iota(shape, axis) for axis in (self.axis, self.axis + 1))
+        on_diagonal = self.compare("EQ", row, column, shape, int32)
+        real, none = self.op("real", shape, part, x), self.emitter.filled(0, shape, part)
+        return self.select(on_diagonal, self.op("complex", shape, self.dtype, real, none), x)
+
     def conj(self, x: Value, shape: Shape) -> Value:
         if self.dtype.kind != "complex":
             return x
@@ -167,7 +177,8 @@ def cholesky(emitter: Emitter, op: Cholesky, operands: list[Value]) -> list[Valu
     if (empty := _empty(emitter, op)) is not None:
         return empty
     m, (x,) = Matrices(emitter, spec), operands
-    found = emitter.create("stablehlo.cholesky", x.type, [x], {"lower": ir.BoolAttr.get(True)})
+    read = m.real_diagonal(x, spec.shape)  # the diagonal of a Hermitian matrix; XLA would take the imaginary parts too
+    found = emitter.create("stablehlo.cholesky", x.type, [read], {"lower": ir.BoolAttr.get(True)})
     found = m.triangle(found, spec.shape, lower=True)
     valid = m.op("and", m.batch, bool_, m.finite(x), m.finite(found))
     nan = m.triangle(emitter.filled(float("nan"), *spec), spec.shape, lower=True)

@@ -125,8 +125,8 @@ def leading(vectors: Array) -> Array:
 
 @irdl_op_definition
 class Cholesky(OfSquare):
-    """The lower triangle L, with real positive diagonal, of x = L L^H. Only the lower triangle of x is read. The lower
-    triangle is NaN where x is not positive definite."""
+    """The lower triangle L, with real positive diagonal, of x = L L^H. Only the lower triangle of x is read, of its
+    diagonal the real part. The lower triangle is NaN where x is not positive definite."""
 
     name = "df.cholesky"
     x = operand_def()

@@ -121,12 +121,19 @@ class Algebra:
         quotient = self.b(ew.Divide, one, self.b(ew.Select, is_zero, one, x))
         return self.b(ew.Select, is_zero, zero, quotient)
 
-    def inverse_differences(self, values: SSAValue, like: SSAValue) -> SSAValue:
-        """1 / (values[j] - values[i]) at row i and column j, and 0 where they are equal."""
+    def inverse_differences(self, values: SSAValue, like: SSAValue, *, squares: bool = False) -> SSAValue:
+        """1 / (values[j] - values[i]) at row i and column j, or of their squares, and 0 where they are equal.
+
+        Squares differ by (x - y) (x + y): in x x - y y a compiler may fuse one product into the subtraction, which then
+        leaves that product's rounding error, not 0, where x = y.
+        """
         shape, dtype = spec(like).shape, spec(values).dtype
         places = [(*range(len(shape) - 2), len(shape) - i) for i in (1, 2)]
         across, down = (self.b(BroadcastInDim, values, shape=shape, dims=dims) for dims in places)
-        found = self.inverse_or_zero(self.subtract(across, down))
+        difference = self.subtract(across, down)
+        if squares:
+            difference = self.b(ew.Multiply, difference, self.add(across, down))
+        found = self.inverse_or_zero(difference)
         return found if spec(like).dtype is dtype else self.b(ew.Convert, found, dtype=spec(like).dtype)
 
 
@@ -282,7 +289,7 @@ def svd(op: fa.Svd, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     rows, least = spec(u).shape[-2:]
     columns = spec(vh).shape[-1]
     by_u, by_v = m.times(m.adjoint(u), g_u), m.times(vh, m.adjoint(g_vh))
-    factors = m.inverse_differences(b(ew.Multiply, s, s), by_u)
+    factors = m.inverse_differences(s, by_u, squares=True)
     turned_u, turned_v = (b(ew.Multiply, factors, m.subtract(t, m.adjoint(t))) for t in (by_u, by_v))
     inner = m.add(m.columns_times(turned_u, s), m.rows_times(s, turned_v))
     found = m.add(found, m.times(u, inner, vh))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,9 @@ def cholesky() -> list[Case]:
     for dtype in DTYPES:
         for sizes in ((3, 3), (2, 4, 4), (1, 1), (0, 0), (0, 2, 2)):
             x = positive(rng, sizes, dtype)
-            read = np.tril(x) + np.triu(np.full(sizes, 7, x.dtype), 1)  # what is above must not count
+            read = np.tril(x) + np.triu(np.full(sizes, 7, x.dtype), 1)  # what is above must not count,
+            if x.dtype.kind == "c":
+                read += (0.5j * np.eye(sizes[-1])).astype(x.dtype)  # nor the diagonal's imaginary part
             found.append(batched((dtype,), read, cholesky_of))
     two = np.array([[4, 0], [2, 5]], np.float32)
     bad = [np.array([[1, 2], [2, 1]], np.float32), np.array([[NAN, 0], [0, 1]], np.float32)]
@@ -292,12 +294,12 @@ BROKEN: list[Broken] = [
 # ---- gradients
 
 
-def all_results(op: type[Op], n: int, **attributes: Any) -> Callable[..., SSAValue]:
-    """The first n results, flattened, one after another, with sines between."""
+def some_results(op: type[Op], which: Sequence[int], **attributes: Any) -> Callable[..., SSAValue]:
+    """These results, flattened, one after another; of the first the sines."""
 
     def build(trace: Trace, *xs: SSAValue) -> SSAValue:
-        lines = []
-        for result in trace.op(op, *xs, **attributes).results[:n]:
+        lines, results = [], trace.op(op, *xs, **attributes).results
+        for result in (results[i] for i in which):
             complex_ = spec_of(result.type).dtype.kind == "complex"
             for part in (trace(cx.Real, result), trace(cx.Imag, result)) if complex_ else (result,):
                 lines.append(trace(shape.Reshape, part, shape=(int(np.prod(part.type.get_shape())),)))
@@ -305,6 +307,11 @@ def all_results(op: type[Op], n: int, **attributes: Any) -> Callable[..., SSAVal
         return trace(shape.Concatenate, *lines, axis=0)
 
     return build
+
+
+def all_results(op: type[Op], n: int, **attributes: Any) -> Callable[..., SSAValue]:
+    """The first n results, as `some_results`."""
+    return some_results(op, range(n), **attributes)
 
 
 def of_complex(op: type[Op], n: int, **attributes: Any) -> Callable[..., SSAValue]:
@@ -356,10 +363,15 @@ GRADIENTS = [
       for n in ((3, 3), (2, 3), (3, 2), (2, 2, 2))),
     *(GradientCase(fa.Qr, [normal(*n, seed=6), normal(*n, seed=8)], build=of_complex(fa.Qr, 2))
       for n in ((2, 2), (2, 3), (3, 2))),
+    *(GradientCase(op, [well(3)], build=some_results(op, which)) for op in (fa.Qr, fa.Eigh) for which in ((0,), (1,))),
     *(GradientCase(fa.Eigh, [well(n)], build=all_results(fa.Eigh, 2)) for n in (2, 3)),
     *(GradientCase(fa.Eigh, [well(n), 0.3 * normal(n, n)], build=of_complex(fa.Eigh, 2)) for n in (2, 3)),
     *(GradientCase(fa.Svd, [normal(*n, seed=7) + 2 * np.eye(*n)], build=all_results(fa.Svd, 3))
-      for n in ((2, 2), (2, 3), (3, 2))),
+      for n in ((2, 2), (3, 3), (2, 4), (4, 2))),
+    *(GradientCase(fa.Svd, [normal(3, 3, seed=7) + 2 * np.eye(3)], build=some_results(fa.Svd, which))
+      for which in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2))),
+    *(GradientCase(fa.Svd, [normal(*n, seed=7) + 2 * np.eye(*n)], build=some_results(fa.Svd, which))
+      for n in ((2, 4), (4, 2)) for which in ((0,), (2,), (0, 2))),
     *(GradientCase(fa.Svd, [normal(*n, seed=7) + 2 * np.eye(*n), normal(*n)], build=of_complex(fa.Svd, 3))
       for n in ((2, 2), (2, 3), (3, 2))),
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import subprocess
@@ -267,6 +268,39 @@ GRADIENTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Any]] = {
 def test_gradients(name: str) -> None:
     ours, theirs, x = GRADIENTS[name]
     assert_allclose(dfc.grad(ours)(x).numpy(), numeric(theirs, x), rtol=1e-5, atol=1e-6)
+
+
+def of_all(*factors: Any) -> Any:
+    """A scalar in whose second derivatives every element of the factors meets every other."""
+    weights = np.random.default_rng(3)
+    sums = [dfc.sum(dfc.sin(x) * weights.normal(size=[int(n) for n in x.shape])) for x in factors]
+    total = functools.reduce(dfc.add, sums)
+    return total + dfc.square(total)
+
+
+SQUARE = np.diag([1.0, 2.0, 4.0]) + 0.1 * np.arange(9).reshape(3, 3)
+APART = {"square": SQUARE, "tall": TALL + 2 * np.eye(4, 2), "wide": WIDE + 2 * np.eye(2, 4)}
+HESSIANS: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    **{f"pinv {name}": (lambda x: dfc.sum(dfc.square(dfc.linalg.pinv(x))), x) for name, x in APART.items()},
+    **{f"svd {name}": (lambda x: of_all(*dfc.linalg.svd(x)), x) for name, x in APART.items()},
+    "left vectors": (lambda x: of_all(dfc.linalg.svd(x).U), SQUARE),
+    "right vectors": (lambda x: of_all(dfc.linalg.svd(x).Vh), SQUARE),
+    "qr": (lambda x: of_all(*dfc.linalg.qr(x)), SQUARE),
+    "lu": (lambda x: of_all(dfc.linalg.lu_factor(x)[0]), SQUARE),
+    "eigh": (lambda x: of_all(*dfc.linalg.eigh(x)), SQUARE),
+    "cholesky": (lambda x: of_all(dfc.linalg.cholesky(x)), SQUARE),
+}
+
+
+@pytest.mark.parametrize("name", HESSIANS)
+def test_hessians(name: str) -> None:
+    f, x = HESSIANS[name]
+    found = dfc.hessian(f)(x).numpy().reshape(x.size, x.size)
+    assert_allclose(found, found.T, rtol=1e-9, atol=1e-9 * np.abs(found).max())
+    slope, slopes = dfc.function(dfc.grad(f)), []
+    for step in 1e-5 * np.eye(x.size).reshape(x.size, *x.shape):
+        slopes.append((slope(x + step).numpy() - slope(x - step).numpy()).ravel() / 2e-5)
+    assert_allclose(found, slopes, rtol=1e-6, atol=1e-6 * np.abs(found).max())
 
 
 def test_gradients_at_edges() -> None:
