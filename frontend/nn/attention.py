@@ -9,14 +9,14 @@ from dfc.errors import InvalidArgument
 from dfc.frontend.immediate import operation
 from dfc.frontend.nn.activations import softmax
 from dfc.frontend.nn.initializers import Given, glorot_uniform
-from dfc.frontend.nn.layers import Dense, Layer
+from dfc.frontend.nn.layers import Dense, Layer, positive
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.elementwise import astype, where
 from dfc.frontend.ops.linalg import matmul
 from dfc.frontend.ops.shape import error_here, matrix_transpose, permute_dims, reshape
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
-from dfc.ir import dtypes, locations
+from dfc.ir import dtypes
 from dfc.ir.ops.shape import Iota
 
 
@@ -61,12 +61,10 @@ class MultiHeadAttention(Layer):
         compute_dtype: Any = None,
     ) -> None:
         super().__init__(dtype, compute_dtype)
+        positive(heads, "heads", "MultiHeadAttention")
         if size % heads:
-            raise InvalidArgument(
-                f"heads must divide the size, got {heads} heads of size {size}",
-                op="MultiHeadAttention",
-                location=locations.describe(locations.capture()),
-            )
+            message = f"heads must divide the size, got {heads} heads of size {size}"
+            raise error_here(InvalidArgument, message, "MultiHeadAttention")
         self.size, self.heads, self.causal = size, heads, causal
         options: dict[str, Any] = {
             "use_bias": use_bias,

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.module import Module
 from dfc.frontend.nn.initializers import Given, as_initializer, glorot_uniform, normal
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.elementwise import astype
 from dfc.frontend.ops.indexing import take
 from dfc.frontend.ops.linalg import matmul
-from dfc.frontend.ops.shape import reshape
+from dfc.frontend.ops.shape import error_here, is_index, reshape
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
 from dfc.ir.dtypes import DType, as_dtype
+from dfc.ir.types import spec_of
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -31,6 +32,12 @@ def weight(shape: Sequence[int], initializer: Given, dtype: Any, trainable: bool
             location=locations.describe(locations.capture()),
         )
     return Variable(as_initializer(initializer)(tuple(shape), dtype), trainable=trainable)
+
+
+def positive(number: Any, name: str, op: str) -> None:
+    """Raises InvalidArgument for a number of parts that is no positive integer."""
+    if not is_index(number) or number < 1:
+        raise error_here(InvalidArgument, f"{name} must be a positive integer, got {number!r}", op)
 
 
 class Layer(Module):
@@ -99,14 +106,22 @@ class Flatten(Module):
 
     def __call__(self, x: Operand) -> Tensor:
         tensor = asarray(x)
+        if not tensor.ndim:
+            raise error_here(InvalidArgument, f"x must have a first axis, got {spec_of(tensor._type)}", "Flatten")
         return reshape(tensor, (tensor.shape[0], -1))
 
 
 class Sequential(Module):
-    """Layers, or functions of one tensor, one after the other. Those that take `training` are told."""
+    """Layers, or functions of one tensor, one after the other. Those that take `training` are told. Raises InvalidType
+    for what can't be called."""
 
     def __init__(self, *layers: Callable[..., Tensor], name: str = "") -> None:
         super().__init__(name)
+        for i, layer in enumerate(layers):
+            if not callable(layer):
+                hint = "give the layers one by one: Sequential(*layers)" if isinstance(layer, list | tuple) else ""
+                message = f"each must be a layer or a function of one tensor, got {layer!r} as number {i}"
+                raise error_here(InvalidType, message, "Sequential", hint)
         self.layers = list(layers)
 
     def __call__(self, x: Operand, *, training: bool = False) -> Tensor:

@@ -8,15 +8,14 @@ from typing import Any, ClassVar
 from dfc.errors import InvalidArgument
 from dfc.frontend.module import Module
 from dfc.frontend.nn.initializers import Given, as_initializer, he_normal
-from dfc.frontend.nn.layers import Activation, Layer, weight
+from dfc.frontend.nn.layers import Activation, Layer, positive, weight
 from dfc.frontend.nn.normalization import batch_norm, layer_norm
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.convolution import conv, conv_transpose
 from dfc.frontend.ops.elementwise import astype
-from dfc.frontend.ops.shape import reshape
+from dfc.frontend.ops.shape import error_here, reshape
 from dfc.frontend.ops.window import avg_pool, max_pool
 from dfc.frontend.tensor import Operand, Tensor
-from dfc.ir import locations
 
 Sizes = int | Sequence[int]
 Padding = str | Sequence[tuple[int, int]]
@@ -45,13 +44,14 @@ class Conv(Layer):
         compute_dtype: Any = None,
     ) -> None:
         super().__init__(dtype, compute_dtype)
+        positive(groups, "groups", "Conv")
         if inputs % groups or outputs % groups:
-            raise InvalidArgument(
+            raise error_here(
+                InvalidArgument,
                 f"groups must divide inputs and outputs, got {groups} groups of {inputs} and {outputs}",
-                op="Conv",
-                location=locations.describe(locations.capture()),
+                "Conv",
             )
-        self.weights = weight((*kernel, inputs // groups, outputs), weights, dtype)
+        self.weights = weight((*_window(kernel, "Conv"), inputs // groups, outputs), weights, dtype)
         self.bias = weight((outputs,), bias, dtype) if use_bias else None
         self.activation = activation
         self._options: dict[str, Any] = {
@@ -90,7 +90,7 @@ class ConvTranspose(Layer):
         super().__init__(dtype, compute_dtype)
         initial = as_initializer(weights)
         turned: Given = lambda shape, dtype: initial((*shape[:-2], *shape[:-3:-1]), dtype).swapaxes(-1, -2)  # noqa: E731
-        self.weights = weight((*kernel, outputs, inputs), turned, dtype)
+        self.weights = weight((*_window(kernel, "ConvTranspose"), outputs, inputs), turned, dtype)
         self.bias = weight((outputs,), bias, dtype) if use_bias else None
         self.activation = activation
         self._options: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format}
@@ -98,6 +98,15 @@ class ConvTranspose(Layer):
     def __call__(self, x: Operand) -> Tensor:
         y = conv_transpose(self.cast(x), self.cast(self.weights), **self._options)
         return _finished(self, y, self._options["data_format"])
+
+
+def _window(kernel: Any, op: str) -> tuple[int, ...]:
+    """The sizes of a kernel. Raises InvalidArgument for other than 1 to 3 of them: one number would not say how many
+    spatial axes there are."""
+    if isinstance(kernel, Sequence) and not isinstance(kernel, str) and 1 <= len(kernel) <= 3:
+        return tuple(kernel)
+    message = f"the kernel needs a size for each spatial axis, (3, 3) for images, got {kernel!r}"
+    raise error_here(InvalidArgument, message, op)
 
 
 def _finished(layer: Conv | ConvTranspose, y: Tensor, data_format: str) -> Tensor:

@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import dfc
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
+from tests.frontend_support import error_of
 
 initializers = dfc.nn.initializers
 RNG = np.random.default_rng(0)
@@ -245,3 +246,33 @@ def test_attention_with_a_mask() -> None:
     assert_array_equal(got[1], np.zeros(5))
     with pytest.raises(InvalidArgument, match="query and key must have one depth, got 3 and 5"):
         dfc.nn.dot_product_attention(q, v, v)
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: dfc.nn.Conv(3, 4, 3), "Conv: the kernel needs a size for each spatial axis, (3, 3) for images, got 3"),
+        (
+            lambda: dfc.nn.ConvTranspose(3, 4, ()),
+            "ConvTranspose: the kernel needs a size for each spatial axis, (3, 3) for images, got ()",
+        ),
+        (lambda: dfc.nn.Conv(3, 4, (3, 3), groups=0), "Conv: groups must be a positive integer, got 0"),
+        (lambda: dfc.nn.Conv(3, 4, (3, 3), groups=-1), "Conv: groups must be a positive integer, got -1"),
+        (lambda: dfc.nn.MultiHeadAttention(8, 0), "MultiHeadAttention: heads must be a positive integer, got 0"),
+        (lambda: dfc.nn.Flatten()(3.0), "Flatten: x must have a first axis, got float32[]"),
+    ],
+)
+def test_arguments_that_no_layer_can_have(make: Any, text: str) -> None:
+    assert error_of(InvalidArgument, make, __file__) == text
+
+
+def test_sequential_takes_only_what_can_be_called() -> None:
+    assert error_of(InvalidType, lambda: dfc.nn.Sequential(dfc.nn.relu, 3), __file__) == (
+        "Sequential: each must be a layer or a function of one tensor, got 3 as number 1"
+    )
+    assert error_of(InvalidType, lambda: dfc.nn.Sequential([dfc.nn.relu]), __file__).endswith(
+        "as number 0\n  give the layers one by one: Sequential(*layers)"
+    )
