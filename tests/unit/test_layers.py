@@ -276,3 +276,96 @@ def test_sequential_takes_only_what_can_be_called() -> None:
     assert error_of(InvalidType, lambda: dfc.nn.Sequential([dfc.nn.relu]), __file__).endswith(
         "as number 0\n  give the layers one by one: Sequential(*layers)"
     )
+
+
+TAKES = [
+    (dfc.nn.Dense(2, 3), (draw(1, 3),), "Dense: the last axis must have 2 features, got float32[1, 3]"),
+    (dfc.nn.Dense(2, 3), (1.0,), "Dense: the last axis must have 2 features, got float32[]"),
+    (dfc.nn.LayerNorm(4), (draw(2, 3),), "LayerNorm: the last axis must have 4 features, got float32[2, 3]"),
+    (dfc.nn.BatchNorm(4), (draw(2, 3),), "BatchNorm: the last axis must have 4 features, got float32[2, 3]"),
+    (dfc.nn.BatchNorm(4, axis=1), (draw(2, 3, 4),), "BatchNorm: axis 1 must have 4 features, got float32[2, 3, 4]"),
+    (
+        dfc.nn.Conv(3, 4, (3, 3)),
+        (draw(5, 5, 3),),
+        "Conv: x must have rank 4, for batch, 2 spatial axes and features, got float32[5, 5, 3]",
+    ),
+    (
+        dfc.nn.Conv(4, 4, (3,), groups=2),
+        (draw(1, 5, 3),),
+        "Conv: the last axis must have 4 features, got float32[1, 5, 3]",
+    ),
+    (
+        dfc.nn.ConvTranspose(3, 4, (3, 3), data_format="NCHW"),
+        (draw(1, 5, 5, 3),),
+        "ConvTranspose: axis 1 must have 3 features, got float32[1, 5, 5, 3]",
+    ),
+    (
+        dfc.nn.GRUCell(2, 3),
+        (draw(1, 3), draw(1, 3)),
+        "GRUCell: the last axis of x must have 2 features, got float32[1, 3]",
+    ),
+    (
+        dfc.nn.GRUCell(2, 3),
+        (draw(1, 2), draw(1, 2)),
+        "GRUCell: the last axis of the state must have 3 units, got float32[1, 2]",
+    ),
+    (
+        dfc.nn.GRUCell(2, 3),
+        (draw(4, 2), draw(5, 3)),
+        "GRUCell: x and the state must have one batch, got float32[4, 2] and float32[5, 3]",
+    ),
+    (
+        dfc.nn.LSTMCell(2, 3),
+        (draw(1, 4), (draw(1, 3), draw(1, 3))),
+        "LSTMCell: the last axis of x must have 2 features, got float32[1, 4]",
+    ),
+    (
+        dfc.nn.LSTMCell(2, 3),
+        (draw(1, 2), (draw(1, 3), draw(1, 4))),
+        "LSTMCell: the last axis of the state must have 3 units, got float32[1, 4]",
+    ),
+    (dfc.nn.LSTMCell(2, 3), (draw(1, 2), draw(2, 3)), "LSTMCell: the state must be a pair (h, c), got float32[2, 3]"),
+    (dfc.nn.LSTMCell(2, 3), (draw(1, 2), [draw(1, 3)]), "LSTMCell: the state must be a pair (h, c), got 1 parts"),
+    (
+        dfc.nn.MultiHeadAttention(4, 2),
+        (draw(3, 4),),
+        "MultiHeadAttention: query must have shape (batch, n, 4), got float32[3, 4]",
+    ),
+    (
+        dfc.nn.MultiHeadAttention(4, 2),
+        (draw(1, 3, 4), draw(1, 3, 5)),
+        "MultiHeadAttention: key must have shape (batch, n, 4), got float32[1, 3, 5]",
+    ),
+    (
+        dfc.nn.MultiHeadAttention(4, 2),
+        (draw(1, 3, 4), draw(1, 3, 4), draw(1, 2, 4)),
+        "MultiHeadAttention: key and value must have one length, got float32[1, 3, 4] and float32[1, 2, 4]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("layer", "given", "text"), TAKES)
+@pytest.mark.parametrize("traced", [False, True])
+def test_what_a_layer_does_not_take_is_said_in_its_own_words(layer: Any, given: Any, text: str, traced: bool) -> None:
+    call = dfc.function(lambda given: layer(*given)) if traced else lambda given: layer(*given)
+    assert error_of(InvalidArgument, lambda: call(given), __file__) == text
+
+
+def test_an_embedding_takes_integers() -> None:
+    layer = dfc.nn.Embedding(5, 3)
+    assert error_of(InvalidType, lambda: layer(draw(2)), __file__) == "Embedding: ids must be integers, got float32[2]"
+    assert layer([]).shape == (0, 3)
+
+
+def test_layers_hold_for_any_batch_and_cells_for_one_row() -> None:
+    net = dfc.nn.Sequential(dfc.nn.Conv(1, 2, (3, 3)), dfc.nn.BatchNorm(2), dfc.nn.LayerNorm(2), dfc.nn.Dense(2, 3))
+    attention, cell = dfc.nn.MultiHeadAttention(4, 2), dfc.nn.GRUCell(2, 3)
+    specs = [
+        dfc.TensorSpec(("b", 4, 4, 1)),
+        dfc.TensorSpec(("b", "n", 4)),
+        dfc.TensorSpec(("b", 2)),
+        dfc.TensorSpec((3,)),
+    ]
+    graph = dfc.function(lambda x, y, z, h: (net(x), attention(y), cell(z, h)[0])).graph(*specs)
+    assert [str(spec) for spec in graph.output_specs] == ["float32[b, 4, 4, 3]", "float32[b, n, 4]", "float32[b, 3]"]
+    assert cell(draw(2), draw(3))[0].shape == (3,)
