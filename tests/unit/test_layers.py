@@ -194,6 +194,42 @@ def test_sequential_tells_those_who_ask_that_it_is_training() -> None:
     assert list(net.named_variables())[-1] == "layers/4/bias"
 
 
+def test_dropout_is_a_layer() -> None:
+    layer, x = dfc.nn.Dropout(0.25), np.arange(1, 4001, dtype=np.float32).reshape(4, 1000)
+    assert_array_equal(layer(x).numpy(), x)
+    dfc.random.seed(1)
+    first, second = (layer(x, training=True).numpy() for _ in range(2))
+    for y in (first, second):
+        assert_allclose(y[y != 0], x[y != 0] / 0.75, rtol=1e-6)
+        assert abs((y == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / x.size)
+    assert (first != second).any()
+    dfc.random.seed(1)
+    assert_array_equal(layer(x, training=True).numpy(), first)
+    key = dfc.random.key(7)
+    assert_array_equal(layer(x, training=True, key=key).numpy(), layer(x, training=True, key=key).numpy())
+    told = dfc.function(lambda x, training: layer(x, training=training, key=key))
+    assert_array_equal(told(x, dfc.asarray(False)).numpy(), x)
+    assert_array_equal(told(x, dfc.asarray(True)).numpy(), layer(x, training=True, key=key).numpy())
+    rows = dfc.nn.Dropout(0.5, noise_shape=(4, 1))(x, training=True).numpy() != 0
+    assert (rows == rows[:, :1]).all()
+
+
+def test_dropout_in_a_model() -> None:
+    net, x = dfc.nn.Sequential(dfc.nn.Dense(2, 500, weights=1.0), dfc.nn.Dropout(0.5)), np.ones((1, 2), np.float32)
+    assert repr(dfc.nn.Dropout(0.5)) == "Dropout(rate=0.5)"
+    assert list(net.named_variables()) == ["layers/0/weights", "layers/0/bias"]
+    assert set(np.unique(dfc.function(lambda x: net(x, training=True))(x).numpy())) == {0, 4}
+    graph = dfc.function(lambda x: net(x)).graph(dfc.TensorSpec((1, 2)))
+    assert list(graph.variables) == ["layers/0/weights", "layers/0/bias"]  # nothing is drawn
+    assert (net(x).numpy() == 2).all()
+
+
+@pytest.mark.parametrize("rate", [1, -0.1, float("nan")])
+def test_a_rate_of_dropout_that_cannot_be(rate: float) -> None:
+    text = f"Dropout: 0 <= rate < 1 must hold, got {rate}"
+    assert error_of(InvalidArgument, lambda: dfc.nn.Dropout(rate), __file__) == text
+
+
 def sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
@@ -267,6 +303,15 @@ def test_attention_with_a_mask() -> None:
 )
 def test_arguments_that_no_layer_can_have(make: Any, text: str) -> None:
     assert error_of(InvalidArgument, make, __file__) == text
+
+
+def test_a_rate_of_dropout_is_a_number() -> None:
+    assert dfc.nn.Dropout(np.float32(0.5)).rate == 0.5  # type: ignore[arg-type]
+    text = "Dropout: the rate must be a number, got '0.5'"
+    assert error_of(InvalidType, lambda: dfc.nn.Dropout("0.5"), __file__) == text  # type: ignore[arg-type]
+    text = "dropout: x must be floating, got int32[2]"
+    call = lambda: dfc.nn.Dropout(0.5)(np.ones(2, np.int32), training=True)  # noqa: E731
+    assert error_of(InvalidType, call, __file__) == text
 
 
 def test_sequential_takes_only_what_can_be_called() -> None:
