@@ -7,6 +7,7 @@ The public names, each in the module that has it; a module is imported when one 
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dfc import errors
@@ -82,11 +83,20 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
     elif name in _SUBMODULES:
-        value = importlib.import_module(_SUBMODULES[name])
+        value = _namespace(importlib.import_module(_SUBMODULES[name]))
     else:
         raise AttributeError(f"module 'dfc' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _namespace(module: Any) -> Any:
+    """A namespace whose `dir` shows its public names alone, and so do the namespaces in it."""
+    module.__dir__ = lambda: sorted({*(name for name in vars(module) if name.startswith("__")), *module.__all__})
+    for name in module.__all__:
+        if isinstance(inner := getattr(module, name), ModuleType):
+            _namespace(inner)
+    return module
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import fft
+from dfc import fft
 
 sys.modules[__name__] = fft

@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import image
+from dfc import image
 
 sys.modules[__name__] = image

@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import linalg
+from dfc import linalg
 
 sys.modules[__name__] = linalg

@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import nn
+from dfc import nn
 
 sys.modules[__name__] = nn

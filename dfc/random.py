@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import random
+from dfc import random
 
 sys.modules[__name__] = random

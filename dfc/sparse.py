@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import sparse
+from dfc import sparse
 
 sys.modules[__name__] = sparse

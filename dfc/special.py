@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import special
+from dfc import special
 
 sys.modules[__name__] = special

@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import strings
+from dfc import strings
 
 sys.modules[__name__] = strings

@@ -2,6 +2,6 @@
 
 import sys
 
-from dfc.frontend import train
+from dfc import train
 
 sys.modules[__name__] = train

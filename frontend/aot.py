@@ -8,6 +8,7 @@ from typing import Any
 
 from dfc.errors import InvalidArgument, InvalidType, NotFound
 from dfc.frontend.function import Function
+from dfc.frontend.generator import GeneratorState
 from dfc.runtime import checkpoint as checkpoints
 from dfc.runtime.artifact import Artifact, EntrySpec, build_artifact
 
@@ -29,13 +30,19 @@ def compile(
 
     `target` names what executables are made for, `batch` the sizes of the symbolic dimension. Variables have their
     present values, or those of `checkpoint`: a checkpoint, or a directory of them, that holds exactly these variables.
+    It may lack the states of generators of random numbers, which keep their present values; `progress` is told.
     Raises InvalidArgument for a function without a signature and for sizes where no function has a symbolic dimension,
     and what `build_artifact` raises.
     """
-    entries = entry_specs(functions, batch)
+    listed = _listed(functions)
+    entries = _entries(listed, batch)
     values = None
     if checkpoint is not None:
-        values = checkpoint_values(checkpoint, {name for entry in entries for name in entry.variables})
+        variables = {n: v for _, function in listed for n, v in function.graph().variables.items()}
+        generators = {name for name, variable in variables.items() if isinstance(variable, GeneratorState)}
+        values = checkpoint_values(checkpoint, variables, generators)
+        if kept := sorted(generators - set(values)):
+            progress(f"the checkpoint lacks {', '.join(kept)}: the state of a generator keeps its present value")
     targets = (target,) if isinstance(target, str) else tuple(target)
     return build_artifact(entries, targets=targets, values=values, observers=observers, progress=progress)
 
@@ -43,11 +50,20 @@ def compile(
 def entry_specs(functions: Functions, batch: int | Iterable[int] = ()) -> list[EntrySpec]:
     """The functions as entries of an artifact, traced. Raises InvalidType for what is no dfc.function, and
     InvalidArgument for one without a signature, and for sizes that no function has a dimension for."""
-    sizes = (batch,) if isinstance(batch, int) else tuple(batch)
+    return _entries(_listed(functions), batch)
+
+
+Named = list[tuple[str | None, Function[..., Any]]]
+
+
+def _listed(functions: Functions) -> Named:
     if isinstance(functions, Function):
         functions = [functions]
-    given = functions.items() if isinstance(functions, Mapping) else ((None, function) for function in functions)
-    listed: list[tuple[str | None, Function[..., Any]]] = list(given)
+    return list(functions.items() if isinstance(functions, Mapping) else ((None, function) for function in functions))
+
+
+def _entries(listed: Named, batch: int | Iterable[int]) -> list[EntrySpec]:
+    sizes = (batch,) if isinstance(batch, int) else tuple(batch)
     entries = [_entry(function, sizes, name) for name, function in listed]
     shapes = [spec.shape for _, function in listed for spec in function.input_specs]
     if entries and sizes and all(isinstance(size, int) for shape in shapes for size in shape):
@@ -71,15 +87,18 @@ def _entry(function: Function[..., Any], sizes: tuple[int, ...], name: str | Non
     return EntrySpec(name or function.name, graph.module, states, graph.structure.to_json(), sizes, func=graph.name)
 
 
-def checkpoint_values(path: str | os.PathLike[str], names: Iterable[str]) -> Mapping[str, Any]:
+def checkpoint_values(
+    path: str | os.PathLike[str], names: Iterable[str], optional: Iterable[str] = ()
+) -> Mapping[str, Any]:
     """The arrays called `names` in a checkpoint, or in the latest one of a directory of checkpoints.
 
-    Raises NotFound where there is no checkpoint or a name is missing, InvalidArgument where it has others.
+    Raises NotFound where there is no checkpoint or a name is missing that is not `optional`, InvalidArgument where it
+    has others.
     """
     found = checkpoints.latest_checkpoint(str(path)) or str(path)
     values = checkpoints.restore(found)
     wanted = set(names)
-    if missing := sorted(wanted - set(values)):
+    if missing := sorted(wanted - set(values) - set(optional)):
         raise NotFound(f"the checkpoint {found} lacks the variables {', '.join(missing)}")
     if extra := sorted(set(values) - wanted):
         raise InvalidArgument(

@@ -79,6 +79,10 @@ def _default_name() -> str:
     return f"generator_{number}" if number else "generator"
 
 
+class GeneratorState(Variable):
+    """The variable of a generator: unlike a weight, any value of it will do where none was saved."""
+
+
 class Generator:
     """Gives a new key at each call of `key()`.
 
@@ -89,7 +93,7 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
-        self.state = Variable(_initial(seed, "Generator"), name=name or _default_name(), trainable=False)
+        self.state = GeneratorState(_initial(seed, "Generator"), name=name or _default_name(), trainable=False)
 
     def seed(self, seed: int) -> None:
         """Start again: from here on the numbers are those of a new generator with this seed."""

@@ -173,7 +173,11 @@ def own_arguments(
     arguments, xs, nests = list(args), list[Any](), []
     for number in numbers:
         if not -len(args) <= number < len(args):
-            raise InvalidArgument(f"argnums={number} names no positional argument of {len(args)}", op=op)
+            raise InvalidArgument(
+                f"argnums={number} names no positional argument of {len(args)}",
+                op=op,
+                location=locations.describe(locations.capture()),
+            )
         leaves, nest = structure.flatten(args[number], _is_leaf)
         # an operation of its own for each x: the same tensor may come in by another argument too
         own = [x if isinstance(x, Variable) else identity(_floating(trace, x, op)) for x in leaves]

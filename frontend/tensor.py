@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from xdsl.ir import Attribute, SSAValue
@@ -104,6 +104,15 @@ class Tensor:
         from dfc.frontend.updates import Updates
 
         return Updates(self)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        plain = isinstance(key, int) and isinstance(value, int | float | complex)
+        raise InvalidType(
+            "a tensor can't be changed in place",
+            op="setitem",
+            location=locations.describe(locations.capture()),
+            hint=f"x.at[{key if plain else 'key'}].set({value if plain else 'values'}) gives a new tensor",
+        )
 
     # ---- the value
 

@@ -345,7 +345,8 @@ def _incomplete_gamma(upper: bool) -> Callable[[Formula, list[Value]], Value]:
         found = f.where("EQ", a, infinity, f.where("EQ", x, x, at_zero, x), found)
         infinite = f.where("EQ", a, infinity, f.full(math.nan), at_infinity)
         found = f.where("EQ", x, zero, at_zero, f.where("EQ", x, infinity, infinite, found))
-        defined = f.where("GT", a, zero, found, f.full(math.nan))
+        limit = f.where("EQ", a, zero, f.where("GT", x, zero, at_infinity, f.full(math.nan)), f.full(math.nan))
+        defined = f.where("GT", a, zero, found, limit)
         return f.where("GE", x, zero, defined, f.full(math.nan))
 
     return body

@@ -25,7 +25,7 @@ from dfc.frontend.nn.activations import (
 from dfc.frontend.nn.attention import MultiHeadAttention, dot_product_attention
 from dfc.frontend.nn.config import Net, from_config
 from dfc.frontend.nn.ctc import ctc_loss
-from dfc.frontend.nn.dropout import dropout
+from dfc.frontend.nn.dropout import Dropout, dropout
 from dfc.frontend.nn.embedding import embedding_lookup, log_uniform_candidate_sampler, sampled_softmax_loss
 from dfc.frontend.nn.layers import Dense, Embedding, Flatten, Sequential
 from dfc.frontend.nn.losses import (
@@ -53,6 +53,7 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Dense",
+    "Dropout",
     "Embedding",
     "Flatten",
     "GRUCell",

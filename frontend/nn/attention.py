@@ -9,15 +9,16 @@ from dfc.errors import InvalidArgument
 from dfc.frontend.immediate import operation
 from dfc.frontend.nn.activations import softmax
 from dfc.frontend.nn.initializers import Given, glorot_uniform
-from dfc.frontend.nn.layers import Dense, Layer
+from dfc.frontend.nn.layers import Dense, Layer, positive
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.elementwise import astype, where
 from dfc.frontend.ops.linalg import matmul
 from dfc.frontend.ops.shape import error_here, matrix_transpose, permute_dims, reshape
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
-from dfc.ir import dtypes, locations
+from dfc.ir import dtypes
 from dfc.ir.ops.shape import Iota
+from dfc.ir.types import spec_of
 
 
 @operation
@@ -61,12 +62,10 @@ class MultiHeadAttention(Layer):
         compute_dtype: Any = None,
     ) -> None:
         super().__init__(dtype, compute_dtype)
+        positive(heads, "heads", "MultiHeadAttention")
         if size % heads:
-            raise InvalidArgument(
-                f"heads must divide the size, got {heads} heads of size {size}",
-                op="MultiHeadAttention",
-                location=locations.describe(locations.capture()),
-            )
+            message = f"heads must divide the size, got {heads} heads of size {size}"
+            raise error_here(InvalidArgument, message, "MultiHeadAttention")
         self.size, self.heads, self.causal = size, heads, causal
         options: dict[str, Any] = {
             "use_bias": use_bias,
@@ -81,15 +80,26 @@ class MultiHeadAttention(Layer):
         self, query: Operand, key: Operand | None = None, value: Operand | None = None, mask: Operand | None = None
     ) -> Tensor:
         """`mask` is bool and broadcasts to (batch, heads, n, m)."""
-        keys = query if key is None else key
-        q, k = self._heads(self.query(query)), self._heads(self.key(keys))
-        v = self._heads(self.value(keys if value is None else value))
+        queries = self._checked(query, "query")
+        keys = queries if key is None else self._checked(key, "key")
+        values = keys if value is None else self._checked(value, "value")
+        if keys.shape[1] != values.shape[1]:
+            message = f"key and value must have one length, got {spec_of(keys._type)} and {spec_of(values._type)}"
+            raise error_here(InvalidArgument, message, self._op)
+        q, k, v = (self._heads(of(x)) for of, x in ((self.query, queries), (self.key, keys), (self.value, values)))
         if self.causal:
             past = causal_mask(q, k)
             mask = past if mask is None else asarray(mask) & past
         mixed = permute_dims(dot_product_attention(q, k, v, mask), (0, 2, 1, 3))
         batch, n = mixed.shape[0], mixed.shape[1]
         return self.out(reshape(mixed, (batch, n, self.size)))
+
+    def _checked(self, x: Operand, name: str) -> Tensor:
+        tensor = asarray(x)
+        if tensor.ndim != 3 or tensor.shape[2] != self.size:
+            message = f"{name} must have shape (batch, n, {self.size}), got {spec_of(tensor._type)}"
+            raise error_here(InvalidArgument, message, self._op)
+        return tensor
 
     def _heads(self, x: Tensor) -> Tensor:
         batch, n = x.shape[0], x.shape[1]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from dfc.errors import InvalidArgument
 from dfc.frontend.nn.initializers import Given, glorot_uniform, orthogonal
-from dfc.frontend.nn.layers import Layer, weight
-from dfc.frontend.ops.constant import zeros
+from dfc.frontend.nn.layers import Layer, require_features, weight
+from dfc.frontend.ops.constant import asarray, zeros
 from dfc.frontend.ops.elementwise import sigmoid, tanh
 from dfc.frontend.ops.linalg import matmul
-from dfc.frontend.ops.shape import split
+from dfc.frontend.ops.shape import error_here, split
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.ir.dims import Dim
+from dfc.ir.types import spec_of
 
 LSTMState = tuple[Tensor, Tensor]
 
@@ -37,6 +39,19 @@ class Cell(Layer):
         self.recurrent = weight((units, self.GATES * units), recurrent, dtype)
         self.bias = weight((self.GATES * units,), 0.0, dtype)
 
+    def _checked(self, x: Operand, *state: Operand) -> list[Tensor]:
+        """The input and the parts of the state, as the cell computes with them. Raises InvalidArgument where their last
+        axes don't fit, or their other axes don't fit each other."""
+        first, *parts = tensors = [asarray(given) for given in (x, *state)]
+        require_features(first, self.kernel.shape[0], self._op, of="x")
+        for part in parts:
+            require_features(part, self.units, self._op, what="units", of="the state")
+            pairs = zip(reversed(first.shape[:-1]), reversed(part.shape[:-1]), strict=False)
+            if any(isinstance(n, int) and isinstance(m, int) and n != m and 1 not in (n, m) for n, m in pairs):
+                message = f"x and the state must have one batch, got {spec_of(first._type)} and {spec_of(part._type)}"
+                raise error_here(InvalidArgument, message, self._op)
+        return [self.cast(tensor) for tensor in tensors]
+
     def zeros(self, batch: Dim) -> Tensor:
         """A state of zeros, (batch, units)."""
         return zeros((batch, self.units), dtype=self._compute_dtype or self._dtype)
@@ -50,8 +65,11 @@ class LSTMCell(Cell):
     GATES: ClassVar = 4
 
     def __call__(self, x: Operand, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        h, c = (self.cast(part) for part in state)
-        gates = matmul(self.cast(x), self.cast(self.kernel)) + matmul(h, self.cast(self.recurrent))
+        if not isinstance(state, tuple | list) or len(state) != 2:
+            got = f"{len(state)} parts" if isinstance(state, tuple | list) else spec_of(asarray(state)._type)
+            raise error_here(InvalidArgument, f"the state must be a pair (h, c), got {got}", self._op)
+        tensor, h, c = self._checked(x, *state)
+        gates = matmul(tensor, self.cast(self.kernel)) + matmul(h, self.cast(self.recurrent))
         i, f, g, o = split(gates + self.cast(self.bias), 4, axis=-1)
         c = sigmoid(f + 1) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
@@ -73,8 +91,8 @@ class GRUCell(Cell):
         self.recurrent_bias = weight((3 * units,), 0.0, self._dtype)
 
     def __call__(self, x: Operand, state: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.cast(state)
-        given = split(matmul(self.cast(x), self.cast(self.kernel)) + self.cast(self.bias), 3, axis=-1)
+        tensor, h = self._checked(x, state)
+        given = split(matmul(tensor, self.cast(self.kernel)) + self.cast(self.bias), 3, axis=-1)
         kept = split(matmul(h, self.cast(self.recurrent)) + self.cast(self.recurrent_bias), 3, axis=-1)
         update, reset = sigmoid(given[0] + kept[0]), sigmoid(given[1] + kept[1])
         candidate = tanh(given[2] + reset * kept[2])

@@ -8,15 +8,17 @@ from typing import Any, ClassVar
 from dfc.errors import InvalidArgument
 from dfc.frontend.module import Module
 from dfc.frontend.nn.initializers import Given, as_initializer, he_normal
-from dfc.frontend.nn.layers import Activation, Layer, weight
+from dfc.frontend.nn.layers import Activation, Layer, positive, require_features, weight
 from dfc.frontend.nn.normalization import batch_norm, layer_norm
 from dfc.frontend.ops.constant import asarray
 from dfc.frontend.ops.convolution import conv, conv_transpose
 from dfc.frontend.ops.elementwise import astype
-from dfc.frontend.ops.shape import reshape
+from dfc.frontend.ops.shape import error_here, reshape
 from dfc.frontend.ops.window import avg_pool, max_pool
+from dfc.frontend.sliding import layout
 from dfc.frontend.tensor import Operand, Tensor
-from dfc.ir import locations
+from dfc.ir.dims import Dim
+from dfc.ir.types import spec_of
 
 Sizes = int | Sequence[int]
 Padding = str | Sequence[tuple[int, int]]
@@ -45,13 +47,14 @@ class Conv(Layer):
         compute_dtype: Any = None,
     ) -> None:
         super().__init__(dtype, compute_dtype)
+        positive(groups, "groups", "Conv")
         if inputs % groups or outputs % groups:
-            raise InvalidArgument(
+            raise error_here(
+                InvalidArgument,
                 f"groups must divide inputs and outputs, got {groups} groups of {inputs} and {outputs}",
-                op="Conv",
-                location=locations.describe(locations.capture()),
+                "Conv",
             )
-        self.weights = weight((*kernel, inputs // groups, outputs), weights, dtype)
+        self.weights = weight((*_window(kernel, "Conv"), inputs // groups, outputs), weights, dtype)
         self.bias = weight((outputs,), bias, dtype) if use_bias else None
         self.activation = activation
         self._options: dict[str, Any] = {
@@ -63,7 +66,9 @@ class Conv(Layer):
         }
 
     def __call__(self, x: Operand) -> Tensor:
-        y = conv(self.cast(x), self.cast(self.weights), **self._options)
+        tensor = asarray(x)
+        _require_images(self, tensor, int(self.weights.shape[-2]) * self._options["groups"])
+        y = conv(self.cast(tensor), self.cast(self.weights), **self._options)
         return _finished(self, y, self._options["data_format"])
 
 
@@ -90,14 +95,36 @@ class ConvTranspose(Layer):
         super().__init__(dtype, compute_dtype)
         initial = as_initializer(weights)
         turned: Given = lambda shape, dtype: initial((*shape[:-2], *shape[:-3:-1]), dtype).swapaxes(-1, -2)  # noqa: E731
-        self.weights = weight((*kernel, outputs, inputs), turned, dtype)
+        self.weights = weight((*_window(kernel, "ConvTranspose"), outputs, inputs), turned, dtype)
         self.bias = weight((outputs,), bias, dtype) if use_bias else None
         self.activation = activation
         self._options: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format}
 
     def __call__(self, x: Operand) -> Tensor:
-        y = conv_transpose(self.cast(x), self.cast(self.weights), **self._options)
+        tensor = asarray(x)
+        _require_images(self, tensor, self.weights.shape[-1])
+        y = conv_transpose(self.cast(tensor), self.cast(self.weights), **self._options)
         return _finished(self, y, self._options["data_format"])
+
+
+def _window(kernel: Any, op: str) -> tuple[int, ...]:
+    """The sizes of a kernel. Raises InvalidArgument for other than 1 to 3 of them: one number would not say how many
+    spatial axes there are."""
+    if isinstance(kernel, Sequence) and not isinstance(kernel, str) and 1 <= len(kernel) <= 3:
+        return tuple(kernel)
+    message = f"the kernel needs a size for each spatial axis, (3, 3) for images, got {kernel!r}"
+    raise error_here(InvalidArgument, message, op)
+
+
+def _require_images(layer: Conv | ConvTranspose, x: Tensor, features: Dim) -> None:
+    """Raises InvalidArgument unless x has the axes and the features that the layer was made for."""
+    rank = len(layer.weights.shape)
+    if x.ndim != rank:
+        spatial = f"{rank - 2} spatial axes" if rank > 3 else "1 spatial axis"
+        message = f"x must have rank {rank}, for batch, {spatial} and features, got {spec_of(x._type)}"
+        raise error_here(InvalidArgument, message, layer._op)
+    axis, _ = layout(rank, layer._options["data_format"], layer._op)
+    require_features(x, features, layer._op, axis)
 
 
 def _finished(layer: Conv | ConvTranspose, y: Tensor, data_format: str) -> Tensor:
@@ -160,11 +187,13 @@ class BatchNorm(Layer):
         self.variance = weight((features,), 1.0, dtype, trainable=False)
 
     def __call__(self, x: Operand, *, training: bool = False) -> Tensor:
+        tensor = asarray(x)
+        require_features(tensor, self.scale.shape[0], self._op, self.axis)
         options: dict[str, Any] = {"axis": self.axis, "epsilon": self.epsilon}
         if not training:
             options |= {"mean": self.mean.read(), "variance": self.variance.read()}
-            return batch_norm(x, self.scale.read(), self.offset.read(), **options)[0]
-        y, mean, variance = batch_norm(x, self.scale.read(), self.offset.read(), **options)
+            return batch_norm(tensor, self.scale.read(), self.offset.read(), **options)[0]
+        y, mean, variance = batch_norm(tensor, self.scale.read(), self.offset.read(), **options)
         for average, now in ((self.mean, mean), (self.variance, variance)):
             average.assign_add((astype(now, average.dtype) - average) * (1 - self.momentum))
         return y
@@ -180,4 +209,5 @@ class LayerNorm(Layer):
 
     def __call__(self, x: Operand) -> Tensor:
         tensor = asarray(x)
+        require_features(tensor, self.scale.shape[0], self._op)
         return layer_norm(tensor, self.scale.read(), self.offset.read(), epsilon=self.epsilon)

@@ -199,7 +199,8 @@ def zeta(x: Operand, q: Operand, /) -> Tensor:
 
 @elementwise
 def gammainc(a: Operand, x: Operand, /) -> Tensor:
-    """The regularized lower incomplete gamma function of a > 0 and x >= 0. A gradient passes to x alone."""
+    """The regularized lower incomplete gamma function of a > 0 and x >= 0, 1 for a = 0 and x > 0. A gradient passes
+    to x alone."""
     values = inexact("gammainc", a, x)
     return in_trace().emit(ir.Igamma, [t._value for t in values])
 

@@ -232,24 +232,26 @@ class Ndtri(SpecialUnary):
 
 @irdl_op_definition
 class Igamma(SpecialBinary):
-    """The regularized lower incomplete gamma function P(a, x) of the operands a > 0 and x >= 0; NaN elsewhere."""
+    """The regularized lower incomplete gamma function P(a, x) of the operands a > 0 and x >= 0; its limit 1 for a = 0
+    and x > 0, NaN elsewhere."""
 
     name = "df.igamma"
 
     @classmethod
     def compute(cls, x: Array, y: Array) -> Array:
-        return np.where(x > 0, scipy_special().gammainc(x, y), np.nan)
+        return np.where((x > 0) | (x == 0) & (y > 0), scipy_special().gammainc(x, y), np.nan)
 
 
 @irdl_op_definition
 class Igammac(SpecialBinary):
-    """The regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x) of a > 0 and x >= 0; NaN elsewhere."""
+    """The regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x) of a > 0 and x >= 0; its limit 0 for
+    a = 0 and x > 0, NaN elsewhere."""
 
     name = "df.igammac"
 
     @classmethod
     def compute(cls, x: Array, y: Array) -> Array:
-        return np.where(x > 0, scipy_special().gammaincc(x, y), np.nan)
+        return np.where((x > 0) | (x == 0) & (y > 0), scipy_special().gammaincc(x, y), np.nan)
 
 
 @irdl_op_definition

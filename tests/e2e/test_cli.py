@@ -145,6 +145,19 @@ def test_a_checkpoint_that_does_not_fit_is_refused(change: dict[str, Any], text:
     assert text in failure("compile", "model.py", "--batch", "1", "--checkpoint", "checkpoints")
 
 
+def test_a_checkpoint_without_the_random_generator(here: Path) -> None:
+    (here / "noisy.py").write_text(
+        "import dfc\n\nw = dfc.Variable(2.0, name='w')\n\n\n"
+        "@dfc.function(signature=[dfc.TensorSpec((3,), name='x')])\n"
+        "def noisy(x):\n    return w * x + dfc.random.normal((3,))\n"
+    )
+    save("checkpoints", 1, {"w": np.array(5, np.float32)})
+    told = ok("compile", "noisy.py", "--checkpoint", "checkpoints").stderr.splitlines()
+    assert told[1] == "the checkpoint lacks random_generator: the state of a generator keeps its present value"
+    assert told[2].startswith("compiled noisy")
+    ok("run", "noisy.dfc", "--input", "x=[1,2,3]")
+
+
 def test_compile_to_a_phase_prints_the_program() -> None:
     trace = ok("compile", "model.py", "--entry", "predict", "--to=trace").stdout
     assert trace.startswith("builtin.module {\n  df.func")

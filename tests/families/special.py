@@ -212,8 +212,10 @@ def ndtri(p: float) -> float:
 
 def upper_gamma(a: float, x: float) -> float:
     """Q(a, x) for whole a and a + 1/2: a finite sum, from exp(-x) or from erfc(sqrt(x))."""
-    if math.isnan(a) or math.isnan(x) or a <= 0 or x < 0 or (math.isinf(a) and math.isinf(x)):
+    if math.isnan(a) or math.isnan(x) or a < 0 or x < 0 or (math.isinf(a) and math.isinf(x)) or a == x == 0:
         return NAN
+    if a == 0:
+        return 0.0
     if x == 0 or math.isinf(x):
         return float(x == 0)
     start = a % 1
@@ -234,9 +236,10 @@ def beta(a: float, b: float, x: float) -> float:
 
 
 SHAPES = [1.0, 2.0, 3.0, 7.0, 20.0, 0.5, 1.5, 4.5, 12.5]
+ZEROS, AT_ZERO = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.0], [0.0, -0.0, 0.01, INF, -1.0, NAN, 700.0]
 GAMMA_POINTS = (
-    [a for a in SHAPES for _ in range(40)] + [1.0, 2.5, 3.0, -1.0, 0.0, 2.0, NAN, 1.0, INF],
-    [x for _ in SHAPES for x in uniform(0.01, 30, 40)] + [0.0, INF, -1.0, 1.0, 1.0, NAN, 1.0, 1e-9, INF],
+    [a for a in SHAPES for _ in range(40)] + [1.0, 2.5, 3.0, -1.0, 0.0, 2.0, NAN, 1.0, INF, *ZEROS],
+    [x for _ in SHAPES for x in uniform(0.01, 30, 40)] + [0.0, INF, -1.0, 1.0, 1.0, NAN, 1.0, 1e-9, INF, *AT_ZERO],
 )
 BETA_POINTS = (
     [float(a) for a in (1, 2, 5, 12, 30) for _ in range(80)] + [1.0, 2.0, -1.0, 2.0, 0.0, NAN, 1.0],

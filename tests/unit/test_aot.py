@@ -71,6 +71,30 @@ def test_a_checkpoint_must_hold_exactly_the_entries_variables(tmp_path: Path) ->
     assert str(missing.value) == f"the checkpoint {path} lacks the variables w"
 
 
+def test_a_checkpoint_may_lack_the_states_of_generators(tmp_path: Path) -> None:
+    w, noise = dfc.Variable([1.0, 2.0], name="w"), dfc.random.Generator(3, name="noise")
+
+    @dfc.function(signature=[Spec(("b", 2), name="x")])
+    def noisy(x: Any) -> Any:
+        return x * w + dfc.random.normal(x.shape, key=noise.key())
+
+    x, lines = np.ones((4, 2), np.float32), list[str]()
+    lacking = dfc.train.Saver([w]).save(tmp_path / "lacking", 1)
+    dfc.compile(noisy, batch=4, checkpoint=lacking, progress=lines.append).save(tmp_path / "lacking.dfc")
+    assert lines[0] == "the checkpoint lacks noise: the state of a generator keeps its present value"
+    noise.key()
+    whole = dfc.train.Saver([w, noise.state]).save(tmp_path / "whole", 1)
+    lines.clear()
+    noise.seed(4)
+    dfc.compile(noisy, batch=4, checkpoint=whole, progress=lines.append).save(tmp_path / "whole.dfc")
+    assert [line.split(" (")[0] for line in lines] == ["compiled noisy for b=4"]
+    noise.seed(3)
+    expected = [noisy(x).numpy() for _ in range(2)]
+    assert_array_equal([dfc.load(tmp_path / f"{name}.dfc").noisy(x=x) for name in ("lacking", "whole")], expected)
+    with pytest.raises(NotFound, match=r"lacks the variables w$"):
+        dfc.compile(noisy, batch=4, checkpoint=dfc.train.Saver([noise.state]).save(tmp_path / "no_w", 1))
+
+
 def test_what_is_no_entry() -> None:
     with pytest.raises(InvalidArgument) as caught:
         dfc.compile([dfc.function(lambda x: x, name="f")])

@@ -13,6 +13,7 @@ from dfc.backends import pipeline
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.ops.function import Func
 from dfc.passes.phases import Phase
+from tests.frontend_support import error_of
 
 A = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 4.0]])
 X = np.array([0.3, -1.2])
@@ -126,3 +127,11 @@ def test_jacobians_need_static_floating_results() -> None:
     with pytest.raises(InvalidType) as integer:
         dfc.jacobian(lambda x: dfc.astype(x, "int32"))(X)
     assert "jacobian: the function must return a floating tensor, got int32[2]" in str(integer.value)
+
+
+@pytest.mark.parametrize("argnums", [2, -2])
+def test_an_argument_that_is_not_there(argnums: int) -> None:
+    for call in (dfc.grad(dfc.sum, argnums), dfc.function(dfc.grad(dfc.sum, argnums))):
+        assert error_of(InvalidArgument, lambda call=call: call(X), __file__) == (  # type: ignore[misc]
+            f"grad: argnums={argnums} names no positional argument of 1"
+        )

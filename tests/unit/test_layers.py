@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import dfc
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
+from tests.frontend_support import error_of
 
 initializers = dfc.nn.initializers
 RNG = np.random.default_rng(0)
@@ -193,6 +194,42 @@ def test_sequential_tells_those_who_ask_that_it_is_training() -> None:
     assert list(net.named_variables())[-1] == "layers/4/bias"
 
 
+def test_dropout_is_a_layer() -> None:
+    layer, x = dfc.nn.Dropout(0.25), np.arange(1, 4001, dtype=np.float32).reshape(4, 1000)
+    assert_array_equal(layer(x).numpy(), x)
+    dfc.random.seed(1)
+    first, second = (layer(x, training=True).numpy() for _ in range(2))
+    for y in (first, second):
+        assert_allclose(y[y != 0], x[y != 0] / 0.75, rtol=1e-6)
+        assert abs((y == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / x.size)
+    assert (first != second).any()
+    dfc.random.seed(1)
+    assert_array_equal(layer(x, training=True).numpy(), first)
+    key = dfc.random.key(7)
+    assert_array_equal(layer(x, training=True, key=key).numpy(), layer(x, training=True, key=key).numpy())
+    told = dfc.function(lambda x, training: layer(x, training=training, key=key))
+    assert_array_equal(told(x, dfc.asarray(False)).numpy(), x)
+    assert_array_equal(told(x, dfc.asarray(True)).numpy(), layer(x, training=True, key=key).numpy())
+    rows = dfc.nn.Dropout(0.5, noise_shape=(4, 1))(x, training=True).numpy() != 0
+    assert (rows == rows[:, :1]).all()
+
+
+def test_dropout_in_a_model() -> None:
+    net, x = dfc.nn.Sequential(dfc.nn.Dense(2, 500, weights=1.0), dfc.nn.Dropout(0.5)), np.ones((1, 2), np.float32)
+    assert repr(dfc.nn.Dropout(0.5)) == "Dropout(rate=0.5)"
+    assert list(net.named_variables()) == ["layers/0/weights", "layers/0/bias"]
+    assert set(np.unique(dfc.function(lambda x: net(x, training=True))(x).numpy())) == {0, 4}
+    graph = dfc.function(lambda x: net(x)).graph(dfc.TensorSpec((1, 2)))
+    assert list(graph.variables) == ["layers/0/weights", "layers/0/bias"]  # nothing is drawn
+    assert (net(x).numpy() == 2).all()
+
+
+@pytest.mark.parametrize("rate", [1, -0.1, float("nan")])
+def test_a_rate_of_dropout_that_cannot_be(rate: float) -> None:
+    text = f"Dropout: 0 <= rate < 1 must hold, got {rate}"
+    assert error_of(InvalidArgument, lambda: dfc.nn.Dropout(rate), __file__) == text
+
+
 def sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
@@ -275,3 +312,135 @@ def test_a_module_may_know_its_parent() -> None:
     child.w = dfc.Variable(0.0)
     assert list(net.named_variables()) == ["child/w"]
     assert net.modules() == [net, child]
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: dfc.nn.Conv(3, 4, 3), "Conv: the kernel needs a size for each spatial axis, (3, 3) for images, got 3"),
+        (
+            lambda: dfc.nn.ConvTranspose(3, 4, ()),
+            "ConvTranspose: the kernel needs a size for each spatial axis, (3, 3) for images, got ()",
+        ),
+        (lambda: dfc.nn.Conv(3, 4, (3, 3), groups=0), "Conv: groups must be a positive integer, got 0"),
+        (lambda: dfc.nn.Conv(3, 4, (3, 3), groups=-1), "Conv: groups must be a positive integer, got -1"),
+        (lambda: dfc.nn.MultiHeadAttention(8, 0), "MultiHeadAttention: heads must be a positive integer, got 0"),
+        (lambda: dfc.nn.Flatten()(3.0), "Flatten: x must have a first axis, got float32[]"),
+    ],
+)
+def test_arguments_that_no_layer_can_have(make: Any, text: str) -> None:
+    assert error_of(InvalidArgument, make, __file__) == text
+
+
+def test_a_rate_of_dropout_is_a_number() -> None:
+    assert dfc.nn.Dropout(np.float32(0.5)).rate == 0.5  # type: ignore[arg-type]
+    text = "Dropout: the rate must be a number, got '0.5'"
+    assert error_of(InvalidType, lambda: dfc.nn.Dropout("0.5"), __file__) == text  # type: ignore[arg-type]
+    text = "dropout: x must be floating, got int32[2]"
+    call = lambda: dfc.nn.Dropout(0.5)(np.ones(2, np.int32), training=True)  # noqa: E731
+    assert error_of(InvalidType, call, __file__) == text
+
+
+def test_sequential_takes_only_what_can_be_called() -> None:
+    assert error_of(InvalidType, lambda: dfc.nn.Sequential(dfc.nn.relu, 3), __file__) == (
+        "Sequential: each must be a layer or a function of one tensor, got 3 as number 1"
+    )
+    assert error_of(InvalidType, lambda: dfc.nn.Sequential([dfc.nn.relu]), __file__).endswith(
+        "as number 0\n  give the layers one by one: Sequential(*layers)"
+    )
+
+
+TAKES = [
+    (dfc.nn.Dense(2, 3), (draw(1, 3),), "Dense: the last axis must have 2 features, got float32[1, 3]"),
+    (dfc.nn.Dense(2, 3), (1.0,), "Dense: the last axis must have 2 features, got float32[]"),
+    (dfc.nn.LayerNorm(4), (draw(2, 3),), "LayerNorm: the last axis must have 4 features, got float32[2, 3]"),
+    (dfc.nn.BatchNorm(4), (draw(2, 3),), "BatchNorm: the last axis must have 4 features, got float32[2, 3]"),
+    (dfc.nn.BatchNorm(4, axis=1), (draw(2, 3, 4),), "BatchNorm: axis 1 must have 4 features, got float32[2, 3, 4]"),
+    (
+        dfc.nn.Conv(3, 4, (3, 3)),
+        (draw(5, 5, 3),),
+        "Conv: x must have rank 4, for batch, 2 spatial axes and features, got float32[5, 5, 3]",
+    ),
+    (
+        dfc.nn.Conv(4, 4, (3,), groups=2),
+        (draw(1, 5, 3),),
+        "Conv: the last axis must have 4 features, got float32[1, 5, 3]",
+    ),
+    (
+        dfc.nn.ConvTranspose(3, 4, (3, 3), data_format="NCHW"),
+        (draw(1, 5, 5, 3),),
+        "ConvTranspose: axis 1 must have 3 features, got float32[1, 5, 5, 3]",
+    ),
+    (
+        dfc.nn.GRUCell(2, 3),
+        (draw(1, 3), draw(1, 3)),
+        "GRUCell: the last axis of x must have 2 features, got float32[1, 3]",
+    ),
+    (
+        dfc.nn.GRUCell(2, 3),
+        (draw(1, 2), draw(1, 2)),
+        "GRUCell: the last axis of the state must have 3 units, got float32[1, 2]",
+    ),
+    (
+        dfc.nn.GRUCell(2, 3),
+        (draw(4, 2), draw(5, 3)),
+        "GRUCell: x and the state must have one batch, got float32[4, 2] and float32[5, 3]",
+    ),
+    (
+        dfc.nn.LSTMCell(2, 3),
+        (draw(1, 4), (draw(1, 3), draw(1, 3))),
+        "LSTMCell: the last axis of x must have 2 features, got float32[1, 4]",
+    ),
+    (
+        dfc.nn.LSTMCell(2, 3),
+        (draw(1, 2), (draw(1, 3), draw(1, 4))),
+        "LSTMCell: the last axis of the state must have 3 units, got float32[1, 4]",
+    ),
+    (dfc.nn.LSTMCell(2, 3), (draw(1, 2), draw(2, 3)), "LSTMCell: the state must be a pair (h, c), got float32[2, 3]"),
+    (dfc.nn.LSTMCell(2, 3), (draw(1, 2), [draw(1, 3)]), "LSTMCell: the state must be a pair (h, c), got 1 parts"),
+    (
+        dfc.nn.MultiHeadAttention(4, 2),
+        (draw(3, 4),),
+        "MultiHeadAttention: query must have shape (batch, n, 4), got float32[3, 4]",
+    ),
+    (
+        dfc.nn.MultiHeadAttention(4, 2),
+        (draw(1, 3, 4), draw(1, 3, 5)),
+        "MultiHeadAttention: key must have shape (batch, n, 4), got float32[1, 3, 5]",
+    ),
+    (
+        dfc.nn.MultiHeadAttention(4, 2),
+        (draw(1, 3, 4), draw(1, 3, 4), draw(1, 2, 4)),
+        "MultiHeadAttention: key and value must have one length, got float32[1, 3, 4] and float32[1, 2, 4]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("layer", "given", "text"), TAKES)
+@pytest.mark.parametrize("traced", [False, True])
+def test_what_a_layer_does_not_take_is_said_in_its_own_words(layer: Any, given: Any, text: str, traced: bool) -> None:
+    call = dfc.function(lambda given: layer(*given)) if traced else lambda given: layer(*given)
+    assert error_of(InvalidArgument, lambda: call(given), __file__) == text
+
+
+def test_an_embedding_takes_integers() -> None:
+    layer = dfc.nn.Embedding(5, 3)
+    assert error_of(InvalidType, lambda: layer(draw(2)), __file__) == "Embedding: ids must be integers, got float32[2]"
+    assert layer([]).shape == (0, 3)
+
+
+def test_layers_hold_for_any_batch_and_cells_for_one_row() -> None:
+    net = dfc.nn.Sequential(dfc.nn.Conv(1, 2, (3, 3)), dfc.nn.BatchNorm(2), dfc.nn.LayerNorm(2), dfc.nn.Dense(2, 3))
+    attention, cell = dfc.nn.MultiHeadAttention(4, 2), dfc.nn.GRUCell(2, 3)
+    specs = [
+        dfc.TensorSpec(("b", 4, 4, 1)),
+        dfc.TensorSpec(("b", "n", 4)),
+        dfc.TensorSpec(("b", 2)),
+        dfc.TensorSpec((3,)),
+    ]
+    graph = dfc.function(lambda x, y, z, h: (net(x), attention(y), cell(z, h)[0])).graph(*specs)
+    assert [str(spec) for spec in graph.output_specs] == ["float32[b, 4, 4, 3]", "float32[b, n, 4]", "float32[b, 3]"]
+    assert cell(draw(2), draw(3))[0].shape == (3,)

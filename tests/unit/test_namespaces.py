@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,21 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_namespace_is_one_module(name: str) -> None:
     assert importlib.import_module(f"dfc.{name}") is getattr(dfc, name)
     assert getattr(dfc, name).__name__ == dfc._SUBMODULES[name]
+
+
+@pytest.mark.parametrize("name", [*sorted(dfc._SUBMODULES), "nn.initializers", "train.schedules"])
+def test_dir_shows_the_public_names_alone(name: str) -> None:
+    namespace: Any = dfc
+    for part in name.split("."):
+        namespace = getattr(namespace, part)
+    assert [found for found in dir(namespace) if not found.startswith("__")] == sorted(namespace.__all__)
+    assert all(hasattr(namespace, found) for found in dir(namespace))
+
+
+def test_dir_is_the_same_where_a_namespace_is_imported_as_a_module() -> None:
+    code = "import dfc.sparse as s; print(*(n for n in dir(s) if n[0] != '_'))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == sorted(dfc.sparse.__all__)
 
 
 @pytest.mark.parametrize(

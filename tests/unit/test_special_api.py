@@ -99,6 +99,14 @@ def test_orders() -> None:
     np.testing.assert_allclose(dfc.special.zeta(2.5, x).numpy(), special.zeta(2.5, x), rtol=1e-12)
 
 
+def test_incomplete_functions_of_order_0_are_scipys() -> None:
+    x = np.array([0.0, 1e-300, 0.5, 3.0, np.inf, -1.0, np.nan])
+    for ours, theirs in ((dfc.special.gammainc, special.gammainc), (dfc.special.gammaincc, special.gammaincc)):
+        np.testing.assert_array_equal(ours(0.0, x).numpy(), theirs(0.0, x))
+        slope = dfc.grad(lambda x, f=ours: dfc.sum(f(0.0, x)))(np.array([0.5, 3.0]))
+        assert slope.numpy().tolist() == [0, 0]
+
+
 def test_incomplete_functions() -> None:
     a, x = np.meshgrid(RNG.uniform(0.1, 40, 25), RNG.uniform(0, 60, 25))
     np.testing.assert_allclose(dfc.special.gammainc(a, x).numpy(), special.gammainc(a, x), rtol=1e-11, atol=1e-13)

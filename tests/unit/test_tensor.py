@@ -291,3 +291,15 @@ def test_indices_of_a_concrete_tensor_are_inputs_of_one_program(monkeypatch: pyt
         np.testing.assert_array_equal(found.numpy(), values[key])
     for row, expected in zip(x, values, strict=True):
         np.testing.assert_array_equal(row.numpy(), expected)
+
+
+def test_a_tensor_is_not_changed_in_place() -> None:
+    x: Any = dfc.asarray([1.0, 2.0])
+
+    def assign(key: Any, value: Any) -> None:
+        x[key] = value
+
+    text = "setitem: a tensor can't be changed in place\n  x.at[{}].set({}) gives a new tensor"
+    assert error_of(InvalidType, lambda: assign(0, 1), __file__) == text.format(0, 1)
+    assert error_of(InvalidType, lambda: assign(slice(1), x[:1]), __file__) == text.format("key", "values")
+    assert x.numpy().tolist() == [1, 2]
