@@ -49,6 +49,8 @@ class Op(IRDLOperation):
     """Base of df ops. Regions, where an op has them, hold one block."""
 
     EFFECT: ClassVar[Effect] = Effect.PURE
+    DEVICES: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "tpu")
+    """The kinds of device for which the op is emitted, unless it is for the host only."""
     HOST_ONLY: ClassVar[bool] = False
     """True where no device can run the op: it breaks an island."""
     KINDS: ClassVar[tuple[str, ...]] = ("bool", "int", "uint", "float", "complex", "string")

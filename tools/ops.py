@@ -15,8 +15,6 @@ STRUCTURE = (
 )
 """Ops that only hold, name or order other ops, and requests that a pass replaces: not counted."""
 
-DEVICES = "xla: cpu, gpu, tpu"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -51,11 +49,12 @@ def _row(op: type[Op], family: str) -> Row:
 
 
 def kernels(op: type[Op]) -> str:
-    """What runs the op. Those that XLA compiles run on all of its devices; string tensors are the host's."""
+    """What runs the op: XLA on the devices that it is emitted for; string tensors are the host's."""
     if op.HOST_ONLY:
         return "host"
+    compiled = f"xla: {', '.join(op.DEVICES)}"
     computes = op.EFFECT is Effect.PURE and op.evaluate is not Op.evaluate
-    return f"{DEVICES}; host: string" if computes and "string" in op.KINDS else DEVICES
+    return f"{compiled}; host: string" if computes and "string" in op.KINDS else compiled
 
 
 def structural() -> list[str]:

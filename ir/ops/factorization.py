@@ -209,6 +209,7 @@ class Lu(Factorization):
     """
 
     name = "df.lu"
+    DEVICES: ClassVar = ("cpu",)  # LAPACK
     x = operand_def()
     lu = result_def()
     pivots = result_def()
@@ -244,6 +245,7 @@ class Qr(Factorization):
     negative."""
 
     name = "df.qr"
+    DEVICES: ClassVar = ("cpu",)  # LAPACK
     x = operand_def()
     q = result_def()
     r = result_def()
@@ -267,6 +269,7 @@ class Eigh(OfSquare):
     real and positive."""
 
     name = "df.eigh"
+    DEVICES: ClassVar = ("cpu",)  # LAPACK
     x = operand_def()
     w = result_def()
     v = result_def()
@@ -287,6 +290,7 @@ class Svd(Factorization):
     nearly (0.99) the largest is real and positive."""
 
     name = "df.svd"
+    DEVICES: ClassVar = ("cpu",)  # LAPACK
     x = operand_def()
     u = result_def()
     s = result_def()
