@@ -30,6 +30,7 @@ class Canonicalize(Pass):
     """
 
     name: ClassVar[str] = "canonicalize"
+    SETTLES: ClassVar[bool] = True
     limit: int = FOLD_LIMIT
 
     def apply(self, program: ModuleOp) -> dict[str, int]:

@@ -42,6 +42,8 @@ class Pass:
     type int, bool, str or tuple[str, ...], each with a default where it may be left out."""
 
     name: ClassVar[str]
+    SETTLES: ClassVar[bool] = False
+    """Whether a second run of the pass would find nothing to do: then there is none until something has changed."""
 
     def apply(self, program: ModuleOp) -> dict[str, int]:
         """Rewrite the program in place; returns how much of what changed, as in `{"merged": 3}`."""
@@ -257,9 +259,14 @@ def run(
     report = Report() if report is None else report
     level = verify_level()
     located = level == 2 and op_without_location(program) is None
+    settled: dict[Pass, dict[str, int]] = {}  # those that would find nothing, and what they would say of it
     for item in passes:
         start = perf_counter()
-        changes = item.apply(program)
+        changes = settled[item] if item in settled else item.apply(program)
+        if any(changes.values()):
+            settled.clear()
+        if item.SETTLES:
+            settled[item] = dict.fromkeys(changes, 0)
         entry = Entry(str(item), perf_counter() - start, changes)
         report.entries.append(entry)
         if level == 2:

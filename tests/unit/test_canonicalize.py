@@ -23,7 +23,7 @@ from dfc.ir.ops.shape import BroadcastInDim, Concatenate, Pad, Reshape, Reverse,
 from dfc.passes.canonicalize import canonicalize
 from dfc.passes.folding import FOLD_LIMIT
 from dfc.passes.manager import parse_pipeline, run
-from tests.programs import Trace
+from tests.programs import Trace, random_program
 
 NDArray = np.ndarray[Any, Any]
 
@@ -236,3 +236,12 @@ def test_random_shape_programs_keep_their_values(seed: int) -> None:
         assert np.array_equal(np.signbit(a), np.signbit(b))
         np.testing.assert_array_equal(a, b)
     assert canonicalize(program) == {"folded": 0, "simplified": 0, "erased": 0}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_second_run_finds_nothing(seed: int) -> None:
+    """What lets the manager leave out a run since which nothing has changed."""
+    made = random_program(random.Random(seed).randrange, n_ops=40, smooth=False)
+    program = made.trace.finish(made.outputs, made.tokens)
+    canonicalize(program)
+    assert not any(canonicalize(program).values())

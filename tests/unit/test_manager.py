@@ -325,3 +325,18 @@ def test_every_phase_has_a_sentence() -> None:
     ]
     assert all(p.help.endswith(".") and p.help.count(". ") == 0 for p in Phase)
     assert Phase.GRAPH.position < Phase.CLUSTERED.position
+
+
+def test_a_pass_that_would_find_nothing_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dfc.passes.canonicalize import Canonicalize
+
+    runs = []
+
+    def counted(self: Canonicalize, program: ModuleOp) -> dict[str, int]:
+        runs.append(self)
+        return {"folded": 2 if len(runs) == 1 else 0}
+
+    monkeypatch.setattr(Canonicalize, "apply", counted)
+    entries = manager.run(ModuleOp([]), manager.parse_pipeline("canonicalize,cse,canonicalize")).entries
+    assert (len(runs), [e.text for e in entries]) == (1, ["canonicalize", "cse", "canonicalize"])
+    assert [e.summary for e in entries] == ["folded 2", "nothing", "nothing"]
