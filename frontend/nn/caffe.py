@@ -29,6 +29,7 @@ from dfc.frontend.ops.logarithm import softplus
 from dfc.frontend.ops.reduction import argmax, mean
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import concat, reshape
+from dfc.frontend.ops.sorting import top_k
 from dfc.frontend.ops.window import avg_pool, local_response_norm, max_pool
 from dfc.frontend.tensor import Operand, Tensor
 
@@ -393,8 +394,6 @@ def accuracy(of: Message, bottoms: list[Shape]) -> Made:
         given, wanted = asarray(scores), _integers(asarray(labels))
         if k == 1:
             return mean(ew.astype(argmax(given, axis=1) == wanted, np.float32))
-        from dfc.frontend.ops.sorting import top_k
-
         found = top_k(given, k).indices == reshape(wanted, (-1, 1))
         return mean(reduce_sum(ew.astype(found, np.float32), axis=1))
 

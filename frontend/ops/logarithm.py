@@ -39,7 +39,7 @@ def log2(x: Operand, /) -> Tensor:
 
 @elementwise
 def log10(x: Operand, /) -> Tensor:
-    """The logarithm to base 10, of real or complex numbers; exact at real powers of 10."""
+    """The logarithm to base 10, of real or complex numbers; exact at the real powers of 10 that the dtype holds."""
     (tensor,) = inexact("log10", x, kinds=BOTH)
     return e.log(tensor) / math.log(10) if tensor.dtype.kind == "complex" else unary(ir.Log10, tensor, "log10")
 

@@ -16,7 +16,7 @@ from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import concat, expand_dims, reshape
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
-from dfc.frontend.train.optimizers import Pairs, built, trainable_of
+from dfc.frontend.train.optimizers import Pairs, built, state_variable, trainable_of
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
 
@@ -112,8 +112,7 @@ class LBFGS:
         changes = _pushed(state["changes"].read(), change)
         bends = _pushed(state["bends"].read(), bend)
         weights = _pushed(state["weights"].read(), weight)
-        newest = where(bowl, curvature / where(bowl, size, 1), minimum(1, rsqrt(reduce_sum(gradient * gradient))))
-        scale = where(first, minimum(1, rsqrt(reduce_sum(gradient * gradient))), newest)
+        scale = where(bowl, curvature / where(bowl, size, 1), minimum(1, rsqrt(reduce_sum(gradient * gradient))))
         for name, value in (("changes", changes), ("bends", bends), ("weights", weights)):
             state[name].assign(value)
         state["point"].assign(point)
@@ -165,8 +164,7 @@ class LBFGS:
                     "count": np.int32(0),
                 }
                 for name, value in values.items():
-                    self._state[name] = Variable(value, name="state", trainable=False)
-                    self._state[name].name = f"{chosen[0].name}/LBFGS_{name}"
+                    self._state[name] = state_variable(value, f"{chosen[0].name}/LBFGS_{name}")
                 self._of = list(chosen)
             elif [id(v) for v in self._of] != [id(v) for v in chosen]:
                 raise InvalidArgument(

@@ -129,9 +129,7 @@ class Optimizer:
         with self._lock:
             slots = self._slots.setdefault(name, {})
             if variable not in slots:
-                spec = variable.spec
-                value = np.full([int(d) for d in spec.shape], self.initial(name), spec.dtype.numpy)
-                slots[variable] = self._made(value, f"{variable.name}/{name}")
+                slots[variable] = state_like(variable, name, self.initial(name))
             return self._kept(slots[variable])
 
     @property
@@ -141,14 +139,8 @@ class Optimizer:
             if self._iterations is None:
                 name = f"{type(self).__name__}_iterations"  # beside the first variable, so that names don't clash
                 place = names.scoped(name) if self._first is None else f"{self._first.name}/{name}"
-                self._iterations = self._made(np.int32(0), place)
+                self._iterations = state_variable(np.int32(0), place)
             return self._kept(self._iterations)
-
-    @staticmethod
-    def _made(value: Any, name: str) -> Variable:
-        made = Variable(value, name="slot", trainable=False)
-        made.name = name  # beside its variable, whatever the present scope
-        return made
 
     @staticmethod
     def _kept(variable: Variable) -> Variable:
@@ -312,6 +304,20 @@ def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
         trace = require_trace("minimize")
         return [v for v in trace.resources if v.trainable and v.dtype.is_inexact]
     return [variables] if isinstance(variables, Variable) else list(variables)
+
+
+def state_variable(value: Any, name: str) -> Variable:
+    """A variable of an optimiser's state, which no optimiser trains, under this name whatever the present scope."""
+    made = Variable(value, name="state", trainable=False)
+    made.rename(name)
+    return made
+
+
+def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:
+    """State in the shape and dtype of a variable, called `VARIABLE/NAME`, every element `fill`."""
+    spec = variable.spec
+    value = np.full([int(d) for d in spec.shape], fill, spec.dtype.numpy)
+    return state_variable(value, f"{variable.name}/{name}")
 
 
 def built(optimizer: Any, variables: Sequence[Variable]) -> list[Variable]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,15 +15,9 @@ from dfc.frontend.ops.elementwise import astype, isfinite, logical_and, where
 from dfc.frontend.ops.reduction import all as reduce_all
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
-from dfc.frontend.train.optimizers import Optimizer, Pairs, built, trainable_of
+from dfc.frontend.train.optimizers import Optimizer, Pairs, built, state_like, state_variable, trainable_of
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
-
-
-def _state(value: Any, name: str) -> Variable:
-    made = Variable(value, name="state", trainable=False)
-    made.name = names.scoped(name)
-    return made
 
 
 class Accumulate:
@@ -62,8 +55,7 @@ class Accumulate:
     def _calls(self, first: Variable) -> Variable:
         """The number of calls since the last step, beside the first variable."""
         if self._made_calls is None:
-            self._made_calls = Variable(np.int32(0), name="state", trainable=False)
-            self._made_calls.name = f"{first.name}/accumulate_calls"
+            self._made_calls = state_variable(np.int32(0), f"{first.name}/accumulate_calls")
         return self._made_calls
 
     def minimize(self, loss: Tensor, variables: Sequence[Variable] | None = None) -> Operation:
@@ -100,10 +92,7 @@ class Accumulate:
 
     def _sum(self, variable: Variable) -> Variable:
         if variable not in self._sums:
-            shape = [int(d) for d in variable.shape]
-            made = Variable(np.zeros(shape, variable.dtype.numpy), name="state", trainable=False)
-            made.name = f"{variable.name}/accumulated"
-            self._sums[variable] = made
+            self._sums[variable] = state_like(variable, "accumulated")
         return self._sums[variable]
 
 
@@ -137,8 +126,8 @@ class LossScale:
                 location=locations.describe(locations.capture()),
             )
         self.optimizer, self.factor, self.growth_interval = optimizer, factor, growth_interval
-        self.scale = _state(np.float32(initial), "loss_scale")
-        self._good = _state(np.int32(0), "loss_scale_good_steps")
+        self.scale = state_variable(np.float32(initial), names.scoped("loss_scale"))
+        self._good = state_variable(np.int32(0), names.scoped("loss_scale_good_steps"))
 
     def build(self, variables: Sequence[Variable]) -> list[Variable]:
         """As `Optimizer.build`."""

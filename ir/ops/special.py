@@ -36,7 +36,8 @@ class SpecialUnary(Unary):
 
     @classmethod
     def compute(cls, x: Array) -> Array:
-        return np.asarray(getattr(scipy_special(), cls.SCIPY)(x))
+        """By `NUMPY`, or the function of SciPy's that `SCIPY` names."""
+        return np.asarray(getattr(scipy_special(), cls.SCIPY)(x) if hasattr(cls, "SCIPY") else cls.NUMPY(x))
 
 
 class SpecialBinary(Binary):
@@ -44,10 +45,17 @@ class SpecialBinary(Binary):
 
     KINDS: ClassVar[tuple[str, ...]] = FLOAT
 
+    SCIPY: ClassVar[str]
+
     @classmethod
     def evaluate(cls, operands: Arrays, attributes: Attributes) -> Arrays:
         with np.errstate(all="ignore"):
             return [np.asarray(cls.compute(*_wide(operands))).astype(operands[0].dtype)]
+
+    @classmethod
+    def compute(cls, x: Array, y: Array) -> Array:
+        """By `NUMPY`, or the function of SciPy's that `SCIPY` names."""
+        return np.asarray(getattr(scipy_special(), cls.SCIPY)(x, y) if hasattr(cls, "SCIPY") else cls.NUMPY(x, y))
 
 
 @irdl_op_definition
@@ -115,10 +123,7 @@ class Zeta(SpecialBinary):
     """Hurwitz's zeta function, the sum of (k + q)^-s over k = 0, 1, 2 ... of the operands s > 1 and q."""
 
     name = "df.zeta"
-
-    @classmethod
-    def compute(cls, x: Array, y: Array) -> Array:
-        return np.asarray(scipy_special().zeta(x, y))
+    SCIPY: ClassVar = "zeta"
 
 
 @irdl_op_definition
@@ -141,10 +146,6 @@ class Inexact(SpecialUnary):
     """An elementary function of real or complex numbers. C1: the dtype is of a kind that the op takes."""
 
     KINDS: ClassVar[tuple[str, ...]] = INEXACT
-
-    @classmethod
-    def compute(cls, x: Array) -> Array:
-        return np.asarray(cls.NUMPY(x))
 
 
 @irdl_op_definition
@@ -216,10 +217,7 @@ class Cbrt(SpecialUnary):
     """The real cube root."""
 
     name = "df.cbrt"
-
-    @classmethod
-    def compute(cls, x: Array) -> Array:
-        return np.cbrt(x)
+    NUMPY: ClassVar = np.cbrt
 
 
 @irdl_op_definition
