@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from dfc.errors import InvalidArgument
 from dfc.passes import manager
 from dfc.passes.manager import Report
-from dfc.passes.phases import Phase
+from dfc.passes.phases import GONE, Phase
 
 PIPELINE: dict[Phase, str] = {
     # Calls must be gone before autodiff, which differentiates one block; what nobody asked for needn't be inlined or
@@ -48,7 +48,9 @@ def lower(program: ModuleOp, *, to: Phase = Phase.CLUSTERED, start: Phase = Phas
     order = [Phase.TRACE, *PIPELINE]
     for phase in phases_until(to)[order.index(start) :]:
         text = PIPELINE[phase]
+        if not text and phase not in GONE:
+            continue  # the program is at this phase already
         if text not in _parsed:
-            _parsed[text] = manager.parse_pipeline(text) if text else []
+            _parsed[text] = manager.parse_pipeline(text)
         manager.run(program, _parsed[text], reaches=phase, report=report, **options)
     return report

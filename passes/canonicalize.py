@@ -11,11 +11,11 @@ from xdsl.ir import Block, Operation
 
 from dfc.ir.builder import Replacing
 from dfc.ir.op import Op
-from dfc.passes.folding import FOLD_LIMIT, fold, foldable
+from dfc.passes.folding import FOLD_LIMIT, fold, foldable, touches_known
 from dfc.passes.manager import Pass
 from dfc.passes.prune import erase_unused
 from dfc.passes.requests import without_requests
-from dfc.passes.simplifications import Rule, rules_of
+from dfc.passes.simplifications import OF_CONSTANTS, Rule, rules_of
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,11 @@ def _simplify(block: Block, limit: int, counts: dict[str, int], replacing: Repla
         if op.regions:
             for inner in (b for region in op.regions for b in region.blocks):
                 _simplify(inner, limit, counts, replacing)
+        can_fold, rules, of_constants = _plan(type(op))
+        if of_constants and op._operands and not touches_known(op):
+            op = op.next_op
+            continue
         previous = op.prev_op
-        can_fold, rules = _plan(type(op))
         value = fold(op, limit) if can_fold else None
         if value is not None:
             counts["folded"] += 1
@@ -81,6 +84,9 @@ def _erase_unused(block: Block) -> int:
 
 
 @cache
-def _plan(cls: type[Operation]) -> tuple[bool, tuple[Rule, ...]]:
-    """Whether an op of this class may fold, and the rules for it."""
-    return (foldable(cls), rules_of(cls)) if issubclass(cls, Op) else (False, ())
+def _plan(cls: type[Operation]) -> tuple[bool, tuple[Rule, ...], bool]:
+    """Whether an op of this class may fold, the rules for it, and whether either needs an operand that is known."""
+    if not issubclass(cls, Op):
+        return False, (), True
+    rules = rules_of(cls)
+    return foldable(cls), rules, OF_CONSTANTS.issuperset(rules)

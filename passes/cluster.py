@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from xdsl.dialects.builtin import LocationAttr, ModuleOp
-from xdsl.ir import Block, BlockArgument, Operation, SSAValue
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.op import Op
-from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import (
     Func,
     Island,
@@ -23,16 +22,13 @@ from dfc.ir.ops.function import (
     specs_of,
     split_tokens,
 )
-from dfc.ir.ops.shape import Iota
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.compilable import STATE, class_compilable, has_strings
 from dfc.passes.manager import Pass
+from dfc.passes.one_island import SOURCES, one_island, position_of
 from dfc.passes.phases import GONE, Phase, leftover
 from dfc.passes.writes import written_value
-
-SOURCES = (ConstantOp, Iota)
-"""Ops that need nothing: each island that uses one holds its own copy, since making it is cheaper than passing it."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,9 @@ def cluster(program: ModuleOp) -> dict[str, int]:
     islands = ops = 0
     for func in program.ops:
         if isinstance(func, Func):
-            runs = [run for run in _Function(func).cluster() if run.ops]
-            islands, ops = islands + len(runs), ops + sum(len(run.ops) for run in runs)
+            alone = one_island(func)
+            sizes = [alone] if alone is not None else [len(run.ops) for run in _Function(func).cluster() if run.ops]
+            islands, ops = islands + len(sizes), ops + sum(sizes)
     return {"islands": islands, "ops in them": ops}
 
 
@@ -243,7 +240,7 @@ class _Function:
         refs = list(run.refs)
         region, block = single_block_region([tensor_type(*spec_behind(v.type)) for v in (*inputs, *refs)])
         for argument, value in zip(block.args, (*inputs, *refs), strict=True):
-            argument.location = _location_of(value)
+            argument.name_hint, argument.location = value.name_hint, position_of(value)
         inner: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args, strict=False))
         current: dict[SSAValue, SSAValue] = dict(zip(refs, block.args[len(inputs) :], strict=True))
         self._fill(run, block, current, inner)
@@ -290,9 +287,3 @@ class _Function:
             else:
                 self.block.detach_op(op)
                 append(block, op)
-
-
-def _location_of(value: SSAValue) -> LocationAttr:
-    """Where the value comes from."""
-    owner = value.owner
-    return value.location if isinstance(value, BlockArgument) else owner.location  # type: ignore[union-attr]

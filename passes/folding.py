@@ -55,6 +55,18 @@ def fold(op: Any, limit: int = FOLD_LIMIT) -> SSAValue | None:
         return None
 
 
+KNOWN = (ConstantOp, BroadcastInDim, Iota)
+"""Ops whose values are known here, if their operands' are."""
+
+
+def touches_known(op: Operation) -> bool:
+    """Whether an operand comes from an op of `KNOWN`, as every constant does."""
+    for operand in op._operands:  # noqa: SIM110  # `any` takes twice as long
+        if type(operand.owner) in KNOWN:
+            return True
+    return False
+
+
 def constant_before(op: Operation, value: Any, dtype: DType) -> SSAValue:
     """A constant in front of the op, at its position."""
     array = np.array(value, dtype.numpy, order="C")

@@ -47,14 +47,18 @@ from dfc.passes.folding import constant_before, splat
 Rule = Callable[[Any], SSAValue | None]
 RULES: dict[type[Op], list[Rule]] = {}
 """Op class, or a base of op classes -> its rules, tried in order."""
+OF_CONSTANTS: set[Rule] = set()
+"""Rules that apply only where an operand is a constant, or a broadcast of one (`folding.KNOWN`)."""
 
 
-def simplifies(*classes: type[Op]) -> Callable[[Rule], Rule]:
-    """Put a rule in the table for these classes and their subclasses."""
+def simplifies(*classes: type[Op], of_constants: bool = False) -> Callable[[Rule], Rule]:
+    """Put a rule in the table for these classes and their subclasses, and in `OF_CONSTANTS` where that is said."""
 
     def register(rule: Rule) -> Rule:
         for cls in classes:
             RULES.setdefault(cls, []).append(rule)
+        if of_constants:
+            OF_CONSTANTS.add(rule)
         return rule
 
     return register
@@ -97,7 +101,7 @@ def _is_exactly(value: SSAValue, number: float) -> bool:
     return kind in ("int", "uint") or (kind == "float" and bool(np.signbit(element) == np.signbit(number)))
 
 
-@simplifies(Add)
+@simplifies(Add, of_constants=True)
 def plus_zero(op: Op) -> SSAValue | None:
     """x + 0 = x for integers; for floats only x + (-0.0), as -0.0 + 0.0 is 0.0."""
     lhs, rhs = op.operands
@@ -106,14 +110,14 @@ def plus_zero(op: Op) -> SSAValue | None:
     return rhs if _is_exactly(lhs, -0.0) else None
 
 
-@simplifies(Subtract)
+@simplifies(Subtract, of_constants=True)
 def minus_zero(op: Op) -> SSAValue | None:
     """x - 0 = x."""
     lhs, rhs = op.operands
     return lhs if _is_exactly(rhs, 0.0) else None
 
 
-@simplifies(Multiply)
+@simplifies(Multiply, of_constants=True)
 def times_one(op: Op) -> SSAValue | None:
     """x * 1 = x. (x * 0 is not 0: x may be NaN, infinite or negative.)"""
     lhs, rhs = op.operands
@@ -122,7 +126,7 @@ def times_one(op: Op) -> SSAValue | None:
     return rhs if _is_exactly(lhs, 1.0) else None
 
 
-@simplifies(Divide)
+@simplifies(Divide, of_constants=True)
 def over_one(op: Op) -> SSAValue | None:
     """x / 1 = x."""
     lhs, rhs = op.operands
@@ -154,7 +158,7 @@ def only_one(op: Op) -> SSAValue | None:
     return op.operands[0] if len(op.operands) == 1 else None
 
 
-@simplifies(*family_ops("elementwise"))
+@simplifies(*family_ops("elementwise"), of_constants=True)
 def elementwise_of_splats(op: Op) -> SSAValue | None:
     """An elementwise op of repeated elements is the repeated result: one element is computed, none is stored."""
     elements = []

@@ -6,9 +6,9 @@ builtin.module {
   // CHECK:      df.func {sym_name = "one", arg_names = ["x", "y"], result_names = ["a", "x"]} ({
   // CHECK-NEXT: ^bb0(%x: tensor<4xf32>, %y: tensor<4xf32>):
   // CHECK-NEXT:   %b = df.island %x, %y {n_inputs = 2, n_refs = 0, written = [], results = [tensor<4xf32>]} ({
-  // CHECK-NEXT:   ^bb0(%0: tensor<4xf32>, %1: tensor<4xf32>):
-  // CHECK-NEXT:     %a = df.tanh %0 : tensor<4xf32>
-  // CHECK-NEXT:     %b_1 = df.add %a, %1 : tensor<4xf32>
+  // CHECK-NEXT:   ^bb0(%x_1: tensor<4xf32>, %y_1: tensor<4xf32>):
+  // CHECK-NEXT:     %a = df.tanh %x_1 : tensor<4xf32>
+  // CHECK-NEXT:     %b_1 = df.add %a, %y_1 : tensor<4xf32>
   // CHECK-NEXT:     df.yield %b_1 : (tensor<4xf32>) -> ()
   // CHECK-NEXT:   }) : tensor<4xf32>
   // CHECK-NEXT:   df.return %b, %x : (tensor<4xf32>, tensor<4xf32>) -> ()
@@ -36,9 +36,9 @@ builtin.module {
   // CHECK-NEXT:   %w = df.variable {variable = "w", shape = [4], dtype = float32} : () -> !df.ref<tensor<4xf32>>
   // CHECK-NEXT:   %u = df.variable {variable = "u", shape = [4], dtype = float32} : () -> !df.ref<tensor<4xf32>>
   // CHECK-NEXT:   %before, %after, %0 = df.island %x, %u, %w {n_inputs = 1, n_refs = 2, written = [1], results = [tensor<4xf32>, tensor<4xf32>]} ({
-  // CHECK-NEXT:   ^bb0(%1: tensor<4xf32>, %only_read: tensor<4xf32>, %before_1: tensor<4xf32>):
-  // CHECK-NEXT:     %2 = df.add %before_1, %1 : tensor<4xf32>
-  // CHECK-NEXT:     %after_1 = df.subtract %2, %only_read : tensor<4xf32>
+  // CHECK-NEXT:   ^bb0(%x_1: tensor<4xf32>, %only_read: tensor<4xf32>, %before_1: tensor<4xf32>):
+  // CHECK-NEXT:     %1 = df.add %before_1, %x_1 : tensor<4xf32>
+  // CHECK-NEXT:     %after_1 = df.subtract %1, %only_read : tensor<4xf32>
   // CHECK-NEXT:     df.yield %before_1, %after_1, %after_1 : (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<4xf32>, !df.ref<tensor<4xf32>>, !df.ref<tensor<4xf32>>) -> (tensor<4xf32>, tensor<4xf32>, !df.control)
   // CHECK-NEXT:   df.return %before, %after, %0 : (tensor<4xf32>, tensor<4xf32>, !df.control) -> ()
@@ -62,8 +62,8 @@ builtin.module {
   // CHECK-NEXT: ^bb0(%x: tensor<4xf32>):
   // CHECK-NEXT:   %w = df.variable {variable = "w", shape = [4], dtype = float32} : () -> !df.ref<tensor<4xf32>>
   // CHECK-NEXT:   %0 = df.island %x, %w {n_inputs = 1, n_refs = 1, written = [0], results = []} ({
-  // CHECK-NEXT:   ^bb0(%1: tensor<4xf32>, %2: tensor<4xf32>):
-  // CHECK-NEXT:     df.yield %1 : (tensor<4xf32>) -> ()
+  // CHECK-NEXT:   ^bb0(%x_1: tensor<4xf32>, %1: tensor<4xf32>):
+  // CHECK-NEXT:     df.yield %x_1 : (tensor<4xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<4xf32>, !df.ref<tensor<4xf32>>) -> !df.control
   // CHECK-NEXT:   df.return %0 : (!df.control) -> ()
   // CHECK-NEXT: }) : () -> ()
@@ -78,17 +78,17 @@ builtin.module {
   // CHECK:      df.func {sym_name = "diamond", arg_names = ["x", "s"], result_names = ["c"]} ({
   // CHECK-NEXT: ^bb0(%x: tensor<2xf32>, %s: tensor<2x!df.string>):
   // CHECK-NEXT:   %p, %a, %b = df.island %x {n_inputs = 1, n_refs = 0, written = [], results = [tensor<2xi1>, tensor<2xf32>, tensor<2xf32>]} ({
-  // CHECK-NEXT:   ^bb0(%0: tensor<2xf32>):
-  // CHECK-NEXT:     %a_1 = df.tanh %0 : tensor<2xf32>
-  // CHECK-NEXT:     %p_1 = df.compare %a_1, %0 {direction = "LT"} : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xi1>
+  // CHECK-NEXT:   ^bb0(%x_1: tensor<2xf32>):
+  // CHECK-NEXT:     %a_1 = df.tanh %x_1 : tensor<2xf32>
+  // CHECK-NEXT:     %p_1 = df.compare %a_1, %x_1 {direction = "LT"} : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xi1>
   // CHECK-NEXT:     %b_1 = df.negate %a_1 : tensor<2xf32>
   // CHECK-NEXT:     df.yield %p_1, %a_1, %b_1 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<2xf32>) -> (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>)
   // CHECK-NEXT:   %host = df.select %p, %s, %s : (tensor<2xi1>, tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2x!df.string>
   // CHECK-NEXT:   %same = df.compare %host, %s {direction = "EQ"} : (tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2xi1>
   // CHECK-NEXT:   %c = df.island %same, %a, %b {n_inputs = 3, n_refs = 0, written = [], results = [tensor<2xf32>]} ({
-  // CHECK-NEXT:   ^bb0(%1: tensor<2xi1>, %2: tensor<2xf32>, %3: tensor<2xf32>):
-  // CHECK-NEXT:     %c_1 = df.select %1, %2, %3 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  // CHECK-NEXT:   ^bb0(%same_1: tensor<2xi1>, %a_2: tensor<2xf32>, %b_2: tensor<2xf32>):
+  // CHECK-NEXT:     %c_1 = df.select %same_1, %a_2, %b_2 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
   // CHECK-NEXT:     df.yield %c_1 : (tensor<2xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
   // CHECK-NEXT:   df.return %c : (tensor<2xf32>) -> ()
@@ -109,18 +109,18 @@ builtin.module {
   // CHECK-NEXT: ^bb0(%x: tensor<2xf32>, %s: tensor<2x!df.string>):
   // CHECK-NEXT:   %word = df.constant {value = string[2] "word"} : () -> tensor<2x!df.string>
   // CHECK-NEXT:   %0, %a = df.island %x {n_inputs = 1, n_refs = 0, written = [], results = [tensor<i1>, tensor<2xf32>]} ({
-  // CHECK-NEXT:   ^bb0(%1: tensor<2xf32>):
-  // CHECK-NEXT:     %2 = df.constant {value = float32[2] 1.0} : () -> tensor<2xf32>
-  // CHECK-NEXT:     %a_1 = df.add %1, %2 : tensor<2xf32>
-  // CHECK-NEXT:     %3 = df.constant {value = bool[] true} : () -> tensor<i1>
-  // CHECK-NEXT:     df.yield %3, %a_1 : (tensor<i1>, tensor<2xf32>) -> ()
+  // CHECK-NEXT:   ^bb0(%x_1: tensor<2xf32>):
+  // CHECK-NEXT:     %1 = df.constant {value = float32[2] 1.0} : () -> tensor<2xf32>
+  // CHECK-NEXT:     %a_1 = df.add %x_1, %1 : tensor<2xf32>
+  // CHECK-NEXT:     %2 = df.constant {value = bool[] true} : () -> tensor<i1>
+  // CHECK-NEXT:     df.yield %2, %a_1 : (tensor<i1>, tensor<2xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<2xf32>) -> (tensor<i1>, tensor<2xf32>)
   // CHECK-NEXT:   %host = df.select %0, %s, %word : (tensor<i1>, tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2x!df.string>
   // CHECK-NEXT:   %p = df.compare %host, %word {direction = "EQ"} : (tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2xi1>
   // CHECK-NEXT:   %y = df.island %p, %a {n_inputs = 2, n_refs = 0, written = [], results = [tensor<2xf32>]} ({
-  // CHECK-NEXT:   ^bb0(%4: tensor<2xi1>, %5: tensor<2xf32>):
-  // CHECK-NEXT:     %6 = df.constant {value = float32[2] 1.0} : () -> tensor<2xf32>
-  // CHECK-NEXT:     %y_1 = df.select %4, %5, %6 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  // CHECK-NEXT:   ^bb0(%p_1: tensor<2xi1>, %a_2: tensor<2xf32>):
+  // CHECK-NEXT:     %3 = df.constant {value = float32[2] 1.0} : () -> tensor<2xf32>
+  // CHECK-NEXT:     %y_1 = df.select %p_1, %a_2, %3 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
   // CHECK-NEXT:     df.yield %y_1 : (tensor<2xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<2xi1>, tensor<2xf32>) -> tensor<2xf32>
   // CHECK-NEXT:   df.return %y, %host : (tensor<2xf32>, tensor<2x!df.string>) -> ()
@@ -144,14 +144,14 @@ builtin.module {
   // CHECK-NEXT:   %log = df.variable {variable = "log", shape = [], dtype = string} : () -> !df.ref<tensor<!df.string>>
   // CHECK-NEXT:   %done = df.constant {value = string[] "done"} : () -> tensor<!df.string>
   // CHECK-NEXT:   %0 = df.island %x, %w {n_inputs = 1, n_refs = 1, written = [0], results = []} ({
-  // CHECK-NEXT:   ^bb0(%1: tensor<f32>, %2: tensor<f32>):
-  // CHECK-NEXT:     %3 = df.add %2, %1 : tensor<f32>
-  // CHECK-NEXT:     df.yield %3 : (tensor<f32>) -> ()
+  // CHECK-NEXT:   ^bb0(%x_1: tensor<f32>, %w_1: tensor<f32>):
+  // CHECK-NEXT:     %1 = df.add %w_1, %x_1 : tensor<f32>
+  // CHECK-NEXT:     df.yield %1 : (tensor<f32>) -> ()
   // CHECK-NEXT:   }) : (tensor<f32>, !df.ref<tensor<f32>>) -> !df.control
   // CHECK-NEXT:   %t2 = df.assign %log, %done, %0 : (!df.ref<tensor<!df.string>>, tensor<!df.string>, !df.control) -> !df.control
-  // CHECK-NEXT:   %v, %4 = df.island %w, %0, %t2 {n_inputs = 0, n_refs = 1, written = [], results = [tensor<f32>]} ({
-  // CHECK-NEXT:   ^bb0(%v_1: tensor<f32>):
-  // CHECK-NEXT:     df.yield %v_1 : (tensor<f32>) -> ()
+  // CHECK-NEXT:   %v, %2 = df.island %w, %0, %t2 {n_inputs = 0, n_refs = 1, written = [], results = [tensor<f32>]} ({
+  // CHECK-NEXT:   ^bb0(%w_2: tensor<f32>):
+  // CHECK-NEXT:     df.yield %w_2 : (tensor<f32>) -> ()
   // CHECK-NEXT:   }) : (!df.ref<tensor<f32>>, !df.control, !df.control) -> (tensor<f32>, !df.control)
   // CHECK-NEXT:   df.return %v, %0, %t2 : (tensor<f32>, !df.control, !df.control) -> ()
   // CHECK-NEXT: }) : () -> ()

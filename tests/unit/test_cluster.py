@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from dfc.backends import reference
 from dfc.ir.dtypes import as_dtype
@@ -170,4 +170,6 @@ def test_unordered_writes_keep_the_blocks_order() -> None:
     cluster(program)
     (island,) = islands(program)
     assert island.written.data == (0,)
-    assert list(island.block.last_op.operands) == [island.block.args[1]]  # type: ignore[union-attr]
+    (value,) = island.block.last_op.operands  # type: ignore[union-attr]
+    assert isinstance(value, BlockArgument)
+    assert island.operands[value.index] is func_of(program).block.args[1]

@@ -1,0 +1,160 @@
+"""Clustering where a device can do everything: the function's block becomes the block of the one island as it stands.
+
+That is the usual case, and moving each op to another block would cost more than all other passes together.
+"""
+
+from __future__ import annotations
+
+from xdsl.dialects.builtin import LocationAttr
+from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
+
+from dfc.ir import locations
+from dfc.ir.builder import Builder, erase, replace
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.function import Func, Island, Return, Yield, specs_of, split_tokens
+from dfc.ir.ops.shape import Iota
+from dfc.ir.ops.state import Group, Read, Variable, Write
+from dfc.ir.types import spec_behind, tensor_type
+from dfc.passes.compilable import class_compilable, has_strings
+from dfc.passes.writes import written_value
+
+SOURCES = (ConstantOp, Iota)
+"""Ops that need nothing: each island that uses one holds its own copy, since making it is cheaper than passing it."""
+
+
+def one_island(func: Func) -> int | None:
+    """Make everything in the function one island and say how many ops that are. None, and nothing is changed, where the
+    host has something to do or the device has nothing."""
+    outer: list[Operation] = []
+    effects: list[Operation] = []
+    count = _sort(func.block, outer, effects)
+    return None if count is None else _Enclosing(func).run(outer, effects, count)
+
+
+def _sort(block: Block, variables: list[Operation], effects: list[Operation]) -> int | None:
+    """Collect the handles of variables and, in order, the reads, writes and groups. The number of ops for the device,
+    or None as in `one_island`."""
+    count = work = 0
+    if has_strings(block.args):
+        return None
+    op = block.first_op
+    while op is not None:
+        cls = type(op)
+        if cls is Variable:
+            if has_strings(op.results):
+                return None
+            variables.append(op)
+        elif cls is Group:
+            effects.append(op)
+        elif class_compilable(cls):
+            if not op._operands and has_strings(op.results):  # without strings going in, only a constant can be one
+                return None
+            if cls is Read or issubclass(cls, Write):
+                effects.append(op)
+            count += 1
+            work += cls not in SOURCES
+        elif cls is not Return:
+            return None
+        op = op.next_op
+    return count if work else None
+
+
+class _Enclosing:
+    """One function while its block becomes an island's."""
+
+    def __init__(self, func: Func) -> None:
+        self.func, self.inside = func, func.block
+        end = self.inside.last_op
+        assert isinstance(end, Return)
+        self.end: Return = end
+        self.own = {id(argument) for argument in self.inside.args}
+        self.current: dict[SSAValue, SSAValue] = {}  # each reference -> the variable's value at this point
+        self.written: dict[SSAValue, None] = {}
+
+    def run(self, variables: list[Operation], effects: list[Operation], count: int) -> int:
+        first = self.inside.first_op
+        assert first is not None
+        location = self.func.location if locations.is_known(self.func.location) else first.location
+        self.inside.detach_op(self.end)
+        self.func.body.detach_block(self.inside)
+        outside = Block(arg_types=[argument.type for argument in self.inside.args])
+        for old, new in zip(self.inside.args, outside.args, strict=True):
+            new.name_hint, new.location = old.name_hint, old.location
+        self.func.body.add_block(outside)
+        self._move(variables, outside)
+        for op in effects:
+            self._apply(op)
+        returned, tokens = split_tokens(tuple(self.end.operands))
+        self.end.operands = []
+        for op in effects:
+            op.operands = []
+        for op in effects:
+            erase(op)
+        self._enclose(outside, location, returned, bool(tokens))
+        return count
+
+    def _move(self, variables: list[Operation], outside: Block) -> None:
+        """The handles of variables stand outside, one each."""
+        first: dict[str, SSAValue] = {}
+        for op in variables:
+            assert isinstance(op, Variable)
+            ref = first.setdefault(op.variable.data, op.ref)
+            if ref is op.ref:
+                self.inside.detach_op(op)
+                outside.add_op(op)
+            else:
+                replace(op, [ref])
+
+    def _apply(self, op: Operation) -> None:
+        """Put values in the place of a read or a write."""
+        if isinstance(op, Group):
+            return
+        ref = op.operands[0]
+        value = self.current.get(ref)
+        if value is None:
+            value = self.inside.insert_arg(tensor_type(*spec_behind(ref.type)), len(self.inside.args), position_of(ref))
+            self.current[ref] = value
+        if isinstance(op, Write):
+            make = Builder(self.inside, before=op, location=op.location, annotations=op.attributes)
+            self.current[ref] = written_value(op, value, make)
+            self.written[ref] = None
+        else:
+            value.name_hint = value.name_hint or op.results[0].name_hint
+            op.results[0].replace_all_uses_with(value)
+
+    def _enclose(self, outside: Block, location: LocationAttr, returned: list[SSAValue], waits: bool) -> None:
+        """Make the island of what is inside, and return its results and what is passed on as it came."""
+        given = list(dict.fromkeys(value for value in returned if id(value) not in self.own))
+        passed: dict[SSAValue, SSAValue] = dict(zip(self.inside.args, outside.args, strict=False))
+        refs = list(self.current)
+        changed = [i for i, ref in enumerate(refs) if ref in self.written]
+        results = [self.current[refs[i]] for i in changed]
+        Builder(self.inside, location=location).op(Yield, *given, *results)
+        inputs = []
+        for argument in self.inside.args[: len(outside.args)]:
+            if argument.first_use is None:
+                self.inside.erase_arg(argument)
+            else:
+                inputs.append(passed[argument])
+        island = Builder(outside, location=location).op(
+            Island,
+            *inputs,
+            *refs,
+            regions=[Region([self.inside])],
+            n_inputs=len(inputs),
+            n_refs=len(refs),
+            written=tuple(changed),
+            results=specs_of(given),
+        )
+        made = dict(zip(given, island.results, strict=False))
+        for value, result in made.items():
+            result.name_hint = value.name_hint
+        tokens = [island.results[-1]] if waits else []
+        self.end.operands = [*(passed[v] if id(v) in self.own else made[v] for v in returned), *tokens]
+        outside.add_op(self.end)
+
+
+def position_of(value: SSAValue) -> LocationAttr:
+    """Where the value comes from."""
+    owner = value.owner
+    return value.location if isinstance(value, BlockArgument) else owner.location  # type: ignore[union-attr]
