@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
 from dfc.ir import locations
-from dfc.ir.builder import Builder, erase, replace
+from dfc.ir.builder import Builder, erase, replace, replace_uses
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island, Return, Yield, specs_of, split_tokens
 from dfc.ir.ops.shape import Iota
@@ -70,6 +70,7 @@ class _Enclosing:
         self.own = {id(argument) for argument in self.inside.args}
         self.current: dict[SSAValue, SSAValue] = {}  # each reference -> the variable's value at this point
         self.written: dict[SSAValue, None] = {}
+        self.reads: dict[SSAValue, SSAValue] = {}  # what was read -> the value that it is
 
     def run(self, variables: list[Operation], effects: list[Operation], count: int) -> int:
         first = self.inside.first_op
@@ -84,6 +85,7 @@ class _Enclosing:
         self._move(variables, outside)
         for op in effects:
             self._apply(op)
+        replace_uses(self.reads)
         returned, tokens = split_tokens(tuple(self.end.operands))
         self.end.operands = []
         for op in effects:
@@ -116,11 +118,11 @@ class _Enclosing:
             self.current[ref] = value
         if isinstance(op, Write):
             make = Builder(self.inside, before=op, location=op.location, annotations=op.attributes)
-            self.current[ref] = written_value(op, value, make)
+            written = written_value(op, value, make)
+            self.current[ref] = self.reads.get(written, written)
             self.written[ref] = None
         else:
-            value.name_hint = value.name_hint or op.results[0].name_hint
-            op.results[0].replace_all_uses_with(value)
+            self.reads[op.results[0]] = value
 
     def _enclose(self, outside: Block, location: LocationAttr, returned: list[SSAValue], waits: bool) -> None:
         """Make the island of what is inside, and return its results and what is passed on as it came."""
