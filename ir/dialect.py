@@ -37,6 +37,7 @@ FAMILIES = (
     "encoding",
     "constant",
     "state",
+    "graph",
     "function",
 )
 """Stems of the op families, the same in every room."""
@@ -65,7 +66,13 @@ def all_ops() -> tuple[type[Op], ...]:
 @cache
 def all_attributes() -> tuple[type[Attribute], ...]:
     values = [v for v in vars(attributes).values() if inspect.isclass(v) and issubclass(v, attributes.Value)]
-    return (types.StringType, types.RefType, types.ControlType, *(v for v in values if "name" in vars(v)))
+    return (
+        types.StringType,
+        types.RefType,
+        types.ResourceType,
+        types.ControlType,
+        *(v for v in values if "name" in vars(v)),
+    )
 
 
 @cache

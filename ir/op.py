@@ -53,6 +53,9 @@ class Op(IRDLOperation):
     """The kinds of device for which the op is emitted, unless it is for the host only."""
     HOST_ONLY: ClassVar[bool] = False
     """True where no device can run the op: it breaks an island."""
+    WAITS: ClassVar[bool] = False
+    """True where the op may wait for something else than its operands, such as room in a queue: work that does not
+    depend on it must not wait with it."""
     KINDS: ClassVar[tuple[str, ...]] = ("bool", "int", "uint", "float", "complex", "string")
     """Kinds of dtype that the op takes: of its main operand, or of the result where that is what a user chooses."""
 

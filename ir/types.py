@@ -48,6 +48,14 @@ class RefType(ParametrizedAttribute, TypeAttribute):
 
 
 @irdl_attr_definition
+class ResourceType(ParametrizedAttribute, TypeAttribute):
+    """A handle to something that lives between steps and is no tensor, such as a queue: `!df.resource<"queue">`."""
+
+    name = "df.resource"
+    kind: StringAttr
+
+
+@irdl_attr_definition
 class ControlType(ParametrizedAttribute, TypeAttribute):
     """A control token: 'this has happened', without data."""
 
@@ -147,12 +155,25 @@ def ref_type(spec: Spec) -> RefType:
     return found
 
 
+_resources: dict[str, ResourceType] = {}
+
+
+def resource_type(kind: str) -> ResourceType:
+    """The type of handles to resources of this kind."""
+    found = _resources.get(kind)
+    if found is None:
+        found = _resources.setdefault(kind, ResourceType(StringAttr(kind)))
+    return found
+
+
 def interned(type: Any) -> Any:
     """The one object equal to `type`, for types that came from a parser."""
     if isinstance(type, TensorType):
         return tensor_type(*_decode(type))
     if isinstance(type, RefType):
         return ref_type(spec_behind(type))
+    if isinstance(type, ResourceType):
+        return resource_type(type.kind.data)
     return CONTROL if isinstance(type, ControlType) else type
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
@@ -13,20 +14,13 @@ from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.op import Op
-from dfc.ir.ops.function import (
-    Func,
-    Island,
-    Return,
-    Yield,
-    single_block_region,
-    specs_of,
-    split_tokens,
-)
+from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
+from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
-from dfc.passes.compilable import STATE, class_compilable, has_strings
+from dfc.passes.compilable import SOURCES, class_compilable, has_strings
 from dfc.passes.manager import Pass
-from dfc.passes.one_island import SOURCES, one_island, position_of
+from dfc.passes.one_island import one_island, position_of
 from dfc.passes.phases import GONE, Phase, leftover
 from dfc.passes.writes import written_value
 
@@ -36,206 +30,287 @@ class Cluster(Pass):
     """Group what a device can run into islands, as few as host ops between them allow.
 
     Requires: phase graph (no df.call, no df.gradients); block order is a valid order of effects.
-    Ensures: each compilable op is in a df.island, and no path leaves an island and enters it again; without host ops
-    there is one island at most. Inside, references are values: a read is the current value, a write makes the next, and
-    `written` lists the references whose last value the island gives back. Outside stay handles of variables (one each),
-    host ops and the return; tokens run between islands and host ops only. Each op keeps its position.
+    Ensures: each compilable op but constants is in a df.island, and no path leaves an island and enters it again;
+    without host ops there is one island at most. Work that does not depend on a host op that may wait (a dequeue, say)
+    is in no island with work that does. Inside, references are values: a read is the current value, a write makes the
+    next, and `written` lists the references whose last value the island gives back. Outside stay handles of variables
+    (one each), host ops, constants for them, and the return; tokens run between islands and host ops only. Each op
+    keeps its position.
+
+    With `separate` each op is an island of its own; with `late_inputs` the function's inputs may come one by one, and
+    work is in no island with work that needs other ones.
     """
 
     name: ClassVar[str] = "cluster"
+    separate: bool = False
+    late_inputs: bool = False
 
     def apply(self, program: ModuleOp) -> dict[str, int]:
-        return cluster(program)
+        return cluster(program, separate=self.separate, late_inputs=self.late_inputs)
 
 
-def cluster(program: ModuleOp) -> dict[str, int]:
+def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = False) -> dict[str, int]:
     """Cluster each function. Raises FailedPrecondition for calls and gradient requests."""
     islands = ops = 0
     for func in program.ops:
         if isinstance(func, Func):
-            alone = one_island(func)
-            sizes = [alone] if alone is not None else [len(run.ops) for run in _Function(func).cluster() if run.ops]
+            alone = None if separate or late_inputs else one_island(func)
+            runs = [] if alone is not None else _Function(func, separate, late_inputs).cluster()
+            sizes = [len(run.sources) + len(run.ops) for run in runs] if alone is None else [alone]
             islands, ops = islands + len(sizes), ops + sum(sizes)
     return {"islands": islands, "ops in them": ops}
 
 
-Token = SSAValue | int
-"""A token of a host op, or the stage of the run whose island gives it."""
+class _Key(NamedTuple):
+    """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
+    a path to the op; `stage` counts the alternations of device and host on such a path.
 
-
-@dataclass
-class _Run:
-    """The ops of one island to be, and where it meets the rest."""
+    Keys only grow along a path. So a path that leaves a run comes back to none of the same key, and runs of different
+    keys don't need each other both ways.
+    """
 
     stage: int
+    waits: int
+
+    def joined(self, other: _Key) -> _Key:
+        return _Key(max(self.stage, other.stage), self.waits | other.waits)
+
+    def met(self, other: _Key) -> _Key:
+        return _Key(min(self.stage, other.stage), self.waits & other.waits)
+
+
+@dataclass(eq=False)
+class _Unit:
+    """A run, the ops of one island to be (`is_run`), or one op that stays outside; and where it meets the rest."""
+
+    is_run: bool
     ops: list[Operation] = field(default_factory=list)
+    position: int = 0  # in the function, of its first op
     inputs: dict[SSAValue, list[tuple[Operation, int]]] = field(default_factory=dict)  # from outside -> its uses here
     outputs: dict[SSAValue, None] = field(default_factory=dict)  # used outside
     refs: dict[SSAValue, None] = field(default_factory=dict)
     written: set[SSAValue] = field(default_factory=set)
-    waits: dict[Token, None] = field(default_factory=dict)
-    sources: dict[SSAValue, SSAValue] = field(default_factory=dict)  # of SOURCES used here -> this run's own
-    token: list[SSAValue] = field(default_factory=list)  # of the island, once made, if it has one
+    before: dict[_Unit, None] = field(default_factory=dict)  # units that it needs something of
+    awaited: dict[Operation, None] = field(default_factory=dict)  # ops elsewhere whose tokens it takes
+    sources: dict[SSAValue, Op] = field(default_factory=dict)  # of SOURCES used here -> this run's own copy
+    token: list[SSAValue] = field(default_factory=list)  # of the island, once made
 
 
 class _Function:
-    """One function while it is clustered.
+    """One function while it is clustered. Tables go by `id` where ops are many: hashing one calls Python."""
 
-    A stage is a run of compilable ops and, after it, the host ops that need it; host ops that need no run come first,
-    at stage -1. An op's stage is the first that has all its operands. A path that leaves a run through a host op comes
-    back at a later stage only, so the run is convex; and a run can't be joined with the next one, since a path through
-    a host op leads from the one to the other.
-
-    Tables go by `id`: hashing an op or a value calls Python, and all of them live as long as this object.
-    """
-
-    def __init__(self, func: Func) -> None:
-        self.func, self.block = func, func.block
-        self.runs: list[_Run] = []
-        self.run_of: dict[int, _Run] = {}  # of compilable ops
-        self.hosts: dict[int, int] = {}  # of host ops: the stage
-        self.hosts_of: dict[int, list[Operation]] = {}  # the host ops of each stage
-        self.tokens: dict[SSAValue, dict[Token, None]] = {}  # what a token of the old function waits for
+    def __init__(self, func: Func, separate: bool, late_inputs: bool) -> None:
+        self.func, self.block, self.separate = func, func.block, separate
+        self.bits = 0  # of `_Key.waits` given out
+        self.late = {id(a): self._bit() for a in func.block.args} if late_inputs else {}
+        self.keys: dict[int, _Key] = {}  # of ops for the device
+        self.hosts: dict[int, _Key] = {}  # of ops for the host: what they need
+        self.gives: dict[int, _Key] = {}  # and what using them means
+        self.awaits: dict[SSAValue, dict[Operation, None]] = {}  # the ops that a token waits for
         self.variables: dict[str, SSAValue] = {}
         self.strings = has_strings(self.block.args)  # whether there has been one
-        self.done: list[Operation] = []  # ops that have no place in the clustered function
+        self.position: dict[int, int] = {}
+        self.unit_of: dict[int, _Unit] = {}
+        self.done: dict[int, Operation] = {}  # ops that have no place in the clustered function
 
-    def cluster(self) -> list[_Run]:
-        for op in list(self.block.ops):
-            self._visit(op)
-        self._place_hosts(-1)
-        for run in self.runs:
-            if run.ops:
-                self._make_island(run)
-            self._place_hosts(run.stage)
-        self._resolve_tokens(self.func.terminator)
-        for op in self.done:
-            op.operands = []
-        for op in self.done:
-            erase(op)
-        return self.runs
-
-    # ---- first, who goes where
-
-    def _visit(self, op: Operation) -> None:
-        cls = type(op)
-        strings = has_strings(op.results)
-        self.strings |= strings
-        if class_compilable(cls) and not strings and not (self.strings and has_strings(op.operands)):
-            if cls in SOURCES:
-                self.done.append(op)  # copied into each run that uses it
+    def cluster(self) -> list[_Unit]:
+        """The runs, in order."""
+        ops = list(self.block.ops)
+        for position, op in enumerate(ops):
+            self.position[id(op)] = position
+            self._classify(op)
+        if not self.separate:
+            self._sink(ops)
+        units = self._units(ops)
+        for unit in units:
+            self._connect(unit)
+        self._leaving(self.func.terminator)
+        ordered = _in_order(units)
+        for unit in ordered:
+            if unit.is_run:
+                self._make_island(unit)
             else:
-                self._into_run(op)
-        elif isinstance(op, Return):
-            self._takes(op, len(self.runs))
-        elif isinstance(op, Variable):
+                self._place(unit.ops[0])
+        self._place(self.func.terminator)
+        for op in self.done.values():
+            op.operands = []
+        for op in self.done.values():
+            erase(op)
+        return [unit for unit in ordered if unit.is_run]
+
+    # ---- first, what each op needs
+
+    def _bit(self) -> int:
+        self.bits += 1
+        return 1 << (self.bits - 1)
+
+    def _classify(self, op: Operation) -> None:
+        cls = type(op)
+        if self.strings or not op.operands:  # without strings going in, only a constant or a host op can give some
+            strings = has_strings(op.results) or has_strings(op.operands)
+            self.strings |= strings
+        else:
+            strings = False
+        if isinstance(op, Variable):
             first = self.variables.setdefault(op.variable.data, op.ref)
             if first is not op.ref:
                 replace(op, [first])
-        elif isinstance(op, Group):
-            self.tokens[op.token] = {t: None for o in op.operands for t in self.tokens[o]}
-            self.done.append(op)
+        elif cls in SOURCES or isinstance(op, Return):
+            return
+        elif class_compilable(cls) and not strings:
+            self.keys[id(op)] = self._needs(op, _Key(0, 0))
+            self._gives_tokens(op)
+        elif isinstance(op, Group) and self._names_ops_only(op):
+            self.awaits[op.token] = dict.fromkeys(_ops_behind(op, self.awaits))
+            self.done[id(op)] = op
         elif op.name in GONE[Phase.GRAPH]:
             raise leftover(op, Phase.CLUSTERED, GONE[Phase.GRAPH][op.name])
         else:
-            stage = self.hosts[id(op)] = self._stage(op, first=-1, after_host=0)
-            self._takes(op, stage)
-            self.hosts_of.setdefault(stage, []).append(op)
-            self.tokens.update((r, {r: None}) for r in op.results if r.type is CONTROL)
+            needs = self.hosts[id(op)] = self._needs(op, _Key(-1, 0))
+            waits = self._bit() if isinstance(op, Op) and op.WAITS else 0
+            self.gives[id(op)] = _Key(needs.stage + 1, needs.waits | waits)
+            self.strings = self.strings or has_strings(op.results)
+            self._gives_tokens(op)
 
-    def _run(self, stage: int) -> _Run:
-        while len(self.runs) <= stage:
-            self.runs.append(_Run(len(self.runs)))
-        return self.runs[stage]
+    def _names_ops_only(self, group: Group) -> bool:
+        """Whether the group waits for ops: for inputs and constants there is no token to take."""
+        return all(o.type is CONTROL or id(o.owner) in self.keys or id(o.owner) in self.hosts for o in group.operands)
 
-    def _stage(self, op: Operation, first: int, after_host: int) -> int:
-        """The first stage, from `first` on, that has all operands; what a host op gives is there `after_host` later."""
-        stage = first
-        for operand in op.operands:
-            for value in self.tokens[operand] if operand.type is CONTROL else (operand,):
-                if isinstance(value, int):
-                    made = value
-                elif run := self.run_of.get(id(value.owner)):
-                    made = run.stage
-                elif id(value.owner) in self.hosts:
-                    made = self.hosts[id(value.owner)] + after_host
-                else:
-                    made = 0 if type(value.owner) in SOURCES else first
-                if made > stage:
-                    stage = made
-        return stage
+    def _gives_tokens(self, op: Operation) -> None:
+        for result in op.results:
+            if result.type is CONTROL:
+                self.awaits[result] = {op: None}
 
-    def _into_run(self, op: Operation) -> None:
-        run = self._run(self._stage(op, first=0, after_host=1) if self.hosts else 0)
-        sources: dict[SSAValue, SSAValue] = {}
-        for i, operand in enumerate(op.operands):
-            owner = operand.owner
-            if operand.type is CONTROL:
-                run.waits.update((t, None) for t in self.tokens[operand] if t != run.stage)
-            elif (made_in := self.run_of.get(id(owner))) is run:
-                continue
-            elif type(owner) is Variable:
-                run.refs[operand] = None
-            elif made_in is None and type(owner) in SOURCES and id(owner) not in self.hosts:
-                sources[operand] = self._source(operand, run)
+    def _needs(self, op: Operation, start: _Key) -> _Key:
+        """The least key at which all operands are there; `start` says whether the op is the device's or the host's."""
+        key, for_host = start, start.stage < 0
+        for owner in _ops_behind(op, self.awaits):
+            found = self.keys.get(id(owner))
+            if found is None and (given := self.hosts.get(id(owner))) is not None:
+                found = self.gives[id(owner)]
+                if for_host:  # no device work lies between
+                    found = _Key(given.stage, found.waits)
+            if found is not None:
+                key = key.joined(found)
+        if self.late:
+            for operand in op.operands:
+                key = key.joined(_Key(key.stage, self.late.get(id(operand), 0)))
+        return key
+
+    def _sink(self, ops: list[Operation]) -> None:
+        """Put reads, and pure ops that use them, with their users where these are later: a value that is used after a
+        wait is read after it, and a step that reads and writes a variable is one island. Other work stays where it can
+        begin at once."""
+        if len(set(self.keys.values())) < 2:
+            return
+        reading: set[int] = set()
+        for op in ops:
+            if type(op) is Read or any(id(operand.owner) in reading for operand in op.operands):
+                reading.add(id(op))
+        for op in reversed(ops):
+            if id(op) in reading and (key := self.keys.get(id(op))) is not None and not isinstance(op, Write):
+                self.keys[id(op)] = self._sink_one(op, key)
+
+    def _sink_one(self, op: Operation, own: _Key) -> _Key:
+        """The least key of the op's users, if a user for the device has it; else the op's own."""
+        users = [use.operation for result in op.results for use in result.uses]
+        of_device = {key for user in users if (key := self.keys.get(id(user))) is not None}
+        least = next(iter(of_device), own)
+        for user in users:
+            key = self.keys.get(id(user)) or self.hosts.get(id(user), own)  # the return and groups: no later than now
+            least = least.met(key)
+        return least if least in of_device else own
+
+    # ---- then, who goes where
+
+    def _units(self, ops: list[Operation]) -> list[_Unit]:
+        runs: dict[_Key, _Unit] = {}
+        units: list[_Unit] = []
+        for op in ops:
+            if (key := self.keys.get(id(op))) is not None:
+                unit = None if self.separate else runs.get(key)
+            elif id(op) in self.hosts:
+                unit = None
             else:
-                run.inputs.setdefault(operand, []).append((op, i))
-                if made_in is not None:
-                    made_in.outputs[operand] = None
-        if sources:
-            op.operands = [sources.get(o, o) for o in op.operands]
-        run.ops.append(op)
-        self.run_of[id(op)] = run
-        if isinstance(op, STATE):
-            self.tokens[op.results[-1]] = {run.stage: None}
+                if type(op) in SOURCES:
+                    self.done[id(op)] = op  # copied into each run that uses it; kept where another op does
+                continue
+            if unit is None:
+                unit = _Unit(is_run=key is not None, position=self.position[id(op)])
+                units.append(unit)
+                if key is not None:
+                    runs[key] = unit
+            unit.ops.append(op)
+            self.unit_of[id(op)] = unit
+        return units
 
-    def _takes(self, op: Operation, stage: int) -> None:
-        """Note what an op beside the islands takes from them; a source comes from a run before it."""
-        sources: dict[SSAValue, SSAValue] = {}
-        for operand in op.operands:
-            if type(operand.owner) in SOURCES and id(operand.owner) not in self.hosts:
-                there = (run for run in self.runs[: stage + 1] if operand in run.sources)
-                sources[operand] = self._source(operand, next(there, None) or self._run(0))
-        if sources:
-            op.operands = [sources.get(o, o) for o in op.operands]
-        for operand in op.operands:
-            self._leaves(operand)
+    def _connect(self, unit: _Unit) -> None:
+        """Note what the unit takes from others."""
+        for op in unit.ops:
+            sources: dict[SSAValue, SSAValue] = {}
+            for i, operand in enumerate(op.operands):
+                owner = operand.owner
+                if operand.type is CONTROL:
+                    self._wait(unit, self.awaits[operand])
+                elif type(owner) in SOURCES:
+                    if unit.is_run:
+                        sources[operand] = self._source(operand, unit)
+                    else:
+                        self.done.pop(id(owner), None)
+                elif type(owner) is Variable:
+                    unit.refs[operand] = None
+                elif (made_in := self.unit_of.get(id(owner))) is not unit:
+                    unit.inputs.setdefault(operand, []).append((op, i))
+                    if made_in is not None:
+                        unit.before[made_in] = None
+                        made_in.outputs[operand] = None
+            if sources:
+                op.operands = [sources.get(o, o) for o in op.operands]
 
-    def _source(self, value: SSAValue, run: _Run) -> SSAValue:
+    def _wait(self, unit: _Unit, awaited: Iterable[Operation]) -> None:
+        for op in awaited:
+            made_in = self.unit_of[id(op)]
+            if made_in is not unit:
+                unit.before[made_in] = None
+                unit.awaited[op] = None
+
+    def _source(self, value: SSAValue, run: _Unit) -> SSAValue:
         """The run's own copy of a constant or iota."""
         if value not in run.sources:
             op = value.owner
             assert isinstance(op, Op)
-            copy = clone_into(op, Builder.before_op(op), {})
-            run.ops.append(copy)
-            self.run_of[id(copy)] = run
-            run.sources[value] = copy.results[0]
-        return run.sources[value]
+            run.sources[value] = copy = clone_into(op, Builder.before_op(op), {})
+            self.unit_of[id(copy)] = run
+        return run.sources[value].results[0]
 
-    def _leaves(self, value: SSAValue) -> None:
-        """Make the value a result of its island, if it comes from one."""
-        run = self.run_of.get(id(value.owner))
-        if run is not None and value.type is not CONTROL:
-            run.outputs[value] = None
+    def _leaving(self, end: Operation) -> None:
+        """Note what the function returns."""
+        for operand in end.operands:
+            if type(operand.owner) in SOURCES:
+                self.done.pop(id(operand.owner), None)
+            elif operand.type is not CONTROL and (run := self.unit_of.get(id(operand.owner))) is not None:
+                run.outputs[operand] = None
 
     # ---- then, the new function
 
-    def _place_hosts(self, stage: int) -> None:
-        for op in self.hosts_of.get(stage, ()):
-            self._resolve_tokens(op)
+    def _place(self, op: Operation) -> None:
+        """Put an op that stays outside behind what is placed already."""
+        data, tokens = split_tokens(tuple(op.operands))
+        if tokens:
+            op.operands = [*data, *self._tokens(dict.fromkeys(o for t in tokens for o in self.awaits[t]))]
+        if op is not self.func.terminator:
             self.block.detach_op(op)
             self.block.insert_op_before(op, self.func.terminator)
 
-    def _resolve_tokens(self, op: Operation) -> None:
-        data, tokens = split_tokens(tuple(op.operands))
-        if tokens:
-            op.operands = [*data, *self._values({t: None for o in tokens for t in self.tokens[o]})]
+    def _tokens(self, awaited: Iterable[Operation]) -> list[SSAValue]:
+        """A token for each run and each host op among those awaited."""
+        found: dict[SSAValue, None] = {}
+        for op in awaited:
+            unit = self.unit_of[id(op)]
+            found.update(dict.fromkeys(unit.token if unit.is_run else [r for r in op.results if r.type is CONTROL]))
+        return list(found)
 
-    def _values(self, tokens: Iterable[Token]) -> list[SSAValue]:
-        values = ([t] if isinstance(t, SSAValue) else self.runs[t].token for t in tokens)
-        return list(dict.fromkeys(v for several in values for v in several))
-
-    def _make_island(self, run: _Run) -> None:
+    def _make_island(self, run: _Unit) -> None:
         inputs = [op.operands[i] for (op, i), *_ in run.inputs.values()]
         refs = list(run.refs)
         region, block = single_block_region([tensor_type(*spec_behind(v.type)) for v in (*inputs, *refs)])
@@ -252,7 +327,7 @@ class _Function:
             Island,
             *inputs,
             *refs,
-            *self._values(run.waits),
+            *self._tokens(run.awaited),
             regions=[region],
             n_inputs=len(inputs),
             n_refs=len(refs),
@@ -261,29 +336,59 @@ class _Function:
         )
         outputs = dict(zip(run.outputs, island.results, strict=False))
         replace_uses(outputs, lambda user: user.parent is not block)
-        run.token = list(island.results[len(run.outputs) :])
+        run.token = [island.results[-1]]
 
     def _fill(
-        self, run: _Run, block: Block, current: dict[SSAValue, SSAValue], inner: dict[SSAValue, SSAValue]
+        self, run: _Unit, block: Block, current: dict[SSAValue, SSAValue], inner: dict[SSAValue, SSAValue]
     ) -> None:
         """Move the run's ops into the island's block; reads and writes become values. `inner` has what stands there for
         inputs, and gets what reads become."""
         stale = {id(op) for uses in run.inputs.values() for op, _ in uses}
-        for op in run.ops:
+        for op in (*run.sources.values(), *run.ops):
             cls = type(op)
             if id(op) in stale:
                 op.operands = [inner.get(o, o) for o in op.operands]
-            if cls is Read:
-                value = inner[op.results[0]] = current[op.operands[0]]
+            if cls is Read or cls is After:
+                value = inner[op.results[0]] = current[op.operands[0]] if cls is Read else op.operands[0]
                 value.name_hint = value.name_hint or op.results[0].name_hint
                 stale.update(id(use.operation) for use in op.results[0].uses)
-                self.done.append(op)
+                self.done[id(op)] = op
             elif isinstance(op, Write):
                 ref = op.operands[0]
                 make = Builder(block, location=op.location, annotations=op.attributes)
                 current[ref] = written_value(op, current[ref], make)
                 run.written.add(ref)
-                self.done.append(op)
+                self.done[id(op)] = op
             else:
                 self.block.detach_op(op)
                 append(block, op)
+
+
+def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) -> Iterator[Operation]:
+    """The ops that give the op's operands, those that its tokens stand for included."""
+    for operand in op.operands:
+        if operand.type is CONTROL:
+            yield from awaits[operand]
+        elif isinstance(owner := operand.owner, Operation):
+            yield owner
+
+
+def _in_order(units: list[_Unit]) -> list[_Unit]:
+    """Each unit after those that it needs; else as they stand in the function."""
+    waiting = {id(unit): len(unit.before) for unit in units}
+    needed_by: dict[int, list[int]] = {}
+    for index, unit in enumerate(units):
+        for before in unit.before:
+            needed_by.setdefault(id(before), []).append(index)
+    ready = [(unit.position, index) for index, unit in enumerate(units) if not unit.before]
+    heapq.heapify(ready)
+    ordered: list[_Unit] = []
+    while ready:
+        unit = units[heapq.heappop(ready)[1]]
+        ordered.append(unit)
+        for index in needed_by.get(id(unit), ()):
+            waiting[id(units[index])] -= 1
+            if not waiting[id(units[index])]:
+                heapq.heappush(ready, (units[index].position, index))
+    assert len(ordered) == len(units), "runs need each other both ways"
+    return ordered

@@ -8,12 +8,17 @@ from functools import cache
 from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.op import Effect, Op
+from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients, Island, Return, Yield
+from dfc.ir.ops.shape import Iota
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.ir.types import CONTROL, spec_behind
+from dfc.ir.types import CONTROL, ResourceType, spec_behind
 
 STRUCTURE = (Func, Return, Yield, Call, Gradients, CustomGradient, Checkpoint, Island, Variable, Group)
 """Ops that are neither the device's nor the host's work: they hold, name or order other ops."""
+
+SOURCES = (ConstantOp, Iota)
+"""Ops that need nothing: each island that uses one holds its own copy, since making it is cheaper than passing it."""
 
 STATE = (Read, Write)
 """Effects that become inputs and outputs of a device's program; all others are the host's."""
@@ -36,6 +41,6 @@ def has_strings(values: Iterable[SSAValue]) -> bool:
     """True where one of the values is a string tensor or a reference to one."""
     for value in values:
         type = value.type
-        if type is not CONTROL and spec_behind(type).dtype.kind == "string":
+        if type is not CONTROL and not isinstance(type, ResourceType) and spec_behind(type).dtype.kind == "string":
             return True
     return False

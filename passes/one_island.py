@@ -10,16 +10,12 @@ from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
 from dfc.ir import locations
 from dfc.ir.builder import Builder, erase, replace, replace_uses
-from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island, Return, Yield, specs_of, split_tokens
-from dfc.ir.ops.shape import Iota
+from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import spec_behind, tensor_type
 from dfc.passes.compilable import class_compilable, has_strings
 from dfc.passes.writes import written_value
-
-SOURCES = (ConstantOp, Iota)
-"""Ops that need nothing: each island that uses one holds its own copy, since making it is cheaper than passing it."""
 
 
 def one_island(func: Func) -> int | None:
@@ -32,9 +28,9 @@ def one_island(func: Func) -> int | None:
 
 
 def _sort(block: Block, variables: list[Operation], effects: list[Operation]) -> int | None:
-    """Collect the handles of variables and, in order, the reads, writes and groups. The number of ops for the device,
-    or None as in `one_island`."""
-    count = work = 0
+    """Collect the handles of variables and, in order, what takes tokens. The number of ops for the device, or None as
+    in `one_island`."""
+    count = 0
     if has_strings(block.args):
         return None
     op = block.first_op
@@ -49,14 +45,13 @@ def _sort(block: Block, variables: list[Operation], effects: list[Operation]) ->
         elif class_compilable(cls):
             if not op._operands and has_strings(op.results):  # without strings going in, only a constant can be one
                 return None
-            if cls is Read or issubclass(cls, Write):
+            if cls is Read or cls is After or issubclass(cls, Write):
                 effects.append(op)
             count += 1
-            work += cls not in SOURCES
         elif cls is not Return:
             return None
         op = op.next_op
-    return count if work else None
+    return count or None
 
 
 class _Enclosing:
@@ -108,10 +103,13 @@ class _Enclosing:
                 replace(op, [ref])
 
     def _apply(self, op: Operation) -> None:
-        """Put values in the place of a read or a write."""
+        """Put a value in the place of what takes tokens."""
         if isinstance(op, Group):
             return
         ref = op.operands[0]
+        if isinstance(op, After):
+            self.reads[op.results[0]] = self.reads.get(ref, ref)
+            return
         value = self.current.get(ref)
         if value is None:
             value = self.inside.insert_arg(tensor_type(*spec_behind(ref.type)), len(self.inside.args), position_of(ref))

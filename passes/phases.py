@@ -10,7 +10,7 @@ from xdsl.ir import Operation
 from dfc.errors import FailedPrecondition
 from dfc.ir.op import error_at
 from dfc.ir.ops.function import Func
-from dfc.passes.compilable import compilable
+from dfc.passes.compilable import SOURCES, compilable
 
 
 class Phase(Enum):
@@ -51,7 +51,6 @@ GONE: dict[Phase, dict[str, str]] = {
         "df.custom_gradient": "autodiff",
         "df.checkpoint": "autodiff",
     },
-    Phase.CLUSTERED: {"df.group": "cluster"},
 }
 """At each phase, and ever after: the ops that must be gone, and the pass that removes them."""
 
@@ -71,7 +70,7 @@ def check_gate(program: ModuleOp, phase: Phase) -> None:
             continue
         for op in func.block.ops:
             by = gone.get(op.name)
-            if by is None and clustered and compilable(op):
+            if by is None and clustered and type(op) not in SOURCES and compilable(op):
                 by = "cluster"
             if by is not None:
                 raise leftover(op, phase, by)

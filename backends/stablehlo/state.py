@@ -8,6 +8,8 @@ from dfc.ir.ops.state import (
     AssignAdd,
     AssignSub,
     Group,
+    InitializedValue,
+    IsInitialized,
     Read,
     ScatterAdd,
     ScatterDiv,
@@ -23,6 +25,8 @@ SCATTER = "the pass cluster makes it a scatter into the variable's value and a r
 
 not_emitted(Variable, "the pass cluster keeps it outside the islands")
 not_emitted(Read, "the pass cluster makes it a parameter of the island")
+not_emitted(IsInitialized, "only the host knows")
+not_emitted(InitializedValue, "only the host knows whether there is a value")
 not_emitted(Assign, "the pass cluster makes it a result of the island")
 not_emitted(AssignAdd, "the pass cluster makes it an addition and a result of the island")
 not_emitted(AssignSub, "the pass cluster makes it a subtraction and a result of the island")

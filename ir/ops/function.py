@@ -321,7 +321,7 @@ class Island(Op):
 
     Operands: `n_inputs` tensors, `n_refs` references, then tokens. The block has one argument an input and one a
     reference (the variable's value before); it yields the results and then the new value of each reference in
-    `written`. Results: the tensors of `results`, then a token if there are references.
+    `written`. Results: the tensors of `results`, then a token.
     C1: operands are tensors, references, tokens in the stated numbers. C2: `written` indexes references.
     """
 
@@ -351,8 +351,7 @@ class Island(Op):
             )
         if any(not 0 <= i < n_refs for i in attributes["written"]):
             raise InvalidArgument(f"written={attributes['written']} must index {n_refs} references", label="C2")
-        outputs: list[Attribute] = [tensor_type(*s) for s in attributes["results"]]
-        return [*outputs, CONTROL] if n_refs else outputs
+        return [*(tensor_type(*s) for s in attributes["results"]), CONTROL]
 
     @property
     def inputs(self) -> list[SSAValue]:

@@ -10,10 +10,21 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.attributes import Dims, Element, Text
 from dfc.ir.dims import is_static
+from dfc.ir.dtypes import bool_
 from dfc.ir.op import Attributes, Effect, Op, Types
 from dfc.ir.ops.elementwise import ANY, INEXACT, NUMERIC, ORDERED, require_kind
 from dfc.ir.ops.indexing import require_integer
-from dfc.ir.types import CONTROL, ControlType, RefType, Spec, ref_type, spec_behind, spec_of, tensor_type
+from dfc.ir.types import (
+    CONTROL,
+    ControlType,
+    RefType,
+    Spec,
+    is_tensor,
+    ref_type,
+    spec_behind,
+    spec_of,
+    tensor_type,
+)
 
 
 def require_tokens(operands: Types, label: str) -> None:
@@ -67,6 +78,53 @@ class Read(Op):
         spec = require_ref(operands[0], "C1")
         require_tokens(operands[1:], "C2")
         return (tensor_type(*spec), CONTROL)
+
+
+@irdl_op_definition
+class IsInitialized(Op):
+    """Whether the variable has a value, when all tokens have come, and a token.
+
+    C1: the first operand is a reference. C2: the rest are tokens.
+    """
+
+    name = "df.is_initialized"
+    ref = operand_def()
+    tokens = var_operand_def()
+    value = result_def()
+    token = result_def()
+    EFFECT: ClassVar = Effect.READS
+    HOST_ONLY: ClassVar = True
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        require_ref(operands[0], "C1")
+        require_tokens(operands[1:], "C2")
+        return (tensor_type((), bool_), CONTROL)
+
+
+@irdl_op_definition
+class InitializedValue(Op):
+    """The variable's value when all tokens have come, or `initial` while it has none, and a token.
+
+    C1: the first operand is a reference. C2: tokens follow `initial`. C3: `initial` has the variable's shape and dtype.
+    """
+
+    name = "df.initialized_value"
+    ref = operand_def()
+    initial = operand_def()
+    tokens = var_operand_def()
+    value = result_def()
+    token = result_def()
+    EFFECT: ClassVar = Effect.READS
+    HOST_ONLY: ClassVar = True
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        variable, initial = require_ref(operands[0], "C1"), spec_of(operands[1])
+        require_tokens(operands[2:], "C2")
+        if variable != initial:
+            raise InvalidArgument(f"the initial value must match the variable, {variable}, got {initial}", label="C3")
+        return (tensor_type(*variable), CONTROL)
 
 
 class Write(Op):
@@ -207,13 +265,18 @@ class ScatterMax(Scatter):
 
 @irdl_op_definition
 class Group(Op):
-    """One token that comes when all of its tokens have. C1: the operands are tokens."""
+    """One token that comes when all tensors are computed and all tokens have come.
+
+    C1: the operands are tensors and tokens.
+    """
 
     name = "df.group"
-    tokens = var_operand_def()
+    operands_ = var_operand_def()
     token = result_def()
 
     @staticmethod
     def infer(operands: Types, attributes: Attributes) -> Types:
-        require_tokens(operands, "C1")
+        for t in operands:
+            if not isinstance(t, ControlType) and not is_tensor(t):
+                raise InvalidType(f"the operands must be tensors and tokens, got {t}", label="C1")
         return (CONTROL,)

@@ -13,6 +13,8 @@ def read(op: st.Read, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     return [grads[0], *[None] * (len(op.operands) - 1)]
 
 
+non_differentiable(st.IsInitialized, "gives a boolean")
+non_differentiable(st.InitializedValue, "gives what an initial value starts from")
 WRITE = "a write gives a token only; the value that it stores doesn't get the gradients of later reads"
 non_differentiable(st.Assign, WRITE)
 non_differentiable(st.AssignAdd, WRITE)

@@ -42,6 +42,12 @@ BROKEN: list[Broken] = [
      "a variable needs a static shape, got float32[b]"),
     ("read-C1", "float32[2]", {}, InvalidType, NOT_A_REF + "tensor<2xf32>"),
     ("read-C2", "ref float32[2] ; float32[]", {}, InvalidType, TOKENS_ONLY + "tensor<f32>"),
+    ("is_initialized-C1", "float32[2]", {}, InvalidType, NOT_A_REF + "tensor<2xf32>"),
+    ("is_initialized-C2", "ref float32[2] ; float32[]", {}, InvalidType, TOKENS_ONLY + "tensor<f32>"),
+    ("initialized_value-C1", "float32[2] ; float32[2]", {}, InvalidType, NOT_A_REF + "tensor<2xf32>"),
+    ("initialized_value-C2", "ref float32[2] ; float32[2] ; float32[]", {}, InvalidType, TOKENS_ONLY + "tensor<f32>"),
+    ("initialized_value-C3", "ref float32[2] ; float64[2]", {}, InvalidArgument,
+     "the initial value must match the variable, float32[2], got float64[2]"),
     *updates("assign"),
     *updates("assign_add"),
     kinds("assign_add-C4", "ref bool[2] ; bool[2]", NUMBERS, "bool"),
@@ -54,7 +60,8 @@ BROKEN: list[Broken] = [
     *scatters("scatter_div", "float or complex", "int32"),
     *scatters("scatter_min", "bool or int or uint or float", "complex64"),
     *scatters("scatter_max", "bool or int or uint or float", "complex64"),
-    ("group-C1", "token ; float32[]", {}, InvalidType, TOKENS_ONLY + "tensor<f32>"),
+    ("group-C1", "token ; ref float32[]", {}, InvalidType,
+     "the operands must be tensors and tokens, got !df.ref<tensor<f32>>"),
 ]  # fmt: skip
 
 NEVER_BROKEN = {

@@ -5,12 +5,12 @@ builtin.module {
   // No host op: one island, whatever the order of the ops; what comes from an argument as it is stays outside.
   // CHECK:      df.func {sym_name = "one", arg_names = ["x", "y"], result_names = ["a", "x"]} ({
   // CHECK-NEXT: ^bb0(%x: tensor<4xf32>, %y: tensor<4xf32>):
-  // CHECK-NEXT:   %b = df.island %x, %y {n_inputs = 2, n_refs = 0, written = [], results = [tensor<4xf32>]} ({
+  // CHECK-NEXT:   %b, %0 = df.island %x, %y {n_inputs = 2, n_refs = 0, written = [], results = [tensor<4xf32>]} ({
   // CHECK-NEXT:   ^bb0(%x_1: tensor<4xf32>, %y_1: tensor<4xf32>):
   // CHECK-NEXT:     %a = df.tanh %x_1 : tensor<4xf32>
   // CHECK-NEXT:     %b_1 = df.add %a, %y_1 : tensor<4xf32>
   // CHECK-NEXT:     df.yield %b_1 : (tensor<4xf32>) -> ()
-  // CHECK-NEXT:   }) : tensor<4xf32>
+  // CHECK-NEXT:   }) : (tensor<4xf32>, tensor<4xf32>) -> (tensor<4xf32>, !df.control)
   // CHECK-NEXT:   df.return %b, %x : (tensor<4xf32>, tensor<4xf32>) -> ()
   // CHECK-NEXT: }) : () -> ()
   df.func {sym_name = "one", arg_names = ["x", "y"], result_names = ["a", "x"]} ({
@@ -77,20 +77,20 @@ builtin.module {
   // A diamond: a -> host -> c and a -> b -> c. What needs the host op comes after it; b goes with a.
   // CHECK:      df.func {sym_name = "diamond", arg_names = ["x", "s"], result_names = ["c"]} ({
   // CHECK-NEXT: ^bb0(%x: tensor<2xf32>, %s: tensor<2x!df.string>):
-  // CHECK-NEXT:   %p, %a, %b = df.island %x {n_inputs = 1, n_refs = 0, written = [], results = [tensor<2xi1>, tensor<2xf32>, tensor<2xf32>]} ({
+  // CHECK-NEXT:   %p, %a, %b, %0 = df.island %x {n_inputs = 1, n_refs = 0, written = [], results = [tensor<2xi1>, tensor<2xf32>, tensor<2xf32>]} ({
   // CHECK-NEXT:   ^bb0(%x_1: tensor<2xf32>):
   // CHECK-NEXT:     %a_1 = df.tanh %x_1 : tensor<2xf32>
   // CHECK-NEXT:     %p_1 = df.compare %a_1, %x_1 {direction = "LT"} : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xi1>
   // CHECK-NEXT:     %b_1 = df.negate %a_1 : tensor<2xf32>
   // CHECK-NEXT:     df.yield %p_1, %a_1, %b_1 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> ()
-  // CHECK-NEXT:   }) : (tensor<2xf32>) -> (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>)
+  // CHECK-NEXT:   }) : (tensor<2xf32>) -> (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>, !df.control)
   // CHECK-NEXT:   %host = df.select %p, %s, %s : (tensor<2xi1>, tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2x!df.string>
   // CHECK-NEXT:   %same = df.compare %host, %s {direction = "EQ"} : (tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2xi1>
-  // CHECK-NEXT:   %c = df.island %same, %a, %b {n_inputs = 3, n_refs = 0, written = [], results = [tensor<2xf32>]} ({
+  // CHECK-NEXT:   %c, %1 = df.island %same, %a, %b {n_inputs = 3, n_refs = 0, written = [], results = [tensor<2xf32>]} ({
   // CHECK-NEXT:   ^bb0(%same_1: tensor<2xi1>, %a_2: tensor<2xf32>, %b_2: tensor<2xf32>):
   // CHECK-NEXT:     %c_1 = df.select %same_1, %a_2, %b_2 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
   // CHECK-NEXT:     df.yield %c_1 : (tensor<2xf32>) -> ()
-  // CHECK-NEXT:   }) : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  // CHECK-NEXT:   }) : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> (tensor<2xf32>, !df.control)
   // CHECK-NEXT:   df.return %c : (tensor<2xf32>) -> ()
   // CHECK-NEXT: }) : () -> ()
   df.func {sym_name = "diamond", arg_names = ["x", "s"], result_names = ["c"]} ({
@@ -104,25 +104,20 @@ builtin.module {
     df.return %c : (tensor<2xf32>) -> ()
   }) : () -> ()
 
-  // Each island has its own copy of a constant; a host op gets it from one.
+  // Each island has its own copy of a constant; a host op takes it as it is.
   // CHECK:      df.func {sym_name = "constants", arg_names = ["x", "s"], result_names = ["y", "s"]} ({
   // CHECK-NEXT: ^bb0(%x: tensor<2xf32>, %s: tensor<2x!df.string>):
+  // CHECK-NEXT:   %yes = df.constant {value = bool[] true} : () -> tensor<i1>
   // CHECK-NEXT:   %word = df.constant {value = string[2] "word"} : () -> tensor<2x!df.string>
-  // CHECK-NEXT:   %0, %a = df.island %x {n_inputs = 1, n_refs = 0, written = [], results = [tensor<i1>, tensor<2xf32>]} ({
-  // CHECK-NEXT:   ^bb0(%x_1: tensor<2xf32>):
-  // CHECK-NEXT:     %1 = df.constant {value = float32[2] 1.0} : () -> tensor<2xf32>
-  // CHECK-NEXT:     %a_1 = df.add %x_1, %1 : tensor<2xf32>
-  // CHECK-NEXT:     %2 = df.constant {value = bool[] true} : () -> tensor<i1>
-  // CHECK-NEXT:     df.yield %2, %a_1 : (tensor<i1>, tensor<2xf32>) -> ()
-  // CHECK-NEXT:   }) : (tensor<2xf32>) -> (tensor<i1>, tensor<2xf32>)
-  // CHECK-NEXT:   %host = df.select %0, %s, %word : (tensor<i1>, tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2x!df.string>
+  // CHECK-NEXT:   %host = df.select %yes, %s, %word : (tensor<i1>, tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2x!df.string>
   // CHECK-NEXT:   %p = df.compare %host, %word {direction = "EQ"} : (tensor<2x!df.string>, tensor<2x!df.string>) -> tensor<2xi1>
-  // CHECK-NEXT:   %y = df.island %p, %a {n_inputs = 2, n_refs = 0, written = [], results = [tensor<2xf32>]} ({
-  // CHECK-NEXT:   ^bb0(%p_1: tensor<2xi1>, %a_2: tensor<2xf32>):
-  // CHECK-NEXT:     %3 = df.constant {value = float32[2] 1.0} : () -> tensor<2xf32>
-  // CHECK-NEXT:     %y_1 = df.select %p_1, %a_2, %3 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  // CHECK-NEXT:   %y, %0 = df.island %x, %p {n_inputs = 2, n_refs = 0, written = [], results = [tensor<2xf32>]} ({
+  // CHECK-NEXT:   ^bb0(%x_1: tensor<2xf32>, %p_1: tensor<2xi1>):
+  // CHECK-NEXT:     %1 = df.constant {value = float32[2] 1.0} : () -> tensor<2xf32>
+  // CHECK-NEXT:     %a = df.add %x_1, %1 : tensor<2xf32>
+  // CHECK-NEXT:     %y_1 = df.select %p_1, %a, %1 : (tensor<2xi1>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
   // CHECK-NEXT:     df.yield %y_1 : (tensor<2xf32>) -> ()
-  // CHECK-NEXT:   }) : (tensor<2xi1>, tensor<2xf32>) -> tensor<2xf32>
+  // CHECK-NEXT:   }) : (tensor<2xf32>, tensor<2xi1>) -> (tensor<2xf32>, !df.control)
   // CHECK-NEXT:   df.return %y, %host : (tensor<2xf32>, tensor<2x!df.string>) -> ()
   // CHECK-NEXT: }) : () -> ()
   df.func {sym_name = "constants", arg_names = ["x", "s"], result_names = ["y", "s"]} ({

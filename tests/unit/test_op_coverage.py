@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NO_VALUES = {
     **dict.fromkeys(
         (
-            *("variable", "read", "assign", "assign_add", "assign_sub", "group"),
+            *("variable", "read", "assign", "assign_add", "assign_sub", "group", "is_initialized", "initialized_value"),
             *(f"scatter_{how}" for how in ("update", "add", "sub", "mul", "div", "min", "max")),
         ),
         "its meaning is an effect on state, which the interpreter carries out",
@@ -30,6 +30,7 @@ NO_VALUES = {
         ("func", "return", "call", "custom_gradient", "checkpoint", "island", "yield"),
         "holds, names or ends other ops, which have the meaning",
     ),
+    "placeholder": "its value comes from outside",
     "gradients": "a request, which autodiff expands into ops that have a meaning",
 }
 """Ops that compute nothing from arrays alone: no `evaluate` and no numerics."""

@@ -94,7 +94,28 @@ SYMBOLIC = """builtin.module {
   }) : () -> ()
 }
 """
-PROGRAMS = {"state": STATE, "functions": FUNCTIONS, "scatters": SCATTERS, "regions": REGIONS, "symbolic": SYMBOLIC}
+GRAPH = """builtin.module {
+  df.func {sym_name = "f", arg_names = [], result_names = ["y"]} ({
+    %0 = df.placeholder {shape = ["b", 4], dtype = float32} : () -> tensor<?x4xf32, ["b", 4 : i64]>
+    %1 = df.variable {variable = "w", shape = [4], dtype = float32} : () -> !df.ref<tensor<4xf32>>
+    %2, %3 = df.is_initialized %1 : (!df.ref<tensor<4xf32>>) -> (tensor<i1>, !df.control)
+    %4 = df.constant {value = float32[4] 0.0} : () -> tensor<4xf32>
+    %5, %6 = df.initialized_value %1, %4, %3 : (!df.ref<tensor<4xf32>>, tensor<4xf32>, !df.control) -> (tensor<4xf32>, !df.control)
+    %7 = df.group %5, %6 : (tensor<4xf32>, !df.control) -> !df.control
+    %8 = df.feed %0 {label = "x"} : tensor<?x4xf32, ["b", 4 : i64]>
+    %9 = df.after %8, %7 : (tensor<?x4xf32, ["b", 4 : i64]>, !df.control) -> tensor<?x4xf32, ["b", 4 : i64]>
+    df.return %9 : (tensor<?x4xf32, ["b", 4 : i64]>) -> ()
+  }) : () -> ()
+}
+"""
+PROGRAMS = {
+    "state": STATE,
+    "functions": FUNCTIONS,
+    "scatters": SCATTERS,
+    "regions": REGIONS,
+    "symbolic": SYMBOLIC,
+    "graph": GRAPH,
+}
 
 
 def covered() -> set[str]:
