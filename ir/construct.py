@@ -62,3 +62,14 @@ def append(block: Block, op: Operation) -> None:
         last._next_op = op
         op._prev_op = last
     block._last_op = op
+
+
+def drop_unused_arguments(block: Block, count: int) -> list[bool]:
+    """Take away those of the block's first `count` arguments that nobody uses, all at once; says of each whether it
+    stayed."""
+    stays = [argument.first_use is not None for argument in block.args[:count]]
+    first = [argument for argument, stay in zip(block.args, stays, strict=False) if stay]
+    block._args = (*first, *block.args[count:])
+    for index, argument in enumerate(block._args):
+        argument.index = index
+    return stays

@@ -10,6 +10,7 @@ from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
 from dfc.ir import locations
 from dfc.ir.builder import Builder, erase, replace, replace_uses
+from dfc.ir.construct import drop_unused_arguments
 from dfc.ir.ops.function import Func, Island, Return, Yield, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
@@ -130,12 +131,8 @@ class _Enclosing:
         changed = [i for i, ref in enumerate(refs) if ref in self.written]
         results = [self.current[refs[i]] for i in changed]
         Builder(self.inside, location=location).op(Yield, *given, *results)
-        inputs = []
-        for argument in self.inside.args[: len(outside.args)]:
-            if argument.first_use is None:
-                self.inside.erase_arg(argument)
-            else:
-                inputs.append(passed[argument])
+        stays = drop_unused_arguments(self.inside, len(outside.args))
+        inputs = [argument for argument, stay in zip(outside.args, stays, strict=True) if stay]
         island = Builder(outside, location=location).op(
             Island,
             *inputs,

@@ -10,7 +10,7 @@ from dfc.ir import dialect
 from dfc.ir.op import Effect, Op, short_name
 
 STRUCTURE = (
-    *("func", "return", "call", "island", "yield", "group"),
+    *("func", "return", "call", "island", "yield", "group", "placeholder", "feed", "after"),
     *("gradients", "custom_gradient", "checkpoint"),
 )
 """Ops that only hold, name or order other ops, and requests that a pass replaces: not counted."""

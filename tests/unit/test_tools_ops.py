@@ -32,7 +32,8 @@ FIXED = {"convert": {"dtype": dtypes.bool_}}
 
 STATE = {
     "read": [Spec((2,), dtypes.float32)],
-    **dict.fromkeys(("assign", "assign_add", "assign_sub"), [Spec((2,), dtypes.float32)] * 2),
+    "is_initialized": [Spec((2,), dtypes.float32)],
+    **dict.fromkeys(("assign", "assign_add", "assign_sub", "initialized_value"), [Spec((2,), dtypes.float32)] * 2),
     **{
         f"scatter_{how}": [Spec((4,), dtypes.float32), Spec((3,), dtypes.int32), Spec((3,), dtypes.float32)]
         for how in ("update", "add", "sub", "mul", "div", "min", "max")
