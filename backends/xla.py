@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter, is_not, methodcaller
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -283,6 +284,7 @@ class Executable:
     avals: tuple[Any, ...] = field(repr=False)
     handlers: list[Any] = field(repr=False)
     blob: bytes | None = field(repr=False, default=None)  # what it was loaded from, if it was not compiled here
+    shared: Any = field(repr=False, default=None)  # keeps the loaded program for equal ones
 
     @property
     def from_cache(self) -> bool:
@@ -371,11 +373,23 @@ def _dispatcher(loaded: Any, handlers: list[Any], n_new_state: int, donates: boo
     return donating if donates else pure
 
 
-def _assemble(loaded: Any, signature: Signature, device: Any, name: str, blob: bytes | None) -> Executable:
+class _Loaded:
+    """A loaded program. Equal programs on one device share one, for as long as an Executable has it."""
+
+    __slots__ = ("__weakref__", "blob", "loaded")
+
+    def __init__(self, loaded: Any, blob: bytes | None) -> None:
+        self.loaded, self.blob = loaded, blob
+
+
+_alive: WeakValueDictionary[tuple[Any, ...], _Loaded] = WeakValueDictionary()
+
+
+def _assemble(program: _Loaded, signature: Signature, device: Any, name: str) -> Executable:
     handlers = result_handlers([_aval(*spec) for spec in signature.results], _sharding(device))
-    call = _dispatcher(loaded, handlers, signature.n_new_state, bool(signature.donated), name)
+    call = _dispatcher(program.loaded, handlers, signature.n_new_state, bool(signature.donated), name)
     avals = tuple(_aval(*spec) for spec in signature.inputs)
-    return Executable(name, signature, device, call, loaded, avals, handlers, blob)
+    return Executable(name, signature, device, call, program.loaded, avals, handlers, program.blob, program)
 
 
 def compile_program(
@@ -403,8 +417,11 @@ def compile_program(
     _mark_donated(module, signature)
     _verify(module, name)
     program = bytecode(module)
-    loaded, blob = compile_cached(device.client, device, program, module, name)
-    return _assemble(loaded, signature, device, name, blob)
+    key = (device, program)
+    found = _alive.get(key)
+    if found is None:
+        found = _alive[key] = _Loaded(*compile_cached(device.client, device, program, module, name))
+    return _assemble(found, signature, device, name)
 
 
 def load_program(blob: bytes, signature: Signature, *, device: Any = None, name: str = "main") -> Executable:
@@ -414,7 +431,7 @@ def load_program(blob: bytes, signature: Signature, *, device: Any = None, name:
     InvalidArgument for a damaged one where XLA sees it.
     """
     device = device or default_device()
-    return _assemble(load_blob(device.client, device, blob, name), signature, device, name, blob)
+    return _assemble(_Loaded(load_blob(device.client, device, blob, name), blob), signature, device, name)
 
 
 def _mark_donated(module: Any, signature: Signature) -> None:

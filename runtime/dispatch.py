@@ -15,12 +15,13 @@ from dfc.backends import xla
 from dfc.backends.status import translate
 from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition, Internal
-from dfc.runtime.plan import HostValue, Plan, ProgramCall
+from dfc.runtime.executor import Execution
+from dfc.runtime.flow import DeviceOp, Flow, HostOp
+from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.variables import Device, Holder, Lost, VariableState, join
 
 Values = list[Any]
 _Gather = Callable[[Values], Values]
-HostOp = Callable[[list[np.ndarray[Any, Any]]], Sequence[np.ndarray[Any, Any]]]
 
 
 class Direct(NamedTuple):
@@ -44,8 +45,16 @@ class ProgramRun:
     `states` are the variables in the order of the program's arguments, the first `n_written` of them written.
     """
 
-    def __init__(self, executable: Executable, states: Sequence[VariableState], n_written: int, name: str) -> None:
+    def __init__(
+        self,
+        executable: Executable,
+        states: Sequence[VariableState],
+        n_written: int,
+        name: str,
+        overwritten: Sequence[int] = (),
+    ) -> None:
         self.executable, self.name = executable, name
+        self._overwritten = overwritten  # those written without being read: they need no value before
         self._call = executable.call
         self._waiting, self._results = executable.channel()
         self._new, self._outputs = slice(n_written), slice(n_written, None)
@@ -92,6 +101,8 @@ class ProgramRun:
                 if not holder.attention or holder.settle():
                     holder.busy = holder.attention = True
                     state = holder.buffers if gather is None else gather(holder.buffers)
+                    if self._overwritten:
+                        state = self._with_values(state)
                     try:
                         if layout == _READS:
                             _, outputs = self._call(state, feeds)
@@ -109,6 +120,15 @@ class ProgramRun:
                         holder.attention = again or holder.pending is not None
             self._bind()
 
+    def _with_values(self, state: Values) -> Values:
+        """The state with something in the place of values that are missing and don't matter."""
+        state = list(state)
+        for index in self._overwritten:
+            if state[index] is None or isinstance(state[index], Lost):
+                shape, dtype = self.executable.signature.inputs[index]
+                state[index] = xla.to_device(np.zeros(shape, dtype), self.executable.device)
+        return state
+
     def _run_pure(self, feeds: Values) -> Values:
         try:
             return self._call([], feeds)[1]
@@ -117,8 +137,9 @@ class ProgramRun:
 
     def _bind(self) -> None:
         """Find the variables: at the first call, and when a later step has moved them to another holder."""
-        for state in self.states:
-            state.initialize()
+        for index, state in enumerate(self.states):
+            if index not in self._overwritten:
+                state.initialize()
         join(self.states, self._n_written)
         located = [state.locate() for state in self.states]
         holder = located[0][0]
@@ -132,7 +153,7 @@ class ProgramRun:
         elif written == list(range(written[0], written[0] + len(written))):
             layout = _SLICE
         self._binding = (holder, None if at == list(range(size)) else _gatherer(at), layout, written)
-        if written == list(range(size)):
+        if written == list(range(size)) and not self._overwritten:
             self._whole = holder
             if len(self.executable.signature.results) == size + 1:
                 self.direct = Direct(holder, holder.acquired, holder.release, self._waiting, self._results, self)
@@ -186,7 +207,8 @@ def _gatherer(at: list[int]) -> _Gather:
 class PlanRun:
     """A plan bound to executables and variables; `run(feeds)` takes and returns device arrays (NumPy's for strings).
 
-    For a plan of one program that takes the inputs and gives the outputs as they stand, `run` is that program's own.
+    For a plan of one program that takes the inputs and gives the outputs as they stand, `run` is that program's own;
+    for any other the executor runs it. `where` has the user's line of each program.
     """
 
     def __init__(
@@ -197,15 +219,20 @@ class PlanRun:
         name: str,
         host_ops: Sequence[HostOp] = (),
         device: Device | None = None,
+        where: Sequence[str] = (),
     ) -> None:
-        self.plan, self.name, self._host_ops, self._device = plan, name, host_ops, device
+        self.plan, self.name, self._device = plan, name, device
         self.programs = [
-            ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name)
+            ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name, call.overwritten)
             for call, executable in zip(plan.programs, executables, strict=True)
         ]
-        self.run: Callable[[Values], Values] = self._run_all
+        self.run: Callable[[Values], Values] = self._execute
         if _is_direct(plan):
             self.run = self.programs[0].run
+        places = [*where, *([""] * (len(self.programs) - len(where)))]
+        ops = [DeviceOp(program.run, place) for program, place in zip(self.programs, places, strict=True)]
+        self.flow = Flow(plan, ops, host_ops, device, name)
+        self._wanted = range(len(plan.outputs))
 
     @property
     def direct(self) -> Direct | None:
@@ -214,21 +241,13 @@ class PlanRun:
         one_to_one = _is_direct(self.plan) and self.plan.n_inputs == len(self.plan.outputs) == 1
         return self.programs[0].direct if one_to_one else None
 
-    def _run_all(self, feeds: Values) -> Values:
-        """The calls in order, which is a valid order of their effects."""
+    def _execute(self, feeds: Values) -> Values:
         if len(feeds) != self.plan.n_inputs:
             raise Internal(f"a step of {self.plan.n_inputs} inputs was given {len(feeds)}", op=self.name)
-        values: Values = list(feeds)
-        programs = iter(self.programs)
-        for call in self.plan.calls:
-            if isinstance(call, ProgramCall):
-                program = next(programs)
-                values += program.run([_on_device(values[i], program.executable.device) for i in call.inputs])
-            elif isinstance(call, HostValue):
-                values.append(call.value)
-            else:
-                values += self._host_ops[call.op]([_on_host(values[i]) for i in call.inputs])
-        return [_returned(values[i], self._device) for i in self.plan.outputs]
+        execution = Execution(self.flow)
+        for index, value in enumerate(feeds):
+            execution.feed(index, value)
+        return [_returned(value, self._device) for value in execution.run(self._wanted)]
 
 
 def _is_direct(plan: Plan) -> bool:
@@ -238,14 +257,6 @@ def _is_direct(plan: Plan) -> bool:
     return call.inputs == tuple(range(n)) and plan.outputs == tuple(range(n, n + call.n_results))
 
 
-def _on_device(value: Any, device: Device) -> Any:
-    return xla.to_device(value, device) if isinstance(value, np.ndarray) else value
-
-
 def _returned(value: Any, device: Device | None) -> Any:
     """What the host computed goes to the device as well, but for strings."""
     return value if not isinstance(value, np.ndarray) or value.dtype == object else xla.to_device(value, device)
-
-
-def _on_host(value: Any) -> np.ndarray[Any, Any]:
-    return value if isinstance(value, np.ndarray) else xla.to_numpy(value, copy=False)

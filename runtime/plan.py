@@ -5,6 +5,7 @@ Values are numbered: first the function's inputs, then the results of each call 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +21,18 @@ from dfc.ir.dtypes import as_dtype
 class ProgramCall:
     """One island: a program that a device runs.
 
-    `state` names its variables, the first `n_written` of which it writes; `inputs` are the values that follow them as
-    arguments. `signature` gives the program's arguments and results, and which memory is handed over.
+    `state` names its variables, the first `n_written` of which it writes; of these, `overwritten` indexes those whose
+    value before does not matter, so that they need none. `inputs` are the values that follow them as arguments.
+    `signature` gives the program's arguments and results, and which memory is handed over. `after` are the calls,
+    by their place in the plan, that must have happened before, beside those whose values it takes.
     """
 
     state: tuple[str, ...]
     n_written: int
     inputs: tuple[int, ...]
     signature: Signature
+    overwritten: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
 
     @property
     def n_results(self) -> int:
@@ -44,11 +49,12 @@ class HostValue:
 
 @dataclass(frozen=True)
 class HostCall:
-    """An op that the host runs on NumPy arrays. `op` is its place among the host's ops of the function."""
+    """An op that the host runs. `op` is its place among the host's ops of the function; `after` is as of a program."""
 
     op: int
     inputs: tuple[int, ...]
     n_results: int
+    after: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,25 @@ def _spec(entry: Any) -> Spec:
     return tuple(int(size) for size in shape), as_dtype(dtype).numpy
 
 
+def _value_json(value: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """A constant: strings as Latin-1, numbers as their bytes in C order."""
+    if value.dtype == object:
+        return {"strings": [bytes(e).decode("latin-1") for e in value.ravel()], "shape": list(value.shape)}
+    data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+    return {"dtype": as_dtype(value.dtype).name, "data": data, "shape": list(value.shape)}
+
+
+def _value(entry: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    if "dtype" in entry:
+        data = base64.b64decode(entry["data"], validate=True)
+        return np.frombuffer(data, as_dtype(entry["dtype"]).numpy).reshape(entry["shape"])
+    value = np.empty(len(entry["strings"]), object)
+    value[:] = [text.encode("latin-1") for text in entry["strings"]]
+    return value.reshape(entry["shape"])
+
+
 def to_json(plan: Plan) -> dict[str, Any]:
-    """The plan without its host ops' code: those have no place in an artifact. Strings are written as Latin-1."""
+    """The plan without its host ops' code: those have no place in an artifact. The calls run in order."""
     calls: list[dict[str, Any]] = []
     for call in plan.calls:
         if isinstance(call, ProgramCall):
@@ -98,12 +121,12 @@ def to_json(plan: Plan) -> dict[str, Any]:
                     "arguments": [_spec_json(spec) for spec in signature.inputs],
                     "results": [_spec_json(spec) for spec in signature.results],
                     "donated": sorted(signature.donated.items()),
+                    "overwritten": list(call.overwritten),
                 }
             )
         else:
             assert isinstance(call, HostValue), "the writer refuses other host ops"
-            elements = [bytes(element).decode("latin-1") for element in call.value.ravel()]
-            calls.append({"strings": elements, "shape": list(call.value.shape)})
+            calls.append(_value_json(call.value))
     return {"n_inputs": plan.n_inputs, "calls": calls, "outputs": list(plan.outputs)}
 
 
@@ -112,10 +135,8 @@ def from_json(content: Mapping[str, Any], source: str) -> Plan:
     try:
         calls: list[ProgramCall | HostValue] = []
         for entry in content["calls"]:
-            if "strings" in entry:
-                value = np.empty(len(entry["strings"]), object)
-                value[:] = [text.encode("latin-1") for text in entry["strings"]]
-                calls.append(HostValue(value.reshape(entry["shape"])))
+            if "shape" in entry:
+                calls.append(HostValue(_value(entry)))
                 continue
             signature = Signature(
                 inputs=tuple(map(_spec, entry["arguments"])),
@@ -124,7 +145,15 @@ def from_json(content: Mapping[str, Any], source: str) -> Plan:
                 n_new_state=entry["n_written"],
                 donated={int(a): int(b) for a, b in entry["donated"]},
             )
-            calls.append(ProgramCall(tuple(entry["state"]), entry["n_written"], tuple(entry["inputs"]), signature))
+            calls.append(
+                ProgramCall(
+                    tuple(entry["state"]),
+                    entry["n_written"],
+                    tuple(entry["inputs"]),
+                    signature,
+                    tuple(entry.get("overwritten", ())),
+                )
+            )
         plan = Plan(content["n_inputs"], tuple(calls), tuple(content["outputs"]))
         _check(plan)
         return plan

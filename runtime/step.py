@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from dfc.backends import compile_cache, pipeline, xla
 from dfc.backends.xla import Signature, Spec
-from dfc.errors import DfcError, NotFound, Unimplemented
+from dfc.errors import NotFound
 from dfc.ir import locations
 from dfc.ir.collector import paused
-from dfc.ir.op import Effect, Op, short_name
+from dfc.ir.op import Op
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island, Return
-from dfc.ir.ops.state import Group, Variable
+from dfc.ir.ops.state import Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
-from dfc.runtime.dispatch import Direct, HostOp, PlanRun, Values
+from dfc.runtime.dispatch import Direct, PlanRun, Values
+from dfc.runtime.host import Binding, host_op
 from dfc.runtime.plan import HostCall, HostValue, Plan, ProgramCall
 from dfc.runtime.programs import compile_module
 from dfc.runtime.variables import Device, VariableState
@@ -46,7 +46,8 @@ class Step:
         name: str | None = None,
     ) -> None:
         self.name = name or func.sym_name.data
-        plan, modules, host_ops = modules_of(func, self.name)
+        plan, islands, host_ops = plan_of(func)
+        modules = emitted(islands, self.name)
         for needed in plan.variables:
             if needed not in variables:
                 raise NotFound(f"the step needs a variable {needed!r}, which it was not given", op=self.name)
@@ -55,7 +56,16 @@ class Step:
             compile_module(module, call.signature, self.device, self.name)
             for module, call in zip(modules, plan.programs, strict=True)
         ]
-        self._bound = PlanRun(plan, self.executables, variables, self.name, host_ops, self.device)
+        binding = Binding(variables)
+        self._bound = PlanRun(
+            plan,
+            self.executables,
+            variables,
+            self.name,
+            [host_op(op, binding) for op in host_ops],
+            self.device,
+            ["" if island.location is func.location else locations.describe(island.location) for island in islands],
+        )
         self.run = self._bound.run
 
     def __call__(self, feeds: Values) -> Values:
@@ -97,37 +107,44 @@ def clustered(
         return function_of(copy, name)
 
 
-def modules_of(func: Func, name: str) -> tuple[Plan, list[Any], list[HostOp]]:
+def modules_of(func: Func, name: str) -> tuple[Plan, list[Any], list[Op]]:
     """A clustered function as its plan, a StableHLO module for each of the plan's programs, and the host's ops."""
+    plan, islands, host_ops = plan_of(func)
+    return plan, emitted(islands, name), host_ops
+
+
+def emitted(islands: Sequence[Island], name: str) -> list[Any]:
+    """The StableHLO modules of these islands."""
     from dfc.backends.stablehlo.emit import emit_island
 
-    plan, islands, host_ops = plan_of(func)
     context = compile_cache.mlir_context()
     with paused():
-        return plan, [emit_island(island, context=context, name=name) for island in islands], host_ops
+        return [emit_island(island, context=context, name=name) for island in islands]
 
 
-def plan_of(func: Func) -> tuple[Plan, list[Island], list[HostOp]]:
-    """How to run a clustered function: the plan, the islands of its programs in order, and the host's ops.
-
-    Raises Unimplemented for ops on variables outside islands: those of variables that hold strings.
-    """
+def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
+    """How to run a clustered function: the plan, the islands of its programs in order, and the host's ops."""
     numbers: dict[SSAValue, int] = {argument: i for i, argument in enumerate(func.block.args)}
     calls: list[ProgramCall | HostValue | HostCall] = []
     islands: list[Island] = []
-    host_ops: list[HostOp] = []
+    host_ops: list[Op] = []
+    called: dict[SSAValue, int] = {}  # the call that gives each token
     for op in func.block.ops:
-        if isinstance(op, Return | Variable | Group):
+        if isinstance(op, Return | Variable):
             continue
+        after = tuple(dict.fromkeys(called[o] for o in op.operands if o.type is CONTROL))
+        called.update((result, len(calls)) for result in op.results if result.type is CONTROL)
         if isinstance(op, Island):
-            calls.append(_program_call(op, numbers))
+            calls.append(_program_call(op, numbers, after))
             islands.append(op)
         elif isinstance(op, ConstantOp):
             calls.append(HostValue(op.value.data.value))
         else:
             assert isinstance(op, Op), f"{op.name} is not an op of df"
-            host_ops.append(_host_op(op))
-            calls.append(HostCall(len(host_ops) - 1, tuple(numbers[o] for o in op.operands), len(op.results)))
+            inputs = tuple(numbers[o] for o in op.operands if o in numbers)
+            data = [result for result in op.results if result.type is not CONTROL]
+            calls.append(HostCall(len(host_ops), inputs, len(data), after))
+            host_ops.append(op)
         for result in op.results:
             if result.type is not CONTROL:
                 numbers[result] = len(numbers)
@@ -140,7 +157,7 @@ def _static(spec_like: Any) -> Spec:
     return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # emission needs static
 
 
-def _program_call(island: Island, numbers: Mapping[SSAValue, int]) -> ProgramCall:
+def _program_call(island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...]) -> ProgramCall:
     """How an island is called: `main` takes the written variables, then the others, then the inputs."""
     written = list(island.written.data)
     order = [*written, *(i for i in range(len(island.refs)) if i not in written)]
@@ -151,31 +168,13 @@ def _program_call(island: Island, numbers: Mapping[SSAValue, int]) -> ProgramCal
     donated = {i: i for i in range(len(written))}
     signature = Signature(inputs, tuple(results), len(refs), len(written), donated)
     names = tuple(_variable_name(ref) for ref in refs)
-    return ProgramCall(names, len(written), tuple(numbers[value] for value in island.inputs), signature)
+    before = island.block.args[len(island.inputs) :]
+    overwritten = tuple(i for i in range(len(written)) if before[order[i]].first_use is None)
+    taken = tuple(numbers[value] for value in island.inputs)
+    return ProgramCall(names, len(written), taken, signature, overwritten, after)
 
 
 def _variable_name(ref: SSAValue) -> str:
     owner = ref.owner
     assert isinstance(owner, Variable), "a reference comes from df.variable"
     return owner.variable.data
-
-
-def _host_op(op: Op) -> HostOp:
-    """A host op as a function on NumPy arrays; its errors name it and the user's line."""
-    if op.EFFECT is not Effect.PURE:
-        raise Unimplemented(
-            "the host can't run ops on variables, and no device holds strings", op=short_name(op), location=_where(op)
-        )
-    evaluate, attributes = op.evaluate, op.values()
-
-    def run(arrays: list[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
-        try:
-            return evaluate(arrays, attributes)
-        except DfcError as error:
-            raise error.at(op=short_name(op), location=_where(op)) from None
-
-    return run
-
-
-def _where(op: Op) -> str:
-    return locations.describe(op.location)

@@ -1,0 +1,277 @@
+"""The dataflow executor: what is ready runs, in any order that the graph allows.
+
+One thread at a time drives a step: it dispatches islands, whose work XLA does in its own threads, and runs what is
+short on the host. What may wait is an attempt (`runtime/attempts.py`) and holds no thread; user code and work on values
+that a device is still computing go to threads of their own. When there is nothing to do the driver sleeps until an
+attempt is over, a deadline passes or the step is cancelled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
+from dfc.runtime.flow import ABSENT, BEGINS, SYNC, Edges, Flow, Node, Values, is_computed, on_host
+from dfc.runtime.workers import WORKERS
+
+LONGEST_SLEEP = 0.5
+"""Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
+
+
+class Iteration:
+    """The state of the nodes of one iteration of one frame: values that have come, and how many are still missing."""
+
+    __slots__ = ("pending", "slots")
+
+    def __init__(self, flow: Flow) -> None:
+        self.slots: list[Any] = [ABSENT] * flow.n_slots
+        self.pending = flow.pending.copy()
+
+
+class Execution:
+    """One step under way.
+
+    `feed` gives inputs, all at once or one by one; `run` drives the step until the outputs wanted have come. `cancel`
+    may be called from any thread. An error stops the step: nothing new starts, attempts are withdrawn, user code that
+    is still running is not waited for. The error names the op and the user's line.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self._root = Iteration(flow)
+        self._ready: deque[tuple[Node, Iteration]] = deque((node, self._root) for node in flow.roots)
+        self._in_flight: dict[Any, tuple[Node, Iteration]] = {}
+        self._arrived: deque[Any] = deque()
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._stop_with: DfcError | None = None  # set by `cancel`
+        self.error: DfcError | None = None
+        self.on_arrival: Callable[[], None] | None = None
+        """Called, in the place of waking `run`, when an attempt is over or the step is cancelled, from any thread."""
+        for value, edges in flow.constants:
+            self._deliver(value, edges, self._root)
+
+    # ---- from outside
+
+    def feed(self, index: int, value: Any) -> None:
+        """Give input `index` its value."""
+        self._deliver(value, self.flow.inputs[index], self._root)
+
+    def run(self, wanted: Sequence[int], deadline: float | None = None) -> Values:
+        """Drive the step until these outputs have come, and return them; with all outputs wanted, until nothing is left
+        to do. Raises the step's error, and DeadlineExceeded, which ends the step as well."""
+        try:
+            while True:
+                self.advance()
+                if self.error is not None:
+                    raise self.error
+                if not self._in_flight:
+                    return self.outputs(wanted)
+                if len(wanted) < len(self.flow.plan.outputs) and self.has(wanted):
+                    return self.outputs(wanted)
+                self._sleep(deadline)
+        except BaseException as error:
+            if self.error is None:
+                self._stop(Cancelled("the step was interrupted") if not isinstance(error, DfcError) else error)
+            raise
+
+    def cancel(self, error: DfcError | None = None) -> None:
+        """End the step soon, with `error` or that of what it waits for. May be called from any thread at any time."""
+        self._stop_with = error or Cancelled("the step was cancelled")
+        self._notify()
+
+    def has(self, wanted: Sequence[int]) -> bool:
+        """Whether these outputs have come."""
+        first, slots = self.flow.end.first, self._root.slots
+        return all(slots[first + index] is not ABSENT for index in wanted)
+
+    def outputs(self, wanted: Sequence[int]) -> Values:
+        """These outputs. Raises Internal for one that nothing gave."""
+        first, slots = self.flow.end.first, self._root.slots
+        found = [slots[first + index] for index in wanted]
+        if any(value is ABSENT for value in found):
+            raise Internal("the step ended without all of its outputs", op=self.flow.name)
+        return found
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is ready and nothing is under way: it has ended, or lacks an input."""
+        return not self._ready and not self._in_flight
+
+    def waiting_for(self) -> list[Node]:
+        """The ops under way."""
+        return [node for node, _ in self._in_flight.values()]
+
+    # ---- driving
+
+    def advance(self) -> None:
+        """Run what is ready, until there is nothing or the step has failed. Only one thread at a time may be here."""
+        while self._arrived:
+            self._settle(self._arrived.popleft())
+        if self._stop_with is not None and self.error is None:
+            self._stop(self._stop_with)
+        ready = self._ready
+        while ready:
+            node, iteration = ready.popleft()
+            first, last = node.first, node.last
+            slots = iteration.slots
+            values = slots[first:last]
+            slots[first:last] = node.blank
+            try:
+                results = node.run(values) if node.mode == SYNC else self._run(node, iteration, values)
+            except Exception as error:
+                self._stop(located(error, node))
+                return
+            if results is not None:
+                self._propagate(node, iteration, results)
+            if self._stop_with is not None:
+                self._stop(self._stop_with)
+                return
+
+    def _deliver(self, value: Any, edges: Edges, iteration: Iteration) -> None:
+        slots, pending = iteration.slots, iteration.pending
+        for slot, target in edges:
+            slots[slot] = value
+            left = pending[target.index] = pending[target.index] - 1
+            if not left:
+                self._ready.append((target, iteration))
+
+    def _propagate(self, node: Node, iteration: Iteration, results: Sequence[Any]) -> None:
+        for value, edges in zip(results, node.edges, strict=True):
+            self._deliver(value, edges, iteration)
+        for target in node.controls:
+            left = iteration.pending[target.index] = iteration.pending[target.index] - 1
+            if not left:
+                self._ready.append((target, iteration))
+
+    def _run(self, node: Node, iteration: Iteration, values: Values) -> Sequence[Any] | None:
+        """The results of an op of the host, or None where they come later."""
+        if node.mode == BEGINS:
+            assert node.begin is not None
+            return self._begin(node, iteration, node.begin(values, self._over))
+        if all(map(is_computed, values)):
+            return node.run([on_host(value) for value in values])
+        run = node.run
+        return self._begin(node, iteration, InThread(lambda: run([on_host(value) for value in values]), self._over))
+
+    def _begin(self, node: Node, iteration: Iteration, attempt: Any) -> Sequence[Any] | None:
+        self._in_flight[attempt] = (node, iteration)
+        if not attempt.owner.submit(attempt):
+            return None
+        del self._in_flight[attempt]
+        if attempt.error is not None:
+            raise attempt.error
+        return attempt.result or ()
+
+    def _over(self, attempt: Any) -> None:
+        self._arrived.append(attempt)
+        self._notify()
+
+    def _settle(self, attempt: Any) -> None:
+        found = self._in_flight.pop(attempt, None)
+        if found is None or self.error is not None:
+            return
+        node, iteration = found
+        if attempt.error is not None:
+            self._stop(located(attempt.error, node))
+        else:
+            self._propagate(node, iteration, attempt.result or ())
+
+    # ---- waiting and stopping
+
+    def _notify(self) -> None:
+        if self.on_arrival is not None:
+            self.on_arrival()
+            return
+        with suppress(RuntimeError):  # it is awake, or will be
+            self._wake.release()
+
+    def _sleep(self, deadline: float | None) -> None:
+        """Until something has arrived."""
+        while not self._arrived and self._stop_with is None:
+            left = LONGEST_SLEEP if deadline is None else min(LONGEST_SLEEP, deadline - monotonic())
+            if left <= 0:
+                nodes = self.waiting_for()
+                listed = ", ".join(map(str, nodes[:5])) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+                raise DeadlineExceeded(f"the time limit passed while the step waited for {listed}", op=self.flow.name)
+            self._wake.acquire(timeout=left)
+
+    def _stop(self, error: DfcError) -> None:
+        """End the step with this error. Where it was cancelled, the error of what it waited for says more."""
+        self.error = error
+        self._ready.clear()
+        for attempt, (node, _) in list(self._in_flight.items()):
+            cancelled = attempt.owner.cancel(attempt) and type(error) is Cancelled and error is self._stop_with
+            if cancelled and self.error is error and attempt.error is not None:
+                self.error = located(attempt.error, node)
+        self._in_flight.clear()
+        self._root.slots.clear()
+
+
+class _Threads:
+    """The owner of attempts that run in a thread."""
+
+    def submit(self, attempt: InThread) -> bool:
+        WORKERS.submit(attempt)
+        return False
+
+    def cancel(self, attempt: InThread, error: DfcError | None = None) -> bool:
+        """Forget it. What has begun goes on, and nobody hears of it."""
+        return attempt.end(error or Cancelled(f"{attempt.operation} was cancelled"))
+
+
+class InThread:
+    """A function of no arguments that runs in a thread of `workers`; its results, or its error, are the attempt's."""
+
+    owner = _Threads()
+
+    def __init__(
+        self, function: Callable[[], Sequence[Any]], done: Callable[[Any], None], operation: str = "op"
+    ) -> None:
+        self.function: Callable[[], Sequence[Any]] | None = function
+        self.done, self.operation = done, operation
+        self.result: Any = None
+        self.error: DfcError | None = None
+        self._lock = threading.Lock()
+        self._over = False
+
+    def __call__(self) -> None:
+        function = self.function
+        if self._over or function is None:
+            return
+        result, failed = None, None
+        try:
+            result = function()
+        except BaseException as error:
+            failed = error if isinstance(error, DfcError) else wrapped(error)
+        del function
+        if self.end(failed, result):
+            self.done(self)
+
+    def end(self, error: DfcError | None, result: Any = None) -> bool:
+        """Make this the outcome, unless there is one."""
+        with self._lock:
+            if self._over:
+                return False
+            self._over = True
+        self.function = None
+        self.error, self.result = error, result
+        return True
+
+
+def wrapped(error: BaseException) -> Internal:
+    """An error of user code, or of something below, as dfc's."""
+    made = Internal(f"{type(error).__name__}: {error}")
+    made.__cause__ = error
+    return made
+
+
+def located(error: BaseException, node: Node) -> DfcError:
+    """The error with the op and the user's line."""
+    found = error if isinstance(error, DfcError) else wrapped(error)
+    return found.at(op=node.name, location=node.where)

@@ -1,0 +1,98 @@
+"""What the host does for each op that no device runs: a table of makers, filled by the modules beside this one.
+
+A maker gets the op and what the step is bound to, and gives what the executor runs. Ops that are pure and have a
+meaning on NumPy arrays, those on strings among them, need no maker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dfc.errors import NotFound, Unimplemented
+from dfc.ir import locations
+from dfc.ir.op import Effect, Op, short_name
+from dfc.ir.ops.graph import After
+from dfc.ir.ops.state import Group, InitializedValue, IsInitialized, Variable
+from dfc.runtime.flow import HostOp, Values
+from dfc.runtime.variables import VariableState
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a step's names stand for: its variables, and what else lives between steps."""
+
+    variables: Mapping[str, VariableState]
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+    def variable(self, op: Op) -> VariableState:
+        """The variable behind the op's first operand."""
+        owner = op.operands[0].owner
+        assert isinstance(owner, Variable), "a reference comes from df.variable"
+        found = self.variables.get(owner.variable.data)
+        if found is None:
+            raise NotFound(f"the step needs a variable {owner.variable.data!r}, which it was not given")
+        return found
+
+
+OpT = TypeVar("OpT", bound=Op)
+Maker = Callable[[Any, Binding], HostOp]
+MAKERS: dict[type[Op], Maker] = {}
+
+
+def maker(cls: type[OpT]) -> Callable[[Callable[[OpT, Binding], HostOp]], Callable[[OpT, Binding], HostOp]]:
+    """Register the decorated function as what makes an op of this class runnable."""
+
+    def register(function: Callable[[OpT, Binding], HostOp]) -> Callable[[OpT, Binding], HostOp]:
+        MAKERS[cls] = function
+        return function
+
+    return register
+
+
+def host_op(op: Op, binding: Binding) -> HostOp:
+    """The op as the executor runs it. Raises Unimplemented for an effect that nothing here carries out."""
+    make = MAKERS.get(type(op))
+    if make is not None:
+        return make(op, binding)
+    if op.EFFECT is not Effect.PURE:
+        raise Unimplemented(
+            "the host can't run ops on variables, and no device holds strings",
+            op=short_name(op),
+            location=where_of(op),
+        )
+    evaluate, attributes = op.evaluate, op.values()
+    return HostOp(short_name(op), where_of(op), lambda arrays: evaluate(arrays, attributes))
+
+
+def where_of(op: Op) -> str:
+    """The user's line."""
+    return locations.describe(op.location)
+
+
+def simple(op: Op, run: Callable[[Values], Any], *, arrays: bool = False) -> HostOp:
+    """An op that is done at once."""
+    return HostOp(short_name(op), where_of(op), run, arrays=arrays)
+
+
+@maker(Group)
+def group(op: Group, binding: Binding) -> HostOp:
+    return simple(op, lambda values: ())
+
+
+@maker(After)
+def after(op: After, binding: Binding) -> HostOp:
+    return simple(op, lambda values: values)
+
+
+@maker(IsInitialized)
+def is_initialized(op: IsInitialized, binding: Binding) -> HostOp:
+    state = binding.variable(op)
+    return simple(op, lambda values: (state.has_value,))
+
+
+@maker(InitializedValue)
+def initialized_value(op: InitializedValue, binding: Binding) -> HostOp:
+    state = binding.variable(op)
+    return simple(op, lambda values: (state.read() if state.is_initialized else values[0],))
