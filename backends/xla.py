@@ -401,8 +401,10 @@ def compile_program(
     n_new_state: int = 0,
     device: Any = None,
     name: str = "main",
+    share: bool = False,
 ) -> Executable:
-    """Compile a StableHLO module (entry `main`, static shapes) for one device, or take it from the disk cache.
+    """Compile a StableHLO module (entry `main`, static shapes) for one device, or take it from the disk cache; with
+    `share` the one of an equal program that is loaded already.
 
     `main`'s arguments have `input_specs`: first `n_state` state values, then feeds. Its first `n_new_state` results
     are new state, the rest outputs. `donated` maps state arguments to the new state that replaces them (same spec);
@@ -418,7 +420,7 @@ def compile_program(
     _verify(module, name)
     program = bytecode(module)
     key = (device, program)
-    found = _alive.get(key)
+    found = _alive.get(key) if share else None
     if found is None:
         found = _alive[key] = _Loaded(*compile_cached(device.client, device, program, module, name))
     return _assemble(found, signature, device, name)

@@ -21,4 +21,5 @@ def compile_module(module: Any, signature: Signature, device: Any, name: str) ->
         n_new_state=signature.n_new_state,
         device=device,
         name=name,
+        share=True,
     )

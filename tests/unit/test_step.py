@@ -315,5 +315,7 @@ def test_an_interrupt_never_loses_a_variable() -> None:
     while process.poll() is None and time.monotonic() < deadline:
         process.send_signal(signal.SIGINT)
         time.sleep(rng.uniform(0.001, 0.006))
+    if process.poll() is None:
+        process.kill()
     output, errors = process.communicate(timeout=10)
     assert output == "survived True\n", errors
