@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
@@ -14,8 +14,9 @@ from dfc.passes.phases import GONE, Phase
 
 PIPELINE: dict[Phase, str] = {
     # Calls must be gone before autodiff, which differentiates one block; what nobody asked for needn't be inlined or
-    # differentiated at all. Autodiff comes before anything merges or folds values, since xs name them.
-    Phase.GRAPH: "prune, inline, autodiff, prune, canonicalize, cse, canonicalize",
+    # differentiated at all. Autodiff comes before anything merges or folds values, since xs name them, and before edges
+    # are cut where a step is fed, since gradients pass through those.
+    Phase.GRAPH: "prune, inline, autodiff, feed, prune, canonicalize, cse, canonicalize",
     # One device: every op is on it, so placing has nothing to decide.
     Phase.PLACED: "",
     # One device: there is no edge to cut.
@@ -37,8 +38,16 @@ def phases_until(to: Phase) -> list[Phase]:
 _parsed: dict[str, Sequence[Any]] = {}
 
 
-def lower(program: ModuleOp, *, to: Phase = Phase.CLUSTERED, start: Phase = Phase.TRACE, **options: Any) -> Report:
-    """Run the default passes on `program`, in place, from phase `start` until phase `to`.
+def lower(
+    program: ModuleOp,
+    *,
+    to: Phase = Phase.CLUSTERED,
+    start: Phase = Phase.TRACE,
+    passes: Mapping[Phase, str] = {},
+    **options: Any,
+) -> Report:
+    """Run the default passes on `program`, in place, from phase `start` until phase `to`; those of the phases in
+    `passes` are what that says.
 
     `options` go to `manager.run` (observers, timing). Raises the passes' errors, each naming the user's line.
     """
@@ -47,7 +56,7 @@ def lower(program: ModuleOp, *, to: Phase = Phase.CLUSTERED, start: Phase = Phas
         return report
     order = [Phase.TRACE, *PIPELINE]
     for phase in phases_until(to)[order.index(start) :]:
-        text = PIPELINE[phase]
+        text = passes.get(phase, PIPELINE[phase])
         if not text and phase not in GONE:
             continue  # the program is at this phase already
         if text not in _parsed:

@@ -35,6 +35,7 @@ class Lowered:
 @without_collection
 def emit(graph: Graph, bindings: Mapping[str, int]) -> Lowered:
     """The graph as StableHLO; its sizes must all be known."""
-    from dfc.runtime.step import clustered, modules_of
+    from dfc.runtime.planning import modules_of
+    from dfc.runtime.step import clustered
 
     return Lowered(modules_of(clustered(graph.module, graph.name, bindings), graph.name)[1])

@@ -82,6 +82,8 @@ def _default_name() -> str:
 class GeneratorState(Variable):
     """The variable of a generator: unlike a weight, any value of it will do where none was saved."""
 
+    in_program_order = True  # two draws must not be the same
+
 
 class Generator:
     """Gives a new key at each call of `key()`.
@@ -116,8 +118,9 @@ def _next_key(generator: Generator) -> Tensor:
     trace = current()
     assert trace is not None, "operation() calls bodies in a trace only"
     op = trace.emit_op(RandomNext, (generator.state.read()._value,))
-    generator.state.assign(Tensor(op.next_state.type, trace, op.next_state))
-    return Tensor(op.key.type, trace, op.key)
+    drawn = generator.state.assign(Tensor(op.next_state.type, trace, op.next_state))
+    assert drawn._token is not None, "a write in a trace gives a token"
+    return trace.implying(Tensor(op.key.type, trace, op.key), drawn._token)
 
 
 _default: Generator | None = None

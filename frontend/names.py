@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
@@ -46,14 +46,22 @@ def leave_scopes() -> None:
     _scope.set("")
 
 
+def enter_fresh_scope() -> Token[str]:
+    """No scope from here on, until `leave_fresh_scope` gets what this returns."""
+    return _scope.set("")
+
+
+leave_fresh_scope = _scope.reset
+
+
 @contextmanager
 def fresh_scope() -> Iterator[None]:
     """No scope inside."""
-    token = _scope.set("")
+    token = enter_fresh_scope()
     try:
         yield
     finally:
-        _scope.reset(token)
+        leave_fresh_scope(token)
 
 
 def scoped(name: str) -> str:
@@ -84,6 +92,7 @@ class Names:
         self._arguments = argument_names
         self._taken: dict[str, int] = dict.fromkeys(argument_names, 0)
         self._names: dict[Operation, str] = {}
+        self._ops: dict[str, Operation] = {}
         self._last: Operation | None = None
 
     def of(self, value: SSAValue) -> str:
@@ -96,11 +105,27 @@ class Names:
 
     def of_op(self, op: Operation) -> str:
         if op not in self._names:
-            following = self._block.first_op if self._last is None else self._last.next_op
-            while following is not None:
-                self._names[following] = self._unique(base_name(following))
-                self._last, following = following, following.next_op
+            self._give()
         return self._names[op]
+
+    def op_called(self, name: str) -> Operation | None:
+        """The op of that name."""
+        if name not in self._ops:
+            self._give()
+        return self._ops.get(name)
+
+    def all(self) -> list[str]:
+        """Every op's name, in program order."""
+        self._give()
+        return list(self._ops)
+
+    def _give(self) -> None:
+        """Names for the ops that have come since the last time."""
+        following = self._block.first_op if self._last is None else self._last.next_op
+        while following is not None:
+            name = self._names[following] = self._unique(base_name(following))
+            self._ops[name] = following
+            self._last, following = following, following.next_op
 
     def _unique(self, base: str) -> str:
         if base not in self._taken:

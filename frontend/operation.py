@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from xdsl.ir import Operation as IrOperation
 from xdsl.ir import SSAValue
 
 from dfc.errors import FailedPrecondition
@@ -20,7 +21,16 @@ class Operation:
     def __init__(
         self, token: SSAValue | None, trace: Trace | None, name: str, value: Callable[[], Tensor] | None = None
     ) -> None:
-        self._token, self._trace, self.name, self._value = token, trace, name, value
+        self._token, self._trace, self._name, self._value = token, trace, name, value
+
+    @property
+    def name(self) -> str:
+        """In a graph the name by which it can be fetched; else what it did."""
+        if self._token is not None and self._trace is not None and self._trace.value_hint:
+            owner = self._token.owner
+            assert isinstance(owner, IrOperation), "a token comes from an op"
+            return self._trace.names.of_op(owner)
+        return self._name
 
     def value(self) -> Tensor:
         """The variable's value after this write.

@@ -67,7 +67,7 @@ def trace(
         outputs, nest = traced.run(body)
         func = traced.finish([t._value for t in outputs], structure.output_names(nest))
         return Traced(
-            Graph(program.module, func, program.variables, nest),
+            Graph.traced(traced, func, nest),
             tuple(t._type for t in outputs),
             {variable: r.write_token is not None for variable, r in traced.resources.items()},
             traced.captures,
@@ -114,8 +114,7 @@ def call(
     inputs = [tensor_in(caller, leaf)._value for leaf in arguments.leaves]
     waits: list[SSAValue] = []
     for variable, written in traced.effects.items():
-        resource = caller.resource(variable)
-        waits += resource.tokens if written else resource.tokens[: resource.write_token is not None]
+        waits += caller.waits_of_call(variable, written)
     attributes = {
         "callee": traced.graph.name,
         "results": tuple(spec_of(t) for t in traced.output_types),
@@ -123,12 +122,10 @@ def call(
     }
     made = caller.emit_op(Call, (*inputs, *traced.captures, *dict.fromkeys(waits)), attributes)
     for variable, written in traced.effects.items():
-        resource, token = caller.resource(variable), made.results[-1]
-        if written:
-            caller.wrote(resource, token)
-        else:
-            resource.read_tokens.append(token)
-    outputs = (Tensor(value.type, caller, value) for value in made.results[: len(traced.output_types)])
+        caller.called(variable, written, made.results[-1])
+    outputs = iter([Tensor(value.type, caller, value) for value in made.results[: len(traced.output_types)]])
+    if any(traced.effects.values()):
+        outputs = iter([caller.implying(tensor, made.results[-1]) for tensor in outputs])
     return structure.unflatten(traced.graph.structure, outputs)
 
 

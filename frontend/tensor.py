@@ -233,7 +233,7 @@ class Tensor:
             f"the value of {self.name!r} ({spec_of(self._type)}) isn't known while {self._trace.name!r} is traced",
             op=what,
             location=location,
-            hint=WHILE_TRACING.get(what, "compute it outside the function, or return it and read it after the call"),
+            hint=WHILE_TRACING.get(what, self._trace.value_hint or WHILE_TRACING[""]),
         )
 
     # ---- operators: `dfc.frontend.operators` puts the operations here
@@ -307,6 +307,7 @@ for _name in OPERATORS:
     setattr(Tensor, f"__{_name}__", _loading(f"__{_name}__"))
 
 WHILE_TRACING = {
+    "": "compute it outside the function, or return it and read it after the call",
     "pickle": "pickle what the function returns",
     "bool": "Python's `if`, `while`, `and`, `or` and `not` need the value: use dfc.where and dfc.logical_*",
     "int": "use dfc.astype, or pass the number as a Python argument, which is part of the signature",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from xdsl.dialects.builtin import FileLineColLoc, LocationAttr, ModuleOp
-from xdsl.ir import Attribute, Region, SSAValue
+from xdsl.ir import Attribute, Block, Region, SSAValue
 
 from dfc.errors import DfcError, FailedPrecondition
 from dfc.frontend import names
@@ -24,18 +24,20 @@ from dfc.ir.builder import create
 from dfc.ir.construct import append
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import DType
-from dfc.ir.op import Op
+from dfc.ir.op import Effect, Op
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Convert
 from dfc.ir.ops.function import Func, Return, single_block_region
+from dfc.ir.ops.graph import After, Placeholder
 from dfc.ir.ops.shape import BroadcastInDim
-from dfc.ir.ops.state import Read, Write
+from dfc.ir.ops.state import Group, Read, Write
 from dfc.ir.ops.state import Variable as VariableOp
-from dfc.ir.types import spec_of
+from dfc.ir.types import is_tensor, spec_of
 
 if TYPE_CHECKING:
     from dfc.frontend.variable import Variable
 
+ORDERED = (Effect.READS, Effect.WRITES, Effect.STATEFUL)
 OpT = TypeVar("OpT", bound=Op)
 R = TypeVar("R")
 NO_ATTRIBUTES: Mapping[str, Any] = {}
@@ -44,6 +46,8 @@ MANY_OPS = 10_000
 _current: ContextVar[Trace | None] = ContextVar("dfc_trace", default=None)
 current = _current.get
 """The trace that this thread is in, or None."""
+set_current = _current.set
+"""Make a trace the present one; what it returns takes that back."""
 
 
 class _Activity:
@@ -112,11 +116,37 @@ class Resource:
         return self.read_tokens if self.write_token is None else [self.write_token, *self.read_tokens]
 
 
+class Controls:
+    """What ops that are made now wait for, and which of them do so already, by id."""
+
+    def __init__(self, tokens: tuple[SSAValue, ...]) -> None:
+        self.tokens = tokens
+        self.inside: set[int] = set()
+
+    def applied(
+        self, block: Block, cls: type[Op], operands: Sequence[SSAValue], location: LocationAttr
+    ) -> Sequence[SSAValue]:
+        """The operands of a new op of this class, so that it waits for the tokens: an op with an effect takes them; of
+        one without, the first operand waits, unless it does so already."""
+        if cls is Placeholder:
+            return operands
+        if cls.EFFECT in ORDERED or cls is Group or cls is After:
+            return (*operands, *(t for t in self.tokens if t not in operands))
+        if not self.tokens or not operands or not is_tensor(operands[0].type) or id(operands[0].owner) in self.inside:
+            return operands
+        waiting = create(After, (operands[0], *self.tokens), location=location)
+        append(block, waiting)
+        self.inside.add(id(waiting))
+        return (waiting.results[0], *operands[1:])
+
+
 class Trace:
     """One function being traced: `run` the Python code, then `finish`, then `close`."""
 
     is_interior = False
     """Whether this is the region of an op of the parent (`dfc.frontend.interior`)."""
+    value_hint = ""
+    """How to get the value of a tensor, where every tensor of the trace has one answer."""
 
     def __init__(
         self,
@@ -149,6 +179,10 @@ class Trace:
         self._next_check = MANY_OPS
         self.watching: list[dict[Variable, None]] = []
         """Each collects the variables that are used while it is here."""
+        self.effects: list[SSAValue] = []
+        """The tokens of all writes, in program order."""
+        self.controls: Controls | None = None
+        """What every op waits for that is made now: see `dfc.control_dependencies`."""
 
     def run(self, body: Callable[[], R]) -> R:
         """`body()` with this as the present trace.
@@ -171,8 +205,11 @@ class Trace:
     def close(self) -> None:
         """Forget what only tracing needs. The tensors of a trace refer to it: a variable in these tables would live
         until Python looks for cycles."""
-        for table in (self.inputs, self.resources, self._constants, self._captured, self._kept):
+        for table in (self.inputs, self.resources, self._constants, self._captured, self._kept, self.effects):
             table.clear()
+        if self.parent is None:
+            self.program.callees.clear()
+        self.parent = self.function = None
 
     # ---- ops
 
@@ -194,8 +231,12 @@ class Trace:
         if annotations is None:
             annotations = names.scope_annotations()
         location = locations.capture()
+        if self.controls is not None:
+            operands = self.controls.applied(self.block, cls, operands, location)
         op = create(cls, operands, attributes, location=location, annotations=annotations, regions=regions)
         append(self.block, op)
+        if self.controls is not None:
+            self.controls.inside.add(id(op))
         self._n_ops += 1
         if self._n_ops == self._next_check:
             self._warn_of_long_lines()
@@ -210,6 +251,10 @@ class Trace:
             unique = f"{name}_{number}"
         self._explicit.add(names.scoped(unique))
         return names.named_annotations(unique)
+
+    def is_named(self, name: str) -> bool:
+        """Whether the user calls an op so, in the present scope."""
+        return names.scoped(name) in self._explicit
 
     def _warn_of_long_lines(self) -> None:
         self._next_check += MANY_OPS
@@ -334,7 +379,7 @@ class Trace:
     def read(self, variable: Variable) -> Tensor:
         """The variable's value after the last write; one read between two writes."""
         resource = self.resource(variable)
-        if resource.value is None:
+        if resource.value is None or self.controls is not None:
             waits = () if resource.write_token is None else (resource.write_token,)
             op = self.emit_op(Read, (resource.ref, *waits))
             resource.value = Tensor(op.value.type, self, op.value)
@@ -348,9 +393,37 @@ class Trace:
         self.wrote(resource, op.token)
         return op.token
 
-    @staticmethod
-    def wrote(resource: Resource, token: SSAValue) -> None:
+    def wrote(self, resource: Resource, token: SSAValue) -> None:
+        """Note a write of the variable."""
         resource.write_token, resource.read_tokens, resource.value = token, [], None
+        self.effects.append(token)
+
+    def read_after(self, variable: Variable, token: SSAValue, op: str) -> Tensor:
+        """The variable's value after the write `op`, which gave the token."""
+        if self.resource(variable).write_token is not token:
+            raise FailedPrecondition(
+                f"the value after {op} on {variable.name!r} was overwritten by a later write",
+                location=locations.describe(locations.capture()),
+                hint="call .value() before the next write",
+            )
+        return self.read(variable)
+
+    def implying(self, tensor: Tensor, token: SSAValue) -> Tensor:
+        """The tensor, so that whoever uses it has the effect behind the token too: in a function every effect is part
+        of a call anyway."""
+        return tensor
+
+    def waits_of_call(self, variable: Variable, written: bool) -> list[SSAValue]:
+        """What a call waits for that reads, or writes, the variable."""
+        resource = self.resource(variable)
+        return resource.tokens if written else resource.tokens[: resource.write_token is not None]
+
+    def called(self, variable: Variable, written: bool, token: SSAValue) -> None:
+        """Note a call that read, or wrote, the variable."""
+        if written:
+            self.wrote(self.resource(variable), token)
+        else:
+            self.resource(variable).read_tokens.append(token)
 
     # ---- the end
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakValueDictionary
 
 import numpy as np
-from xdsl.ir import SSAValue
 
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.frontend import interop, names, operators
+from dfc.frontend.graph_trace import current_graph
 from dfc.frontend.operation import Operation
 from dfc.frontend.promotion import holds_tensors, tensor_in
 from dfc.frontend.signature import TensorSpec
@@ -58,7 +58,7 @@ def _default_name() -> str:
     return f"variable_{number}" if number else "variable"
 
 
-def _refuse_strings(dtype: DType) -> None:
+def refuse_strings(dtype: DType) -> None:
     if dtype.kind == "string":
         raise InvalidType(
             "a variable can't hold strings: its value lives on a device",
@@ -78,7 +78,19 @@ class Variable:
     that are given no list update it.
 
     Reads and writes in a traced function happen in program order. Outside they happen at once. Operators read it.
+
+    Made in `with dfc.Graph():` it is a part of that graph: see `dfc.frontend.graph_variable`.
     """
+
+    in_program_order = False
+    """Whether reads and writes are ordered in a graph that is built by hand too."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Variable:
+        if cls is Variable and current_graph() is not None:
+            from dfc.frontend.graph_variable import GraphVariable
+
+            return object.__new__(GraphVariable)
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -94,7 +106,7 @@ class Variable:
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._created_at = ""
         if isinstance(initial, TensorSpec):
-            _refuse_strings(initial.dtype)
+            refuse_strings(initial.dtype)
             self._created_at = locations.describe(locations.capture())
         self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
@@ -112,7 +124,7 @@ class Variable:
             )
         with suspended():
             value = interop.to_numpy(initial, self._dtype)
-        _refuse_strings(as_dtype(value.dtype))
+        refuse_strings(as_dtype(value.dtype))
         return value
 
     @property
@@ -139,7 +151,7 @@ class Variable:
                 self._running = False
         spec = Spec(tuple(initial.shape), self._dtype or as_dtype(initial.dtype))
         if isinstance(initial, TensorSpec):
-            _require_static(self.name, spec)
+            require_static(self.name, spec)
             initial = _no_value(self.name, self._created_at)
         made = VariableState(self.name, spec, initial, self.trainable)
         self._initial = None
@@ -308,7 +320,7 @@ class Variable:
                 op,
             )
         token = trace.write(cls, self, places._value, trace.broadcast(rows._value, wanted))
-        return Operation(token, trace, f"{self.name}/{op}", self._value_after(trace, token, op))
+        return Operation(token, trace, f"{self.name}/{op}", lambda: trace.read_after(self, token, op))
 
     def _misfit(self, kind: type[InvalidArgument], message: str, op: str) -> InvalidArgument:
         return kind(message, op=op, location=locations.describe(locations.capture()))
@@ -347,22 +359,8 @@ class Variable:
         token = trace.write(cls, self, given)
         if cls is Assign:
             written = Tensor(given.type, trace, given)
-            return Operation(token, trace, f"{self.name}/{op}", lambda: written)
-        return Operation(token, trace, f"{self.name}/{op}", self._value_after(trace, token, op))
-
-    def _value_after(self, trace: Trace, token: SSAValue, op: str) -> Callable[[], Tensor]:
-        """What reads the variable, unless another write has followed the one that gave the token."""
-
-        def value_after() -> Tensor:
-            if trace.resource(self).write_token is not token:
-                raise FailedPrecondition(
-                    f"the value after {op} on {self.name!r} was overwritten by a later write",
-                    location=locations.describe(locations.capture()),
-                    hint="call .value() before the next write",
-                )
-            return trace.read(self)
-
-        return value_after
+            return Operation(token, trace, f"{self.name}/{op}", lambda: trace.implying(written, token))
+        return Operation(token, trace, f"{self.name}/{op}", lambda: trace.read_after(self, token, op))
 
     def check_fits(self, value: Any) -> None:
         """Raise InvalidArgument or InvalidType unless the array could be assigned."""
@@ -433,7 +431,7 @@ def _read(value: Operand) -> Any:
     return value.__dfc_tensor__() if hasattr(value, "__dfc_tensor__") else value
 
 
-def _require_static(name: str, spec: Spec) -> None:
+def require_static(name: str, spec: Spec) -> None:
     if not is_static(spec.shape):
         raise InvalidArgument(f"variable {name!r} needs a static shape, got {spec.dtype}{list(spec.shape)}")
 

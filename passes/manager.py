@@ -28,6 +28,7 @@ BUILT_IN: Mapping[str, str] = {
     "prune": "dfc.passes.prune:Prune",
     "inline": "dfc.passes.inline:Inline",
     "autodiff": "dfc.passes.autodiff:Autodiff",
+    "feed": "dfc.passes.feed:Feed",
     "canonicalize": "dfc.passes.canonicalize:Canonicalize",
     "cse": "dfc.passes.cse:Cse",
     "cluster": "dfc.passes.cluster:Cluster",

@@ -13,7 +13,7 @@ from dfc.errors import InvalidArgument, NotFound
 from dfc.ir.builder import Builder, clone_into, create
 from dfc.ir.dims import Bindings, SymbolicDim, is_static, substitute
 from dfc.ir.op import Op, error_at
-from dfc.ir.types import CONTROL, Spec, is_tensor, spec_behind, spec_of, tensor_type
+from dfc.ir.types import CONTROL, ResourceType, Spec, is_tensor, spec_behind, spec_of, tensor_type
 from dfc.passes.manager import Pass, did_you_mean
 
 
@@ -61,6 +61,13 @@ def specialize(program: ModuleOp, bindings: Mapping[str, int]) -> ModuleOp:
     return copy
 
 
+def specialized_region(region: Region, bindings: Bindings) -> Region:
+    """A copy of a region that uses nothing from outside, with sizes in the place of symbols."""
+    copy = Region()
+    _fill(region, copy, bindings, {})
+    return copy
+
+
 def symbols_of(program: ModuleOp) -> set[str]:
     """The symbols in the types of all values."""
     values: list[SSAValue] = []
@@ -102,9 +109,7 @@ def _fill(source: Region, target: Region, bindings: Bindings, mapping: dict[SSAV
         for argument, made in zip(block.args, copy.args, strict=True):
             made.location = argument.location
             mapping[argument] = made
-            if is_tensor(made.type):
-                owner = source.parent
-                assert owner is not None
+            if is_tensor(made.type) and (owner := source.parent) is not None:
                 _require_sizes(spec_of(made.type), owner, spec_of(argument.type))
         builder = Builder(copy)
         for op in block.ops:
@@ -118,7 +123,8 @@ def _fill(source: Region, target: Region, bindings: Bindings, mapping: dict[SSAV
 def _mentions_symbols(op: Operation) -> bool:
     for values in (op.results, op.operands):
         for value in values:
-            if value.type is not CONTROL and not is_static(spec_behind(value.type).shape):
+            type = value.type
+            if type is not CONTROL and not isinstance(type, ResourceType) and not is_static(spec_behind(type).shape):
                 return True
     return any(_has_symbols(v.data) for v in op.properties.values())  # type: ignore[attr-defined]
 

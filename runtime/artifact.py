@@ -59,8 +59,9 @@ from dfc.runtime.manifest import (
 )
 from dfc.runtime.plan import Plan
 from dfc.runtime.plan import to_json as plan_json
+from dfc.runtime.planning import modules_of
 from dfc.runtime.programs import compile_module
-from dfc.runtime.step import clustered, function_of, modules_of
+from dfc.runtime.step import clustered, function_of
 from dfc.runtime.variables import VariableState
 
 TARGETS = ("cpu",)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -204,11 +204,21 @@ def _gatherer(at: list[int]) -> _Gather:
     return lambda buffers: list(pick(buffers))
 
 
+class Runs(Protocol):
+    """What runs an island."""
+
+    @property
+    def run(self) -> Callable[[Values], Values]:
+        """Takes the inputs, gives the outputs."""
+        ...
+
+
 class PlanRun:
     """A plan bound to executables and variables; `run(feeds)` takes and returns device arrays (NumPy's for strings).
 
     For a plan of one program that takes the inputs and gives the outputs as they stand, `run` is that program's own;
-    for any other the executor runs it. `where` has the user's line of each program.
+    for any other the executor runs it. `where` has the user's line of each island, `late` what runs those without a
+    program.
     """
 
     def __init__(
@@ -220,17 +230,19 @@ class PlanRun:
         host_ops: Sequence[HostOp] = (),
         device: Device | None = None,
         where: Sequence[str] = (),
+        late: Sequence[Runs] = (),
     ) -> None:
         self.plan, self.name, self._device = plan, name, device
         self.programs = [
             ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name, call.overwritten)
             for call, executable in zip(plan.programs, executables, strict=True)
         ]
-        self.run: Callable[[Values], Values] = self._execute
-        if _is_direct(plan):
-            self.run = self.programs[0].run
-        places = [*where, *([""] * (len(self.programs) - len(where)))]
-        ops = [DeviceOp(program.run, place) for program, place in zip(self.programs, places, strict=True)]
+        self.is_direct = _is_direct(plan)
+        self.run: Callable[[Values], Values] = self.programs[0].run if self.is_direct else self._execute
+        programs, later = iter(self.programs), iter(late)
+        runs = [next(programs) if isinstance(call, ProgramCall) else next(later) for call in plan.of_device]
+        places = where or [""] * len(runs)
+        ops = [DeviceOp(each.run, place) for each, place in zip(runs, places, strict=True)]
         self.flow = Flow(plan, ops, host_ops, device, name)
         self._wanted = range(len(plan.outputs))
 
@@ -238,7 +250,7 @@ class PlanRun:
     def direct(self) -> Direct | None:
         """The parts of a direct plan of one input and one output that has run before and writes every variable that it
         uses; else None."""
-        one_to_one = _is_direct(self.plan) and self.plan.n_inputs == len(self.plan.outputs) == 1
+        one_to_one = self.is_direct and self.plan.n_inputs == len(self.plan.outputs) == 1
         return self.programs[0].direct if one_to_one else None
 
     def _execute(self, feeds: Values) -> Values:

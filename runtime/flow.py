@@ -14,7 +14,7 @@ import numpy as np
 
 from dfc.backends import xla
 from dfc.errors import DfcError, InvalidArgument
-from dfc.runtime.plan import HostValue, Plan, ProgramCall
+from dfc.runtime.plan import HostValue, LateCall, Plan, ProgramCall
 
 Values = list[Any]
 Done = Callable[[Any], None]
@@ -117,7 +117,7 @@ class Flow:
             node = None
             if isinstance(call, HostValue):
                 host_values.add(number)
-            elif isinstance(call, ProgramCall):
+            elif isinstance(call, ProgramCall | LateCall):
                 program = next(following)
                 node = self._node(call.inputs, number, name, program.where)
                 self._set_program(node, program.run, [i for i, v in enumerate(call.inputs) if v in host_values])

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from dfc.errors import NotFound, Unimplemented
+import numpy as np
+from xdsl.dialects.builtin import StringAttr
+
+from dfc.errors import InvalidArgument, NotFound, Unimplemented
 from dfc.ir import locations
 from dfc.ir.op import Effect, Op, short_name
-from dfc.ir.ops.graph import After
-from dfc.ir.ops.state import Group, InitializedValue, IsInitialized, Variable
+from dfc.ir.ops.graph import After, Placeholder
+from dfc.ir.ops.state import Group, InitializedValue, InitialValue, IsInitialized, Variable
 from dfc.runtime.flow import HostOp, Values
 from dfc.runtime.variables import VariableState
 
 
 @dataclass(frozen=True)
 class Binding:
-    """What a step's names stand for: its variables, and what else lives between steps."""
+    """What a step's names stand for: its variables, the arrays that some of them start from, and what else lives
+    between steps."""
 
     variables: Mapping[str, VariableState]
+    initial: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     resources: Mapping[str, Any] = field(default_factory=dict)
 
     def variable(self, op: Op) -> VariableState:
@@ -84,6 +89,21 @@ def group(op: Group, binding: Binding) -> HostOp:
 @maker(After)
 def after(op: After, binding: Binding) -> HostOp:
     return simple(op, lambda values: values)
+
+
+@maker(Placeholder)
+def placeholder(op: Placeholder, binding: Binding) -> NoReturn:
+    name = op.attributes.get("name")
+    called = f" {name.data!r}" if isinstance(name, StringAttr) else ""
+    raise InvalidArgument(
+        f"You must feed a value for placeholder tensor{called} with dtype {op.dtype.data}", location=where_of(op)
+    )
+
+
+@maker(InitialValue)
+def initial_value(op: InitialValue, binding: Binding) -> HostOp:
+    array = binding.initial[op.variable.data]
+    return simple(op, lambda values: (array,))
 
 
 @maker(IsInitialized)

@@ -39,6 +39,19 @@ class ProgramCall:
         return len(self.signature.results) - self.n_written
 
 
+@dataclass(frozen=True)
+class LateCall:
+    """An island with sizes that are known only when it is called: those of its inputs. As `ProgramCall`, without a
+    signature."""
+
+    state: tuple[str, ...]
+    n_written: int
+    inputs: tuple[int, ...]
+    n_results: int
+    overwritten: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class HostValue:
     """A value that is known before the function is called, such as a string constant."""
@@ -62,7 +75,7 @@ class Plan:
     """The calls in order, and the values that the function returns."""
 
     n_inputs: int
-    calls: tuple[ProgramCall | HostValue | HostCall, ...]
+    calls: tuple[ProgramCall | LateCall | HostValue | HostCall, ...]
     outputs: tuple[int, ...]
 
     @property
@@ -71,14 +84,19 @@ class Plan:
         return [call for call in self.calls if isinstance(call, ProgramCall)]
 
     @property
+    def of_device(self) -> list[ProgramCall | LateCall]:
+        """The islands, in order."""
+        return [call for call in self.calls if isinstance(call, ProgramCall | LateCall)]
+
+    @property
     def variables(self) -> list[str]:
         """The variables that are read or written, each once."""
-        return list(dict.fromkeys(name for call in self.programs for name in call.state))
+        return list(dict.fromkeys(name for call in self.of_device for name in call.state))
 
     @property
     def written(self) -> list[str]:
         """The variables that are written, each once."""
-        return list(dict.fromkeys(name for call in self.programs for name in call.state[: call.n_written]))
+        return list(dict.fromkeys(name for call in self.of_device for name in call.state[: call.n_written]))
 
 
 def _spec_json(spec: Spec) -> list[Any]:

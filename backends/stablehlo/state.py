@@ -9,6 +9,7 @@ from dfc.ir.ops.state import (
     AssignSub,
     Group,
     InitializedValue,
+    InitialValue,
     IsInitialized,
     Read,
     ScatterAdd,
@@ -25,6 +26,7 @@ SCATTER = "the pass cluster makes it a scatter into the variable's value and a r
 
 not_emitted(Variable, "the pass cluster keeps it outside the islands")
 not_emitted(Read, "the pass cluster makes it a parameter of the island")
+not_emitted(InitialValue, "the host has the array")
 not_emitted(IsInitialized, "only the host knows")
 not_emitted(InitializedValue, "only the host knows whether there is a value")
 not_emitted(Assign, "the pass cluster makes it a result of the island")

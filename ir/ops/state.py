@@ -81,6 +81,28 @@ class Read(Op):
 
 
 @irdl_op_definition
+class InitialValue(Op):
+    """What the variable called `variable` starts from, an array that the program's text does not hold.
+
+    C1: its shape is static.
+    """
+
+    name = "df.initial_value"
+    variable = prop_def(Text)
+    shape = prop_def(Dims)
+    dtype = prop_def(Element)
+    value = result_def()
+    HOST_ONLY: ClassVar = True
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        spec = Spec(attributes["shape"], attributes["dtype"])
+        if not is_static(spec.shape):
+            raise InvalidArgument(f"a variable needs a static shape, got {spec}", label="C1")
+        return (tensor_type(*spec),)
+
+
+@irdl_op_definition
 class IsInitialized(Op):
     """Whether the variable has a value, when all tokens have come, and a token.
 

@@ -13,6 +13,7 @@ def read(op: st.Read, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     return [grads[0], *[None] * (len(op.operands) - 1)]
 
 
+non_differentiable(st.InitialValue, "has no operands")
 non_differentiable(st.IsInitialized, "gives a boolean")
 non_differentiable(st.InitializedValue, "gives what an initial value starts from")
 WRITE = "a write gives a token only; the value that it stores doesn't get the gradients of later reads"

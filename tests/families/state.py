@@ -42,6 +42,8 @@ BROKEN: list[Broken] = [
      "a variable needs a static shape, got float32[b]"),
     ("read-C1", "float32[2]", {}, InvalidType, NOT_A_REF + "tensor<2xf32>"),
     ("read-C2", "ref float32[2] ; float32[]", {}, InvalidType, TOKENS_ONLY + "tensor<f32>"),
+    ("initial_value-C1", "", {"variable": "w", "shape": (parse_dim("b"),), "dtype": dtypes.float32}, InvalidArgument,
+     "a variable needs a static shape, got float32[b]"),
     ("is_initialized-C1", "float32[2]", {}, InvalidType, NOT_A_REF + "tensor<2xf32>"),
     ("is_initialized-C2", "ref float32[2] ; float32[]", {}, InvalidType, TOKENS_ONLY + "tensor<f32>"),
     ("initialized_value-C1", "float32[2] ; float32[2]", {}, InvalidType, NOT_A_REF + "tensor<2xf32>"),

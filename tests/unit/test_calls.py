@@ -52,7 +52,7 @@ def test_a_plan_refuses_another_number_of_inputs_before_it_runs_anything() -> No
     x = dfc.asarray([1.0, 1.0])
     step = update.compiled_for(x, x).step
     with pytest.raises(Internal, match="a step of 2 inputs was given 1"):
-        step._bound._run_all([x._array])
+        step._bound._execute([x._array])
     assert v.numpy().tolist() == [0.0, 0.0]
 
 

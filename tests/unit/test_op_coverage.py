@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NO_VALUES = {
     **dict.fromkeys(
         (
-            *("variable", "read", "assign", "assign_add", "assign_sub", "group", "is_initialized", "initialized_value"),
+            *("variable", "read", "assign", "assign_add", "assign_sub", "group"),
+            *("initial_value", "is_initialized", "initialized_value"),
             *(f"scatter_{how}" for how in ("update", "add", "sub", "mul", "div", "min", "max")),
         ),
         "its meaning is an effect on state, which the interpreter carries out",

@@ -99,7 +99,7 @@ GRAPH = """builtin.module {
     %0 = df.placeholder {shape = ["b", 4], dtype = float32} : () -> tensor<?x4xf32, ["b", 4 : i64]>
     %1 = df.variable {variable = "w", shape = [4], dtype = float32} : () -> !df.ref<tensor<4xf32>>
     %2, %3 = df.is_initialized %1 : (!df.ref<tensor<4xf32>>) -> (tensor<i1>, !df.control)
-    %4 = df.constant {value = float32[4] 0.0} : () -> tensor<4xf32>
+    %4 = df.initial_value {variable = "w", shape = [4], dtype = float32} : () -> tensor<4xf32>
     %5, %6 = df.initialized_value %1, %4, %3 : (!df.ref<tensor<4xf32>>, tensor<4xf32>, !df.control) -> (tensor<4xf32>, !df.control)
     %7 = df.group %5, %6 : (tensor<4xf32>, !df.control) -> !df.control
     %8 = df.feed %0 {label = "x"} : tensor<?x4xf32, ["b", 4 : i64]>

@@ -46,7 +46,7 @@ def calls(name: str) -> Iterator[tuple[list[Spec], Mapping[str, Any]]]:
     """Operands and attributes that the op takes: its numerics' cases."""
     if name in STATE:
         yield STATE[name], {}
-    elif name == "variable":
+    elif name in ("variable", "initial_value"):
         yield [], {"variable": "w", "shape": (2,), "dtype": dtypes.float32}
     else:
         for case in cases(name):

@@ -1,0 +1,331 @@
+"""`dfc.Session`: runs parts of a graph, as often and from as many threads as one likes."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dfc.backends.xla import to_numpy
+from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType, NotFound
+from dfc.frontend import feeding, structure
+from dfc.frontend.function import BoundFunction, Function
+from dfc.frontend.graph import Graph
+from dfc.frontend.graph_trace import GraphTrace, current_graph
+from dfc.frontend.graph_variable import GraphVariable
+from dfc.frontend.operation import Operation
+from dfc.frontend.structure import Structure
+from dfc.frontend.tensor import Tensor
+from dfc.frontend.variable import Variable
+from dfc.ir import locations
+from dfc.ir.types import CONTROL
+from dfc.passes.extract import extract
+from dfc.runtime.session import SessionConfig, SessionState, SessionStep
+from dfc.runtime.variables import VariableState
+
+Key = tuple[Any, ...]
+KEPT = 1024
+"""How many kinds of calls are found without looking at what they fetch."""
+
+
+class Session:
+    """A graph, the values of its variables, and the steps that were compiled for it.
+
+    `graph` is a `dfc.Graph` (by default the one being built), or a `dfc.function` with what its arguments are, as for
+    `function.graph`: the session then shares the function's variables. Each `run` is a step: the part of the graph that
+    the fetches need is pruned, optimised and compiled at its first run with feeds of these shapes, and kept. Many
+    threads may run steps at once; they share variables and queues, and nothing else orders them.
+
+    Use it in a `with` statement, or `close` it: that ends the steps under way with Cancelled.
+    """
+
+    def __init__(
+        self,
+        graph: Any = None,
+        *specs: Any,
+        cluster: None = None,
+        config: SessionConfig | None = None,
+        **named_specs: Any,
+    ) -> None:
+        if isinstance(graph, Function | BoundFunction):
+            graph = graph.graph(*specs, **named_specs)
+        elif specs or named_specs:
+            raise InvalidType("specs are for the graph of a dfc.function", op="Session")
+        self.graph: Graph = _given_or_current(graph)
+        self._state = SessionState(config or SessionConfig())
+        self._steps: dict[Key, _Bound] = {}
+        """By the identities of values of the graph, which live as long as it does."""
+        self._quick: dict[Key, tuple[_Bound, Any]] = {}
+        """By the identities of fetches and feed keys, which stand beside the step so that they live too."""
+        self._lock = threading.RLock()
+        self.stats = Stats()
+
+    @property
+    def config(self) -> SessionConfig:
+        return self._state.config
+
+    # ---- running
+
+    def run(self, fetches: Any, feeds: Mapping[Any, Any] | None = None, timeout: float | None = None) -> Any:
+        """One step: the values of `fetches`, in the same nest.
+
+        A fetch is a tensor, an operation (whose value is None), a variable, or the name of one, alone or in lists,
+        tuples, named tuples, dicts and dataclasses. Values are NumPy arrays, scalars as NumPy scalars, strings as
+        `bytes`. `feeds` gives tensors, by themselves or by name, other values for this step: what leads to them is not
+        computed. `timeout` is in seconds; DeadlineExceeded ends the step.
+
+        Raises FailedPrecondition for a closed session, an empty graph, and a variable without a value; NotFound for
+        what is not in the graph; InvalidArgument and InvalidType for a feed that does not fit, and for a placeholder
+        that is needed and not fed; Cancelled where the session is closed meanwhile; and what operations raise.
+        """
+        if self._state.is_usable:
+            key = _quick_key(fetches, feeds)
+            if key is not None and (found := self._quick.get(key)) is not None:
+                return found[0].run(list(feeds.values()) if feeds else [], timeout)
+        return self._run_slowly(fetches, feeds, timeout)
+
+    def _run_slowly(self, fetches: Any, feeds: Mapping[Any, Any] | None, timeout: float | None) -> Any:
+        self._check_usable()
+        fetched = self._fetches(fetches)
+        fed = feeding.resolved(self.graph, feeds or {})
+        arrays = [array for _, array in fed]
+        bound = self._bound(fetched, fed)
+        quick = _quick_key(fetches, feeds)
+        if quick is not None and (not feeds or all(map(operator.is_, feeds.values(), arrays))):
+            if len(self._quick) >= KEPT:
+                self._quick.clear()
+            self._quick[quick] = bound, (fetches, list(feeds or ()))
+        return bound.run(arrays, timeout)
+
+    def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
+        """A function that takes values for the tensors of `feed_list` by position and runs the step."""
+        self._check_usable()
+        fetched = self._fetches(fetches)
+        keys = [feeding.key_in(self.graph, key) for key in feed_list]
+
+        quick: dict[Key, _Bound] = {}
+
+        def call(*values: Any, timeout: float | None = None) -> Any:
+            if self._state.is_usable and all(type(value) is np.ndarray for value in values):
+                found = quick.get(tuple([(value.dtype, value.shape) for value in values]))
+                if found is not None:
+                    return found.run(list(values), timeout)
+            if len(values) != len(keys):
+                raise InvalidType(f"the callable takes {len(keys)} values, got {len(values)}", op="make_callable")
+            self._check_usable()
+            fed = [(key, feeding.array_for(self.graph, key, v)) for key, v in zip(keys, values, strict=True)]
+            arrays = [array for _, array in fed]
+            bound = self._bound(fetched, fed)
+            if all(map(operator.is_, arrays, values)):
+                quick[tuple([(a.dtype, a.shape) for a in arrays])] = bound
+            return bound.run(arrays, timeout)
+
+        return call
+
+    # ---- from fetches and feeds to steps
+
+    def _check_usable(self) -> None:
+        self._state.check_open()
+        if self.graph.is_empty:
+            raise FailedPrecondition("The Session graph is empty", hint="add operations to the graph before run()")
+
+    def _fetches(self, fetches: Any) -> _Fetches:
+        leaves, nest = structure.flatten(fetches, _is_fetch)
+        if any(child.kind == "static" for child in _parts(nest)):
+            wrong = next(child.value for child in _parts(nest) if child.kind == "static")
+            raise InvalidType(f"a fetch is a tensor, an operation or a name, got {wrong!r}", op="Session.run")
+        return _Fetches(nest, [self._fetch(leaf) for leaf in leaves])
+
+    def _fetch(self, leaf: Any) -> SSAValue:
+        graph = self.graph
+        if isinstance(leaf, str):
+            value = graph.named_value(leaf)
+        elif isinstance(leaf, Operation):
+            if leaf._trace is not graph.trace or leaf._token is None:
+                raise NotFound(f"the operation {leaf.name!r} is not an element of the graph {graph.name!r}")
+            value = leaf._token
+        elif isinstance(leaf, Variable):
+            value = graph.value_of(self._snapshot(leaf))
+        else:
+            value = graph.value_of(leaf)
+        if not graph.may_be_fetched(value):
+            raise InvalidArgument(f"Tensor {graph.name_of(value)} has been marked as not fetchable")
+        return value
+
+    def _snapshot(self, variable: Variable) -> Tensor:
+        trace = self.graph.trace
+        if not isinstance(trace, GraphTrace):
+            raise InvalidType(
+                f"variable {variable.name!r} can't be fetched from the graph of a function",
+                hint="variable.numpy() is it",
+            )
+        with trace.lock:
+            return trace.snapshot(variable)
+
+    def _bound(self, fetched: _Fetches, fed: feeding.Fed) -> _Bound:
+        """The step for these fetches and feeds of these shapes, compiled once."""
+        key = (fetched.key, *((id(value), array.dtype, array.shape) for value, array in fed))
+        bound = self._steps.get(key)
+        if bound is None:
+            with self._lock:
+                bound = self._steps.get(key)
+                if bound is None:
+                    bound = self._steps[key] = _Bound(self._compile(fetched, fed), fetched)
+        return bound
+
+    def _compile(self, fetched: _Fetches, fed: feeding.Fed, late_inputs: bool = False) -> SessionStep:
+        graph = self.graph
+        labels = [graph.name_of(value) for value, _ in fed]
+        bindings = feeding.bindings(graph, fed)
+        here = locations.capture()
+        program = extract(
+            graph.func,
+            name="step",
+            outputs=[(f"output_{i}", value) for i, value in enumerate(fetched.values)],
+            tokens=fetched.tokens,
+            feeds=list(zip(labels, (value for value, _ in fed), strict=True)),
+            location=here,
+        )
+        self.stats.compiled += 1
+        variables, initial = self._variables()
+        step = self._state.compile(program, "step", bindings, variables, initial, late_inputs=late_inputs)
+        step.places = [labels.index(name) for name in step.inputs]
+        return step
+
+    def _variables(self) -> tuple[dict[str, VariableState], dict[str, np.ndarray[Any, Any]]]:
+        """The state of each variable of the graph: of its own variables, the session's."""
+        states, initial = {}, {}
+        for name, variable in list(self.graph.variables.items()):
+            if isinstance(variable, GraphVariable):
+                if name not in self._state.variables:
+                    made = VariableState(name, variable.spec, None, variable.trainable)
+                    self._state.variables.setdefault(name, made)
+                states[name] = self._state.variables[name]
+                if variable.initial_array is not None:
+                    initial[name] = variable.initial_array
+            else:
+                states[name] = variable.state
+        return states, initial
+
+    def state_of(self, variable: Variable) -> VariableState:
+        """The runtime's holder of a variable's value in this session."""
+        states, _ = self._variables()
+        for name, known in self.graph.variables.items():
+            if known is variable:
+                return states[name]
+        if isinstance(variable, GraphVariable):
+            raise NotFound(f"variable {variable.name!r} is not in the graph {self.graph.name!r}")
+        return variable.state
+
+    # ---- its life
+
+    def close(self) -> None:
+        """End the steps under way with Cancelled; later ones are FailedPrecondition. The variables' values go."""
+        self._state.close()
+        self._steps.clear()
+        self._quick.clear()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<dfc.Session of {self.graph!r}{', closed' if self._state.closed else ''}>"
+
+
+class Stats:
+    """What a session has done: `compiled`, how many steps were pruned and compiled."""
+
+    def __init__(self) -> None:
+        self.compiled = 0
+
+
+class _Fetches:
+    """What a run fetches: the nest, its values, and the tokens of operations."""
+
+    def __init__(self, nest: Structure, found: list[SSAValue]) -> None:
+        self.nest = nest
+        self.is_effect = [value.type is CONTROL for value in found]
+        self.values = [value for value in found if value.type is not CONTROL]
+        self.tokens = list(dict.fromkeys(value for value in found if value.type is CONTROL))
+        self.key = (nest, *map(id, found))
+        self.single = nest.kind == "leaf" and bool(self.values)
+
+
+class _Bound:
+    """A step with the fetches' nest around its results."""
+
+    def __init__(self, step: SessionStep, fetched: _Fetches) -> None:
+        self.step, self._fetched = step, fetched
+        self._in_order = step.places == list(range(len(step.places)))
+
+    def run(self, arrays: list[Any], timeout: float | None) -> Any:
+        if not self._in_order:
+            arrays = [arrays[place] for place in self.step.places]
+        results = self.step.run(arrays, timeout)
+        if self._fetched.single:
+            return handed_out(results[0])
+        found = iter(map(handed_out, results))
+        leaves = (None if effect else next(found) for effect in self._fetched.is_effect)
+        return structure.unflatten(self._fetched.nest, leaves)
+
+
+def handed_out(value: Any) -> Any:
+    """A result as the caller gets it: a NumPy array that owns its memory, or a NumPy scalar."""
+    array = value.copy() if isinstance(value, np.ndarray) else to_numpy(value)
+    return array if array.ndim else array[()]
+
+
+def _is_fetch(value: Any) -> bool:
+    return isinstance(value, Tensor | Operation | Variable | str)
+
+
+def _parts(nest: Structure) -> Iterator[Structure]:
+    yield nest
+    for child in nest.children:
+        yield from _parts(child)
+
+
+def _quick_key(fetches: Any, feeds: Mapping[Any, Any] | None) -> Key | None:
+    """A key by the identities of fetches and feed keys, for the commonest calls; None for any other."""
+    kind = type(fetches)
+    if kind is Tensor or kind is Operation:
+        key: list[Any] = [id(fetches)]
+    elif kind is list or kind is tuple:
+        key = [kind]
+        for fetch in fetches:
+            if type(fetch) is not Tensor and type(fetch) is not Operation:
+                return None
+            key.append(id(fetch))
+    else:
+        return None
+    if feeds:
+        for tensor, value in feeds.items():
+            if type(value) is not np.ndarray or type(tensor) is not Tensor:
+                return None
+            key += (id(tensor), value.dtype, value.shape)
+    return tuple(key)
+
+
+def _given_or_current(graph: Any) -> Graph:
+    if isinstance(graph, Graph):
+        return graph
+    if graph is not None:
+        raise InvalidType(f"a session runs a dfc.Graph or a dfc.function, got {graph!r}", op="Session")
+    trace = current_graph()
+    if trace is None:
+        raise FailedPrecondition(
+            "a session needs a graph", op="Session", hint="give one, or make the session in `with dfc.Graph():`"
+        )
+    found = trace.graph()
+    assert found is not None, "a graph lives while it is being built"
+    return found

@@ -1,0 +1,100 @@
+"""A step of a graph as a program of its own: what its fetches need, cut where it is fed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from xdsl.dialects.builtin import LocationAttr, ModuleOp, StringAttr
+from xdsl.ir import Operation, SSAValue
+
+from dfc.ir.builder import Builder, clone_into, create
+from dfc.ir.ops.function import Call, Func, Gradients, Return, single_block_region
+from dfc.ir.ops.graph import Feed, Placeholder
+from dfc.ir.types import spec_of
+
+Named = Sequence[tuple[str, SSAValue]]
+
+
+def extract(
+    func: Func, *, name: str, outputs: Named, tokens: Sequence[SSAValue] = (), feeds: Named = (), location: LocationAttr
+) -> ModuleOp:
+    """A program with one function, at phase `trace`, that takes the fed values of `func`'s block by name, and computes
+    the outputs and the effects behind `tokens`; and the functions that it calls. `func` stays as it is.
+
+    Each name of `feeds` is one of the new function's inputs, or the label of a df.feed: gradients may need what leads
+    to a fed value, so where there are any the pass `feed` makes the cut, after they are expanded.
+    """
+    fed = {value: label for label, value in feeds}
+    ends = [*(value for _, value in outputs), *tokens]
+    needed = ancestors(ends, fed)
+    later: dict[SSAValue, str] = {}
+    if any(isinstance(op, Gradients) for op in needed.values()):
+        needed = ancestors(ends, {v: n for v, n in fed.items() if _comes_from_outside(v)})
+        later = {v: n for v, n in fed.items() if not _comes_from_outside(v)}
+    program = ModuleOp([])
+    inputs = [(label, value) for label, value in feeds if value not in later]
+    region, block = single_block_region([value.type for _, value in inputs])
+    mapping: dict[SSAValue, SSAValue] = dict(zip((value for _, value in inputs), block.args, strict=True))
+    builder = Builder(block)
+    fed_later: dict[Operation, list[SSAValue]] = {}
+    for value in later:
+        if isinstance(value.owner, Operation):
+            fed_later.setdefault(value.owner, []).append(value)
+    for index, argument in enumerate(func.block.args):
+        if argument not in mapping:
+            mapping[argument] = _unfed(func, index, builder, location)
+    for op in func.block.ops:
+        if id(op) in needed:
+            clone_into(op, builder, mapping)
+            for value in fed_later.get(op, ()):
+                with builder.at(op.location):
+                    mapping[value] = builder(Feed, mapping[value], label=later[value])
+    values = [mapping[value] for value in ends]
+    block.add_op(create(Return, values, location=location))
+    names = {
+        "sym_name": name,
+        "arg_names": tuple(label for label, _ in inputs),
+        "result_names": tuple(label for label, _ in outputs),
+    }
+    program.body.block.add_op(create(Func, (), names, location=location, regions=[region]))
+    _add_callees(program, func, needed.values())
+    return program
+
+
+def _unfed(func: Func, index: int, builder: Builder, location: LocationAttr) -> SSAValue:
+    """An input of the graph that the step is not given: a placeholder, whose use is an error."""
+    spec = spec_of(func.block.args[index].type)
+    annotations = {"name": StringAttr(func.arg_names.data[index])}
+    return Builder(builder.block, location=location, annotations=annotations)(
+        Placeholder, shape=spec.shape, dtype=spec.dtype
+    )
+
+
+def _comes_from_outside(value: SSAValue) -> bool:
+    return not isinstance(value.owner, Operation) or isinstance(value.owner, Placeholder)
+
+
+def ancestors(ends: Iterable[SSAValue], cut: Mapping[SSAValue, object]) -> dict[int, Operation]:
+    """The ops that the values need, by id, up to those in `cut`."""
+    found: dict[int, Operation] = {}
+    pending = [value for value in ends if value not in cut]
+    while pending:
+        owner = pending.pop().owner
+        if isinstance(owner, Operation) and id(owner) not in found:
+            found[id(owner)] = owner
+            pending += [operand for operand in owner.operands if operand not in cut]
+    return found
+
+
+def _add_callees(program: ModuleOp, func: Func, ops: Iterable[Operation]) -> None:
+    parent = func.parent_op()
+    assert isinstance(parent, ModuleOp)
+    functions = {f.sym_name.data: f for f in parent.ops if isinstance(f, Func)}
+    wanted = [op.callee.data for op in ops if isinstance(op, Call)]
+    copied: set[str] = set()
+    while wanted:
+        callee = wanted.pop()
+        if callee not in copied:
+            copied.add(callee)
+            clone_into(functions[callee], Builder(program.body.block), {})
+            wanted += [op.callee.data for op in functions[callee].block.ops if isinstance(op, Call)]

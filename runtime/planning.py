@@ -1,0 +1,95 @@
+"""From a clustered function to a plan: which calls there are, what they take, and what each of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xdsl.ir import SSAValue
+
+from dfc.backends import compile_cache
+from dfc.backends.xla import Signature, Spec
+from dfc.ir.collector import paused
+from dfc.ir.dims import is_static
+from dfc.ir.op import Op
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.function import Func, Island, Return
+from dfc.ir.ops.state import Variable
+from dfc.ir.types import CONTROL, is_tensor, spec_behind
+from dfc.runtime.plan import HostCall, HostValue, LateCall, Plan, ProgramCall
+
+
+def modules_of(func: Func, name: str) -> tuple[Plan, list[Any], list[Op]]:
+    """A clustered function as its plan, a StableHLO module for each of the plan's programs, and the host's ops."""
+    plan, islands, host_ops = plan_of(func)
+    return plan, emitted(islands, name), host_ops
+
+
+def emitted(islands: Sequence[Island], name: str) -> list[Any]:
+    """The StableHLO modules of these islands."""
+    from dfc.backends.stablehlo.emit import emit_island
+
+    context = compile_cache.mlir_context()
+    with paused():
+        return [emit_island(island, context=context, name=name) for island in islands]
+
+
+def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
+    """How to run a clustered function: the plan, its islands in order, and the host's ops."""
+    numbers: dict[SSAValue, int] = {argument: i for i, argument in enumerate(func.block.args)}
+    calls: list[ProgramCall | LateCall | HostValue | HostCall] = []
+    islands: list[Island] = []
+    host_ops: list[Op] = []
+    called: dict[SSAValue, int] = {}  # the call that gives each token
+    for op in func.block.ops:
+        if isinstance(op, Return | Variable):
+            continue
+        after = tuple(dict.fromkeys(called[o] for o in op.operands if o.type is CONTROL))
+        called.update((result, len(calls)) for result in op.results if result.type is CONTROL)
+        if isinstance(op, Island):
+            calls.append(island_call(op, numbers, after))
+            islands.append(op)
+        elif isinstance(op, ConstantOp):
+            calls.append(HostValue(op.value.data.value))
+        else:
+            assert isinstance(op, Op), f"{op.name} is not an op of df"
+            inputs = tuple(numbers[o] for o in op.operands if o in numbers)
+            data = [result for result in op.results if result.type is not CONTROL]
+            calls.append(HostCall(len(host_ops), inputs, len(data), after))
+            host_ops.append(op)
+        for result in op.results:
+            if result.type is not CONTROL:
+                numbers[result] = len(numbers)
+    outputs = tuple(numbers[value] for value in func.outputs)
+    return Plan(len(func.block.args), tuple(calls), outputs), islands, host_ops
+
+
+def _static(spec_like: Any) -> Spec:
+    spec = spec_behind(spec_like)
+    return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # emission needs static
+
+
+def island_call(island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = ()) -> ProgramCall | LateCall:
+    """How an island is called: `main` takes the written variables, then the others, then the inputs."""
+    written = list(island.written.data)
+    order = [*written, *(i for i in range(len(island.refs)) if i not in written)]
+    refs = [island.refs[i] for i in order]
+    names = tuple(_variable_name(ref) for ref in refs)
+    before = island.block.args[len(island.inputs) :]
+    overwritten = tuple(i for i in range(len(written)) if before[order[i]].first_use is None)
+    taken = tuple(numbers[value] for value in island.inputs)
+    data = [result.type for result in island.results if is_tensor(result.type)]
+    if not all(is_static(spec_behind(type).shape) for type in [*data, *(value.type for value in island.inputs)]):
+        return LateCall(names, len(written), taken, len(data), overwritten, after)
+    results = [_static(ref.type) for ref in refs[: len(written)]]
+    results += [_static(type) for type in data]
+    inputs = tuple(_static(value.type) for value in [*refs, *island.inputs])
+    donated = {i: i for i in range(len(written))}
+    signature = Signature(inputs, tuple(results), len(refs), len(written), donated)
+    return ProgramCall(names, len(written), taken, signature, overwritten, after)
+
+
+def _variable_name(ref: SSAValue) -> str:
+    owner = ref.owner
+    assert isinstance(owner, Variable), "a reference comes from df.variable"
+    return owner.variable.data

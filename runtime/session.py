@@ -1,0 +1,183 @@
+"""What a session keeps between steps: variables and other resources, the steps under way, and whether it is open."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+
+from dfc.backends import pipeline, xla
+from dfc.errors import DeadlineExceeded, FailedPrecondition
+from dfc.ir.collector import paused
+from dfc.passes.phases import Phase
+from dfc.passes.specialize import specialize
+from dfc.runtime.executor import Execution
+from dfc.runtime.host import Binding
+from dfc.runtime.step import Step, function_of
+from dfc.runtime.variables import VariableState
+from dfc.runtime.workers import WORKERS
+
+Values = list[Any]
+POLL = 0.0005, 0.02
+"""Seconds between two looks at a result that a device is still computing: at first, and at most."""
+
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+with suppress(AttributeError):  # Windows has no fork
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """How a session runs its steps.
+
+    `cluster=False` compiles each operation by itself: slower, and useful to see what an operation does, or to measure
+    the executor. `host_threads` is how many threads for user code and other work on the host stay when there is nothing
+    to do; there are as many as there is such work at once, so that none waits for another. (XLA's own threads are one
+    pool a process, as many as there are cores.)
+    """
+
+    cluster: bool = True
+    host_threads: int = 4
+
+
+class Running:
+    """The steps of a session that are under way: what closing it has to end."""
+
+    def __init__(self) -> None:
+        self._executions: dict[int, Execution] = {}
+        self._closed = False
+
+    def add(self, execution: Execution) -> None:
+        self._executions[id(execution)] = execution
+        if self._closed:
+            execution.cancel()
+
+    def remove(self, execution: Execution) -> None:
+        self._executions.pop(id(execution), None)
+
+    def close(self) -> None:
+        """Cancel all, those that are being added included."""
+        self._closed = True
+        for execution in list(self._executions.values()):
+            execution.cancel()
+
+    def __len__(self) -> int:
+        return len(self._executions)
+
+
+class SessionStep:
+    """One pruned, compiled step: `run` takes fed arrays in the order of `inputs`. `places` says for each input which of
+    the caller's feeds it is."""
+
+    def __init__(self, step: Step, inputs: Sequence[str], running: Running) -> None:
+        self.step, self.inputs, self._running = step, list(inputs), running
+        self.places = list(range(len(self.inputs)))
+        self._flow = step.flow
+        self._wanted = range(len(step.plan.outputs))
+        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct else None
+
+    def run(self, feeds: Values, timeout: float | None = None) -> Values:
+        """The outputs, not awaited unless there is a time limit."""
+        deadline = None if timeout is None else monotonic() + timeout
+        if self.direct is not None:
+            results = self.direct([xla.to_device(f) if isinstance(f, np.ndarray) else f for f in feeds])
+        else:
+            execution = self.start(feeds)
+            try:
+                results = execution.run(self._wanted, deadline)
+            finally:
+                self._running.remove(execution)
+        if deadline is not None:
+            wait_until(results, deadline, self.step.name)
+        return results
+
+    def start(self, feeds: Values) -> Execution:
+        """The step with all inputs given, ready to be driven."""
+        execution = Execution(self._flow)
+        self._running.add(execution)
+        for index, value in enumerate(feeds):
+            execution.feed(index, value)
+        return execution
+
+
+def wait_until(results: Values, deadline: float, name: str) -> None:
+    """Wait for devices to compute the results. Raises DeadlineExceeded; the computation itself goes on."""
+    pause = POLL[0]
+    for result in results:
+        while hasattr(result, "is_ready") and not result.is_ready():
+            if monotonic() >= deadline:
+                raise DeadlineExceeded("the time limit passed while a device computed", op=name)
+            sleep(min(pause, max(0.0, deadline - monotonic())))
+            pause = min(2 * pause, POLL[1])
+
+
+class SessionState:
+    """The values of a session, shared by its steps, and its life: open, closed, or left behind by a fork."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        self.config = config
+        self.variables: dict[str, VariableState] = {}
+        self.resources: dict[str, Any] = {}
+        self.running = Running()
+        self.lock = threading.RLock()
+        self.closed = False
+        self._forks = _forks
+        WORKERS.keep = max(WORKERS.keep, config.host_threads)
+
+    def check_open(self) -> None:
+        """Raise FailedPrecondition for a session that is closed, or was made before this process was forked."""
+        if self._forks != _forks:
+            raise FailedPrecondition(
+                "the session was made before this process was forked, and XLA's threads are not in the child",
+                hint="make the session in the child, or start processes with multiprocessing's method 'spawn'",
+            )
+        if self.closed:
+            raise FailedPrecondition("Attempted to use a closed Session.")
+
+    @property
+    def is_usable(self) -> bool:
+        """`check_open`, for the fast path."""
+        return not self.closed and self._forks == _forks
+
+    def compile(
+        self,
+        program: ModuleOp,
+        name: str,
+        bindings: Mapping[str, int],
+        variables: Mapping[str, VariableState],
+        initial: Mapping[str, Any],
+        *,
+        late_inputs: bool = False,
+    ) -> SessionStep:
+        """The program's function `name`, at phase `trace`, as a step of this session. No lock is held meanwhile."""
+        options = [
+            f"{option}=true"
+            for option, chosen in (("separate", not self.config.cluster), ("late_inputs", late_inputs))
+            if chosen
+        ]
+        passes = {Phase.CLUSTERED: f"cluster{{{' '.join(options)}}}"} if options else {}
+        with paused():
+            lowered = specialize(program, bindings) if bindings else program
+            pipeline.lower(lowered, passes=passes)
+            func = function_of(lowered, name)
+        step = Step(func, variables, name=name, binding=Binding(variables, initial, self.resources))
+        return SessionStep(step, func.arg_names.data, self.running)
+
+    def close(self) -> None:
+        """End every step with Cancelled, and take no more."""
+        self.closed = True
+        self.running.close()
