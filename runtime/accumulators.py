@@ -86,13 +86,18 @@ class Accumulator(Waitable):
 
     def _apply(self, add: Callable[[], bool], local_step: int) -> None:
         """Call `add`, which changes the sum, unless its gradient has become stale."""
-        with self._lock:
-            if self._busy:
-                raise self.reentered("apply_grad")
-            if local_step >= self.step:
-                self._alone(add)
-        if self._finished:
-            tell(self)
+        try:
+            with self._lock:
+                if self._busy:
+                    raise self.reentered("apply_grad")
+                if local_step >= self.step:
+                    self._alone(add)
+            if self._finished:
+                tell(self)
+        except BaseException:
+            if self._finished:
+                tell(self)
+            raise
 
     def _check_dtype(self, value: Any) -> None:
         got = getattr(value, "dtype", None)

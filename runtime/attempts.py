@@ -62,7 +62,8 @@ class Attempt:
         self.result: Any = None
         self.error: DfcError | None = None
         self.state = NEW
-        self.notify: Callable[[Attempt], object] | None = None  # written in C: called in the middle of a step
+        # called with the lock held when the attempt is over, completed or cancelled; written in C
+        self.notify: Callable[[Attempt], object] | None = None
 
     def step(self) -> bool:
         """Go on as far as possible, with the owner's lock held; whether that changed anything. Sets `state` once the
@@ -127,7 +128,7 @@ class Waitable:
         self._lock: Any = threading.RLock()
         self._busy = False
         self._again = False  # somebody came while it was busy: look at the lines once more
-        self._finished: deque[Attempt] = deque()  # whose `done` is still to be called, in order
+        self._finished: deque[Attempt] = deque()  # what is over and not told yet, in order
         self._teller = 0  # the thread that calls them: one at a time keeps the order
 
     def __repr__(self) -> str:
@@ -145,16 +146,21 @@ class Waitable:
     def cancel(self, attempt: Attempt, error: DfcError | None = None) -> bool:
         """Withdraw an attempt. True: it had not completed and never will; `error` is set and `done` not called. False:
         it had completed. What it had put in stays, what it had taken goes back."""
-        with self._lock:
-            if attempt.state in (NEW, WAITING):
-                error = error or Cancelled(f"{attempt.operation} operation was cancelled")
-                if self._busy:
-                    self._withdraw(attempt, error)
-                    self._again = True
-                else:
-                    self._alone(self._withdraw, attempt, error)
-        if self._finished:
-            tell(self)
+        try:
+            with self._lock:
+                if attempt.state in (NEW, WAITING):
+                    error = error or Cancelled(f"{attempt.operation} operation was cancelled")
+                    if self._busy:
+                        self._withdraw(attempt, error)
+                        self._again = True
+                    else:
+                        self._alone(self._withdraw, attempt, error)
+            if self._finished:
+                tell(self)
+        except BaseException:
+            if self._finished:
+                tell(self)
+            raise
         return attempt.state == CANCELLED
 
     def wait(self, attempt: Attempt, timeout: float | None = None) -> Any:
@@ -164,8 +170,12 @@ class Waitable:
         FailedPrecondition where only the code could end it that a signal handler or a finaliser has interrupted.
         """
         channel: SimpleQueue[Attempt] = SimpleQueue()
-        if not self._start(attempt, channel.put):
-            self._block(attempt, channel, timeout)
+        try:
+            if not self._start(attempt, channel.put):
+                self._block(attempt, channel, timeout)
+        except BaseException:
+            self.cancel(attempt)
+            raise
         if attempt.error is not None:
             raise attempt.error
         return attempt.result
@@ -178,23 +188,19 @@ class Waitable:
         )
 
     def _block(self, attempt: Attempt, channel: SimpleQueue[Attempt], timeout: float | None) -> None:
+        if self._lock._is_owned() and self.cancel(attempt, self.reentered(f"waiting for {attempt.operation}")):
+            return
         end = None if timeout is None else monotonic() + timeout
-        try:
-            if self._lock._is_owned() and self.cancel(attempt, self.reentered(f"waiting for {attempt.operation}")):
+        while attempt.state == WAITING:  # looked at again, for an interrupted `cancel` may have told nobody
+            left = LONGEST_SLEEP if end is None else min(end - monotonic(), LONGEST_SLEEP)
+            try:
+                channel.get(timeout=max(left, 0))
+                break
+            except Empty:
+                late = end is not None and monotonic() >= end
+            if late and self.cancel(attempt, self._too_late(attempt, timeout)):
                 return
-            while True:
-                left = LONGEST_SLEEP if end is None else min(end - monotonic(), LONGEST_SLEEP)
-                try:
-                    channel.get(timeout=max(left, 0))
-                    break
-                except Empty:
-                    late = end is not None and monotonic() >= end
-                if late and self.cancel(attempt, self._too_late(attempt, timeout)):
-                    return
-        except BaseException:
-            self.cancel(attempt)
-            raise
-        if attempt.collects:
+        if attempt.collects and attempt.state == COMPLETED:
             attempt.settle()
 
     def _too_late(self, attempt: Attempt, timeout: float | None) -> DeadlineExceeded:
@@ -282,6 +288,8 @@ class Waitable:
     def _withdraw(self, attempt: Attempt, error: DfcError) -> bool:
         attempt.withdraw(error)
         self.lines[attempt.line].pop(attempt, None)
+        if attempt.state == CANCELLED and attempt.notify is not None:
+            attempt.notify(attempt)
         return True
 
     def _tell(self) -> None:
@@ -295,6 +303,9 @@ class Waitable:
             while True:
                 while finished:
                     attempt = finished[0]
+                    if attempt.state == CANCELLED:
+                        del finished[0]
+                        continue
                     if attempt.collects:
                         attempt.settle()
                     del finished[0]

@@ -126,7 +126,8 @@ class QueueSpec:
                 fits, wanted = shape is None or fits_shape(shown, shape), str(shape)
             else:
                 fits = shown[:1] == batch and (shape is None or fits_shape(shown[1:], shape))
-                wanted = f"({', '.join(map(str, (*batch, *(('...',) if shape is None else shape))))})"
+                sizes = [*map(str, (*batch, *(("...",) if shape is None else shape)))]
+                wanted = f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
             if not fits:
                 raise InvalidArgument(f"Shape mismatch in tuple component {i}: expected {wanted}, got {shown}")
 
