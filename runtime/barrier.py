@@ -65,8 +65,9 @@ class Barrier(Waitable):
     def take_many(self, n: int, allow_small_batch: bool = False, done: Done = ignore) -> Attempt:
         """Take `n` complete elements: indices (int64 [n]), keys (string [n]) and each component ([n, ...]).
 
-        Completes with OutOfRange once the barrier is closed and so many can't become complete any more; with
-        `allow_small_batch` it takes what is complete then, if that is at least one.
+        Completes with OutOfRange once the barrier is closed and so many can't become complete any more. With
+        `allow_small_batch` it takes what is complete when the barrier is closed, if that is at least one; if nothing is,
+        one made before the close waits for what may be completed, and one made later completes with OutOfRange.
         """
         n = checked_count(n, "take_many")
         if n == 0:
@@ -176,12 +177,12 @@ class InsertMany(Attempt):
 class TakeMany(DequeueMany):
     """See `Barrier.take_many`."""
 
-    __slots__ = ("waited",)
+    __slots__ = ("early",)
     owner: Barrier
 
     def __init__(self, owner: Barrier, n: int, up_to: bool, done: Done) -> None:
         super().__init__(owner, n, up_to, done)
-        self.waited = False
+        self.early = not owner.closed
 
     def step(self) -> bool:
         barrier = self.owner
@@ -189,11 +190,10 @@ class TakeMany(DequeueMany):
         if barrier.closed and self.up_to and ready < self.n:
             if ready:
                 self.n = ready
-            elif not coming or not self.waited:  # who came before the close waits for those that are coming
+            elif not coming or not self.early:  # who came before the close waits for what may be completed
                 return self.fail_short(ready)
         elif barrier.closed and ready + coming < self.n:
             return self.fail_short(ready + coming)
-        self.waited = True
         return self.collect()
 
 
