@@ -129,7 +129,7 @@ class Waitable:
         self._busy = False
         self._again = False  # somebody came while it was busy: look at the lines once more
         self._finished: deque[Attempt] = deque()  # what is over and not told yet, in order
-        self._teller = 0  # the thread that calls them: one at a time keeps the order
+        self._teller = 0  # the thread that tells them: one at a time keeps the order
 
     def __repr__(self) -> str:
         return f"{self.kind} {self.name!r}" if self.name else self.kind
@@ -141,6 +141,8 @@ class Waitable:
         Raises FailedPrecondition for an attempt that was submitted before, and what a signal handler raises meanwhile;
         the attempt is then cancelled, unless it had completed.
         """
+        if attempt.state != NEW and attempt.state != CANCELLED:
+            raise self._submitted_before(attempt)
         return self._start(attempt, self._finished.append)
 
     def cancel(self, attempt: Attempt, error: DfcError | None = None) -> bool:
@@ -167,8 +169,11 @@ class Waitable:
         """Submit an attempt and block until it is over: its result, or its error raised. `done` is not called.
 
         Raises DeadlineExceeded after `timeout` seconds; the attempt is then cancelled, as it is by an interrupt.
-        FailedPrecondition where only the code could end it that a signal handler or a finaliser has interrupted.
+        FailedPrecondition for an attempt that was submitted before, and where a signal handler or a finaliser would
+        wait for the very code that it has interrupted.
         """
+        if attempt.state != NEW and attempt.state != CANCELLED:
+            raise self._submitted_before(attempt)
         channel: SimpleQueue[Attempt] = SimpleQueue()
         try:
             if not self._start(attempt, channel.put):
@@ -203,14 +208,16 @@ class Waitable:
         if attempt.collects and attempt.state == COMPLETED:
             attempt.settle()
 
+    def _submitted_before(self, attempt: Attempt) -> FailedPrecondition:
+        return FailedPrecondition(
+            f"this {attempt.operation} on {self} was submitted before", hint="make a new attempt for each try"
+        )
+
     def _too_late(self, attempt: Attempt, timeout: float | None) -> DeadlineExceeded:
         return DeadlineExceeded(f"{attempt.operation} on {self} was not possible within {timeout} s")
 
     def _start(self, attempt: Attempt, notify: Callable[[Attempt], object]) -> bool:
-        if attempt.state != NEW and attempt.state != CANCELLED:
-            raise FailedPrecondition(
-                f"this {attempt.operation} on {self} was submitted before", hint="make a new attempt for each try"
-            )
+        """Submit; `notify` is called if that returns False, when the attempt is over."""
         try:
             with self._lock:
                 if self._busy:

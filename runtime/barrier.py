@@ -66,8 +66,8 @@ class Barrier(Waitable):
         """Take `n` complete elements: indices (int64 [n]), keys (string [n]) and each component ([n, ...]).
 
         Completes with OutOfRange once the barrier is closed and so many can't become complete any more. With
-        `allow_small_batch` it takes what is complete when the barrier is closed, if that is at least one; if nothing is,
-        one made before the close waits for what may be completed, and one made later completes with OutOfRange.
+        `allow_small_batch` it takes what is complete when the barrier is closed, if that is at least one; where nothing
+        is, one made before the close waits for what may be completed, one made later completes with OutOfRange.
         """
         n = checked_count(n, "take_many")
         if n == 0:

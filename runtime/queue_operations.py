@@ -185,10 +185,12 @@ class Close(Attempt):
     owner: Queue
 
     def step(self) -> bool:
-        if self.owner.closed:
-            self.fail(Aborted(f"{self.owner} is already closed."))
+        owner = self.owner
+        if owner.closed:
+            self.fail(Aborted(f"{owner} is already closed."))
         elif self.state == WAITING:
-            shut(self.owner)
+            owner.closed = True
+            owner.store.held_back = 0
             self.state = COMPLETED
         return True
 
@@ -202,17 +204,14 @@ class CloseNow(Attempt):
     owner: Queue
 
     def step(self) -> bool:
-        shut(self.owner)
-        for pending in list(self.owner.lines[PUTS]):
+        owner = self.owner
+        if self.state == WAITING:
+            owner.closed = True
+            owner.store.held_back = 0
+            self.state = COMPLETED
+        for pending in list(owner.lines[PUTS]):  # interrupted here, they are still cancelled, by their own steps
             if not isinstance(pending, Close):
                 pending.fail(Cancelled("Enqueue operation was cancelled"))
             elif pending.state == WAITING:  # it has what it wanted
                 pending.state = COMPLETED
-        self.state = COMPLETED
         return True
-
-
-def shut(queue: Queue) -> None:
-    """Let nothing more in, and everything out."""
-    queue.closed = True
-    queue.store.held_back = 0

@@ -142,6 +142,36 @@ def test_an_interrupt_in_done_goes_up_when_all_are_told() -> None:
     assert taken(q) == [1]
 
 
+def test_interrupts_in_done_again_and_again_do_not_keep_another_thread_from_telling() -> None:
+    q, told = queue(), list[Attempt]()
+
+    def done(attempt: Attempt) -> None:
+        told.append(attempt)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    lined_up = [waiting(q, q.dequeue(done)) for _ in range(21)]
+    with pytest.raises(KeyboardInterrupt):
+        q.submit(q.enqueue_many([np.ones(20, np.float32)]))
+    assert len(told) < 20
+    joined(in_thread(lambda: put(q, 1)))
+    assert told == lined_up
+
+
+def test_an_interrupt_in_done_does_not_keep_other_queues_from_telling() -> None:
+    first, second, told = queue(), queue(), list[Attempt]()
+
+    def done(attempt: Attempt) -> None:
+        put(second, 1)
+        raise KeyboardInterrupt
+
+    waiting(second, second.dequeue(told.append))
+    waiting(first, first.dequeue(done))
+    with pytest.raises(KeyboardInterrupt):
+        put(first, 1)
+    assert len(told) == 1
+
+
 def test_c9_cancelling_wakes_a_waiting_thread_at_once() -> None:
     q, caught = queue(), list[Any]()
     attempt = q.dequeue()
@@ -196,9 +226,9 @@ def test_cancelling_before_submitting_counts() -> None:
 def test_an_attempt_is_submitted_once() -> None:
     q = queue()
     attempt = waiting(q, q.dequeue())
-    for _ in range(2):
+    for start in (q.submit, q.wait, q.submit):
         with pytest.raises(FailedPrecondition) as caught:
-            q.submit(attempt)
+            start(attempt)
         assert str(caught.value) == (
             "this Dequeue on FIFOQueue 'q' was submitted before\n  make a new attempt for each try"
         )

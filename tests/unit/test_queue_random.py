@@ -6,6 +6,7 @@ import contextlib
 import random
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -236,6 +237,21 @@ def test_many_threads_that_are_told_by_done_lose_and_double_nothing() -> None:
     assert len(counts) == 2 * n_threads * n_each
     assert sorted(found) == list(range(n_threads * n_each))
     assert q.size() == 0 and not any(q.lines)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_done_is_called_in_the_order_of_completion_though_many_threads_complete() -> None:
+    q, told = queue(), list[Attempt]()
+
+    def done(attempt: Attempt) -> None:
+        time.sleep(0)  # let others run
+        told.append(attempt)
+
+    attempts = [q.dequeue(done) for _ in range(400)]
+    for attempt in attempts:
+        q.submit(attempt)
+    run_all(*([lambda: [q.submit(enqueue(q, 0)) for _ in range(100)]] * 4))
+    assert told == attempts
 
 
 @pytest.mark.usefixtures("_impatient")
