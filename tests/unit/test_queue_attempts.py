@@ -287,7 +287,7 @@ def test_wait_gives_up_after_its_time(timeout: float) -> None:
     begin = time.monotonic()
     with pytest.raises(DeadlineExceeded) as caught:
         q.wait(many, timeout)
-    assert max(timeout, 0) <= time.monotonic() - begin < max(timeout, 0) + 1
+    assert max(timeout, 0) <= time.monotonic() - begin < max(timeout, 0) + 5
     assert str(caught.value) == f"Dequeue on FIFOQueue 'q' was not possible within {timeout} s"
     assert taken(q) == [1]
 
