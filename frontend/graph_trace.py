@@ -78,6 +78,11 @@ class GraphTrace(Trace):
     def waits_of_call(self, variable: Variable, written: bool) -> list[SSAValue]:
         return super().waits_of_call(variable, written) if variable.in_program_order else []
 
+    # ---- other effects
+
+    def waits_in_order(self, key: Any) -> list[SSAValue]:
+        return []
+
     # ---- names and errors
 
     @contextmanager

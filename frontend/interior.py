@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from xdsl.ir import Attribute, Region, SSAValue
 
@@ -12,6 +12,7 @@ from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Trace
 from dfc.ir import locations
 from dfc.ir.builder import create, erase
+from dfc.ir.op import Op, short_name
 from dfc.ir.ops.function import Yield
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ class Interior(Trace):
             op=self.what,
             location=locations.describe(locations.capture()),
             hint="return the value and assign it outside",
+        )
+
+    def emit_ordered(self, key: Any, cls: type[Op], operands: Sequence[SSAValue], attributes: Any = None) -> NoReturn:
+        raise FailedPrecondition(
+            f"{short_name(cls)} can't happen inside {self.what}: what is in it may run never or twice",
+            op=self.what,
+            location=locations.describe(locations.capture()),
+            hint="do it outside",
         )
 
 

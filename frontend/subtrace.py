@@ -40,6 +40,8 @@ class Traced:
     output_types: tuple[Attribute, ...]
     effects: dict[Variable, bool]
     """The variables that it uses, and whether it writes each."""
+    ordered: list[Any]
+    """What else it has effects on: see `Trace.emit_ordered`."""
     captures: list[SSAValue]
     """Values of the enclosing trace that follow its arguments."""
 
@@ -70,6 +72,7 @@ def trace(
             Graph.traced(traced, func, nest),
             tuple(t._type for t in outputs),
             {variable: r.write_token is not None for variable, r in traced.resources.items()},
+            list(traced.ordered),
             traced.captures,
         )
     except BaseException:
@@ -115,16 +118,20 @@ def call(
     waits: list[SSAValue] = []
     for variable, written in traced.effects.items():
         waits += caller.waits_of_call(variable, written)
+    for key in traced.ordered:
+        waits += caller.waits_in_order(key)
     attributes = {
         "callee": traced.graph.name,
         "results": tuple(spec_of(t) for t in traced.output_types),
-        "stateful": bool(traced.effects),
+        "stateful": bool(traced.effects or traced.ordered),
     }
     made = caller.emit_op(Call, (*inputs, *traced.captures, *dict.fromkeys(waits)), attributes)
     for variable, written in traced.effects.items():
         caller.called(variable, written, made.results[-1])
+    for key in traced.ordered:
+        caller.happened(key, made.results[-1])
     outputs = iter([Tensor(value.type, caller, value) for value in made.results[: len(traced.output_types)]])
-    if any(traced.effects.values()):
+    if traced.ordered or any(traced.effects.values()):
         outputs = iter([caller.implying(tensor, made.results[-1]) for tensor in outputs])
     return structure.unflatten(traced.graph.structure, outputs)
 

@@ -181,6 +181,8 @@ class Trace:
         """Each collects the variables that are used while it is here."""
         self.effects: list[SSAValue] = []
         """The tokens of all writes, in program order."""
+        self.ordered: dict[Any, SSAValue] = {}
+        """The last token of each queue and the like, and of what the host does, that happens in program order."""
         self.controls: Controls | None = None
         """What every op waits for that is made now: see `dfc.control_dependencies`."""
 
@@ -205,7 +207,15 @@ class Trace:
     def close(self) -> None:
         """Forget what only tracing needs. The tensors of a trace refer to it: a variable in these tables would live
         until Python looks for cycles."""
-        for table in (self.inputs, self.resources, self._constants, self._captured, self._kept, self.effects):
+        for table in (
+            self.inputs,
+            self.resources,
+            self._constants,
+            self._captured,
+            self._kept,
+            self.effects,
+            self.ordered,
+        ):
             table.clear()
         if self.parent is None:
             self.program.callees.clear()
@@ -425,10 +435,29 @@ class Trace:
         else:
             self.resource(variable).read_tokens.append(token)
 
+    # ---- other effects
+
+    def emit_ordered(
+        self, key: Any, cls: type[OpT], operands: Sequence[SSAValue], attributes: Mapping[str, Any] = NO_ATTRIBUTES
+    ) -> OpT:
+        """An op with an effect on `key`, such as a queue, after all earlier ones of the trace on the same."""
+        op = self.emit_op(cls, (*operands, *self.waits_in_order(key)), attributes)
+        self.happened(key, op.results[-1])
+        return op
+
+    def waits_in_order(self, key: Any) -> list[SSAValue]:
+        """What the next effect on `key` waits for."""
+        return [self.ordered[key]] if key in self.ordered else []
+
+    def happened(self, key: Any, token: SSAValue) -> None:
+        """Note an effect on `key`."""
+        self.ordered[key] = token
+        self.effects.append(token)
+
     # ---- the end
 
     def finish(self, outputs: Sequence[SSAValue], output_names: Sequence[str]) -> Func:
-        """End the function: its outputs, then the tokens of what it did to variables.
+        """End the function: its outputs, then the tokens of what it did.
 
         A nested function returns the tokens of its last reads too: a write after the call has to wait for them.
         """
@@ -438,6 +467,7 @@ class Trace:
                 tokens += resource.tokens
             elif resource.write_token is not None:
                 tokens.append(resource.write_token)
+        tokens += self.ordered.values()
         self.block.add_op(create(Return, (*outputs, *tokens), location=self.func.location))
         self.func.properties["arg_names"] = attribute_values.make(Texts, tuple(self.input_names))
         self.func.properties["result_names"] = attribute_values.make(Texts, tuple(output_names))
