@@ -25,6 +25,7 @@ _MODULES = {
     "dfc.frontend.session": "Session",
     "dfc.frontend.control": "control_dependencies group initialize_all placeholder",
     "dfc.runtime.session": "SessionConfig",
+    "dfc.frontend.queues": "FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue",
     "dfc.frontend.gradients": "grad gradients value_and_grad",
     "dfc.frontend.derivatives": "hessian jacobian jvp",
     "dfc.frontend.custom_gradient": "checkpoint custom_gradient",
@@ -122,6 +123,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.control import control_dependencies as control_dependencies, group as group
     from dfc.frontend.control import initialize_all as initialize_all, placeholder as placeholder
     from dfc.runtime.session import SessionConfig as SessionConfig
+    from dfc.frontend.queues import (
+        FIFOQueue as FIFOQueue, PaddingFIFOQueue as PaddingFIFOQueue, PriorityQueue as PriorityQueue,
+        QueueBase as QueueBase, RandomShuffleQueue as RandomShuffleQueue,
+    )
     from dfc.frontend.gradients import grad as grad, gradients as gradients, value_and_grad as value_and_grad
     from dfc.frontend.derivatives import hessian as hessian, jacobian as jacobian, jvp as jvp
     from dfc.frontend.custom_gradient import checkpoint as checkpoint, custom_gradient as custom_gradient

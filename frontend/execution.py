@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 def compile_step(graph: Graph, bindings: Mapping[str, int]) -> Step:
     """The graph compiled for the default device and bound to its variables, which get their initial values."""
+    from dfc.runtime.host import Binding
     from dfc.runtime.step import Step, clustered
 
     func = clustered(graph.module, graph.name, bindings)
-    return Step(func, {name: variable.state for name, variable in graph.variables.items()}, name=graph.name)
+    variables = {name: variable.state for name, variable in graph.variables.items()}
+    resources = {name: resource.live for name, resource in graph.resources.items()}
+    return Step(func, variables, name=graph.name, binding=Binding(variables, {}, resources))
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from dfc.ir.types import CONTROL, RefType, Spec, is_tensor, spec_of
 from dfc.passes.manager import did_you_mean
 
 if TYPE_CHECKING:
+    from dfc.frontend.resources import Resource
     from dfc.frontend.variable import Variable
 
 _entered: ContextVar[tuple[tuple[Any, Any], ...]] = ContextVar("dfc_entered_graphs", default=())
@@ -37,12 +38,13 @@ class Graph:
     effects. It can be entered again, and grow while sessions run it; two threads must not build one graph at once.
     `function.graph(...)` is the trace of a function for one signature, which is complete.
 
-    `variables` are the variables used, by their names in the graph.
+    `variables` are the variables used, by their names in the graph, `resources` the queues and the like.
     """
 
     module: ModuleOp
     func: Func
     variables: Mapping[str, Variable]
+    resources: Mapping[str, Resource]
     structure: Structure
     """The nest of the results of a traced function; see `Structure.to_json`."""
 
@@ -50,19 +52,23 @@ class Graph:
         trace = GraphTrace()
         self.trace: Trace = trace
         trace.graph = ref(self)
-        self.module, self.func, self.variables = trace.program.module, trace.func, trace.program.variables
-        self.structure = LEAF
-        self._unfeedable: set[SSAValue] = set()
-        self._unfetchable: set[SSAValue] = set()
+        self.func, self.structure = trace.func, LEAF
+        self._take_from(trace)
 
     @classmethod
     def traced(cls, trace: Trace, func: Func, structure: Structure) -> Graph:
         """The graph of a function whose trace has ended."""
         self = object.__new__(cls)
         self.trace, self.structure = trace, structure
-        self.module, self.func, self.variables = trace.program.module, func, trace.program.variables
-        self._unfeedable, self._unfetchable = set(), set()
+        self.func = func
+        self._take_from(trace)
         return self
+
+    def _take_from(self, trace: Trace) -> None:
+        program = trace.program
+        self.module, self.variables, self.resources = program.module, program.variables, program.resources
+        self._unfeedable: set[SSAValue] = set()
+        self._unfetchable: set[SSAValue] = set()
 
     # ---- building it
 

@@ -8,8 +8,7 @@ give the same numbers: they happen in program order.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import StringAttr
@@ -84,15 +83,6 @@ class GraphTrace(Trace):
         return []
 
     # ---- names and errors
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is made inside waits for nothing, whatever control dependencies there are around it."""
-        controls, self.controls = self.controls, None
-        try:
-            yield
-        finally:
-            self.controls = controls
 
     def emit_named(
         self, cls: type[Any], name: str | None, attributes: Mapping[str, Any], operands: Sequence[SSAValue] = ()

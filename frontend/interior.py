@@ -45,7 +45,9 @@ class Interior(Trace):
             hint="return the value and assign it outside",
         )
 
-    def emit_ordered(self, key: Any, cls: type[Op], operands: Sequence[SSAValue], attributes: Any = None) -> NoReturn:
+    def emit_ordered(
+        self, keys: Sequence[Any], cls: type[Op], operands: Sequence[SSAValue], attributes: Any = None
+    ) -> NoReturn:
         raise FailedPrecondition(
             f"{short_name(cls)} can't happen inside {self.what}: what is in it may run never or twice",
             op=self.what,

@@ -25,6 +25,7 @@ from dfc.frontend.variable import Variable
 from dfc.ir import locations
 from dfc.ir.types import CONTROL
 from dfc.passes.extract import extract
+from dfc.runtime.host import Binding
 from dfc.runtime.session import SessionConfig, SessionState, SessionStep
 from dfc.runtime.variables import VariableState
 
@@ -193,7 +194,8 @@ class Session:
         )
         self.stats.compiled += 1
         variables, initial = self._variables()
-        step = self._state.compile(program, "step", bindings, variables, initial, late_inputs=late_inputs)
+        binding = Binding(variables, initial, self._resources())
+        step = self._state.compile(program, "step", bindings, binding, late_inputs=late_inputs)
         step.places = [labels.index(name) for name in step.inputs]
         return step
 
@@ -211,6 +213,22 @@ class Session:
             else:
                 states[name] = variable.state
         return states, initial
+
+    def _resources(self) -> dict[str, Any]:
+        """The object behind each queue and the like: of the graph's own, the session's."""
+        found = {}
+        for name, resource in list(self.graph.resources.items()):
+            if resource.graph is None:
+                found[name] = resource.live
+                continue
+            key = (resource.shared_name is not None, resource.shared_name or name)
+            with self._state.lock:
+                live = self._state.resources.get(key)
+                if live is None:
+                    live = self._state.resources[key] = resource.make()
+            live.check_shared(resource.requested)
+            found[name] = live
+        return found
 
     def state_of(self, variable: Variable) -> VariableState:
         """The runtime's holder of a variable's value in this session."""

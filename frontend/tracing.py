@@ -22,7 +22,7 @@ from dfc.ir import locations
 from dfc.ir.attributes import Array, Texts
 from dfc.ir.builder import create
 from dfc.ir.construct import append
-from dfc.ir.dims import Shape
+from dfc.ir.dims import Shape, SymbolicDim, symbol
 from dfc.ir.dtypes import DType
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops.constant import ConstantOp
@@ -73,8 +73,12 @@ class Program:
         self.variables: dict[str, Variable] = {}
         self.callees: dict[Any, Any] = {}
         """Functions traced into this program, by function and signature."""
+        self.resources: dict[str, Any] = {}
+        """Queues and the like that the program uses, by name."""
+        self._resource_names: dict[Any, str] = {}
         self._functions: set[str] = set()
         self._names: dict[Variable, str] = {}
+        self._fresh = 0
 
     def function_name(self, wanted: str) -> str:
         base = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "function"
@@ -96,6 +100,23 @@ class Program:
             self.variables[name] = variable
             self._names[variable] = name
         return name
+
+    def resource_name(self, resource: Any) -> str:
+        """The name of a queue or the like in this program: its own, or with `_1` where another has that name."""
+        name = self._resource_names.get(resource)
+        if name is None:
+            name, number = resource.name, 0
+            while name in self.resources:
+                number += 1
+                name = f"{resource.name}_{number}"
+            self.resources[name] = resource
+            self._resource_names[resource] = name
+        return name
+
+    def fresh_dimension(self, base: str) -> SymbolicDim:
+        """A dimension that is known when the program runs only, and is no other's."""
+        self._fresh += 1
+        return symbol(f"{re.sub(r'[^A-Za-z0-9_]', '_', base)}_{self._fresh}")
 
 
 class Resource:
@@ -181,6 +202,8 @@ class Trace:
         """Each collects the variables that are used while it is here."""
         self.effects: list[SSAValue] = []
         """The tokens of all writes, in program order."""
+        self.handles: dict[Any, SSAValue] = {}
+        """Of queues and the like that are used here."""
         self.ordered: dict[Any, SSAValue] = {}
         """The last token of each queue and the like, and of what the host does, that happens in program order."""
         self.controls: Controls | None = None
@@ -282,6 +305,15 @@ class Trace:
                     file,
                     line,
                 )
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is made inside waits for nothing, whatever control dependencies there are around it."""
+        controls, self.controls = self.controls, None
+        try:
+            yield
+        finally:
+            self.controls = controls
 
     # ---- values
 
@@ -438,11 +470,17 @@ class Trace:
     # ---- other effects
 
     def emit_ordered(
-        self, key: Any, cls: type[OpT], operands: Sequence[SSAValue], attributes: Mapping[str, Any] = NO_ATTRIBUTES
+        self,
+        keys: Sequence[Any],
+        cls: type[OpT],
+        operands: Sequence[SSAValue],
+        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
     ) -> OpT:
-        """An op with an effect on `key`, such as a queue, after all earlier ones of the trace on the same."""
-        op = self.emit_op(cls, (*operands, *self.waits_in_order(key)), attributes)
-        self.happened(key, op.results[-1])
+        """An op with an effect on `keys`, such as a queue, after all earlier ones of the trace on any of them."""
+        waits = dict.fromkeys(token for key in keys for token in self.waits_in_order(key))
+        op = self.emit_op(cls, (*operands, *waits), attributes)
+        for key in keys:
+            self.happened(key, op.results[-1])
         return op
 
     def waits_in_order(self, key: Any) -> list[SSAValue]:

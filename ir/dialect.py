@@ -38,6 +38,8 @@ FAMILIES = (
     "constant",
     "state",
     "graph",
+    "queue",
+    "accumulator",
     "function",
 )
 """Stems of the op families, the same in every room."""

@@ -166,7 +166,7 @@ class Execution:
         del self._in_flight[attempt]
         if attempt.error is not None:
             raise attempt.error
-        return attempt.result or ()
+        return _results(node, attempt)
 
     def _over(self, attempt: Any) -> None:
         self._arrived.append(attempt)
@@ -179,8 +179,13 @@ class Execution:
         node, iteration = found
         if attempt.error is not None:
             self._stop(located(attempt.error, node))
+            return
+        try:
+            results = _results(node, attempt)
+        except DfcError as error:
+            self._stop(located(error, node))
         else:
-            self._propagate(node, iteration, attempt.result or ())
+            self._propagate(node, iteration, results)
 
     # ---- waiting and stopping
 
@@ -262,6 +267,12 @@ class InThread:
         self.function = None
         self.error, self.result = error, result
         return True
+
+
+def _results(node: Node, attempt: Any) -> Sequence[Any]:
+    if node.finish is not None:
+        return node.finish(attempt.result)
+    return attempt.result or ()
 
 
 def wrapped(error: BaseException) -> Internal:

@@ -35,13 +35,16 @@ class HostOp:
     """What the host does for an op called `name` that the user wrote at `where`.
 
     `run` takes NumPy arrays where `arrays` says so, else the values as they are. With `begin` the op is an attempt: it
-    is made from the values and from what to call when it is over, and the executor submits it to its owner.
+    is made from the values and from what to call when it is over, and the executor submits it to its owner; `finish`
+    makes the results of the attempt's. An op with a `value` does nothing: that is its one result.
     """
 
     name: str
     where: str
     run: Callable[[Values], Sequence[Any]] | None = None
     begin: Callable[[Values, Done], Attempt] | None = None
+    finish: Callable[[Any], Sequence[Any]] | None = None
+    value: Any = None
     arrays: bool = True
 
 
@@ -57,7 +60,8 @@ class Node:
     """An island or a host op in a flow."""
 
     __slots__ = (
-        *("begin", "blank", "controls", "edges", "first", "index", "last", "mode", "name", "pending", "run", "where"),
+        *("begin", "blank", "controls", "edges", "finish", "first", "index", "last", "mode", "name", "pending", "run"),
+        "where",
     )
 
     def __init__(self, index: int, name: str, where: str) -> None:
@@ -65,6 +69,7 @@ class Node:
         self.mode = SYNC
         self.run: Callable[[Values], Sequence[Any]] = list
         self.begin: Callable[[Values, Done], Attempt] | None = None
+        self.finish: Callable[[Any], Sequence[Any]] | None = None
         self.first = self.last = 0  # its slots
         self.blank: tuple[Any, ...] = ()
         self.pending = 0  # slots and nodes that it waits for
@@ -108,6 +113,7 @@ class Flow:
         self.plan, self.name, self._device = plan, name, device
         self.nodes: list[Node] = []
         self._uses: dict[int, list[tuple[int, Node]]] = {}  # of each value
+        self._known: dict[int, Any] = {}  # results of calls that need not run
         self.n_slots = 0
         made: list[tuple[Node | None, int]] = []  # of each call: its node, and the number of its first result
         number = plan.n_inputs
@@ -116,16 +122,18 @@ class Flow:
         for call in plan.calls:
             node = None
             if isinstance(call, HostValue):
+                self._known[len(made)] = call.value
                 host_values.add(number)
             elif isinstance(call, ProgramCall | LateCall):
                 program = next(following)
                 node = self._node(call.inputs, number, name, program.where)
                 self._set_program(node, program.run, [i for i, v in enumerate(call.inputs) if v in host_values])
+            elif (op := host_ops[call.op]).value is not None:
+                self._known[len(made)] = op.value
             else:
-                op = host_ops[call.op]
                 node = self._node(call.inputs, number, op.name, op.where)
                 node.mode = BEGINS if op.begin is not None else HOST if op.arrays else SYNC
-                node.begin, node.run = op.begin, op.run or node.run
+                node.begin, node.finish, node.run = op.begin, op.finish, op.run or node.run
                 host_values.update(range(number, number + call.n_results))
             made.append((node, number))
             number += call.n_results
@@ -177,11 +185,7 @@ class Flow:
         for node in self.nodes:
             node.controls = tuple(followers.get(node.index, ()))
         self.inputs = [self._edges(value) for value in range(plan.n_inputs)]
-        self.constants = [
-            (call.value, self._edges(number))
-            for call, (_, number) in zip(plan.calls, made, strict=True)
-            if isinstance(call, HostValue)
-        ]
+        self.constants = [(value, self._edges(made[place][1])) for place, value in self._known.items()]
         self.pending = [node.pending for node in self.nodes]
         self.roots = [node for node in self.nodes if not node.pending]
 

@@ -6,8 +6,10 @@ meaning on NumPy arrays, those on strings among them, need no maker.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -44,6 +46,8 @@ class Binding:
 OpT = TypeVar("OpT", bound=Op)
 Maker = Callable[[Any, Binding], HostOp]
 MAKERS: dict[type[Op], Maker] = {}
+MODULES = ("queue_calls",)
+"""Beside this one, those that fill the table."""
 
 
 def maker(cls: type[OpT]) -> Callable[[Callable[[OpT, Binding], HostOp]], Callable[[OpT, Binding], HostOp]]:
@@ -58,6 +62,7 @@ def maker(cls: type[OpT]) -> Callable[[Callable[[OpT, Binding], HostOp]], Callab
 
 def host_op(op: Op, binding: Binding) -> HostOp:
     """The op as the executor runs it. Raises Unimplemented for an effect that nothing here carries out."""
+    _load()
     make = MAKERS.get(type(op))
     if make is not None:
         return make(op, binding)
@@ -69,6 +74,12 @@ def host_op(op: Op, binding: Binding) -> HostOp:
         )
     evaluate, attributes = op.evaluate, op.values()
     return HostOp(short_name(op), where_of(op), lambda arrays: evaluate(arrays, attributes))
+
+
+@cache
+def _load() -> None:
+    for module in MODULES:
+        importlib.import_module(f"dfc.runtime.{module}")
 
 
 def where_of(op: Op) -> str:
@@ -109,7 +120,7 @@ def initial_value(op: InitialValue, binding: Binding) -> HostOp:
 @maker(IsInitialized)
 def is_initialized(op: IsInitialized, binding: Binding) -> HostOp:
     state = binding.variable(op)
-    return simple(op, lambda values: (state.has_value,))
+    return simple(op, lambda values: (np.array(state.is_initialized),))
 
 
 @maker(InitializedValue)

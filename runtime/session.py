@@ -131,7 +131,7 @@ class SessionState:
     def __init__(self, config: SessionConfig) -> None:
         self.config = config
         self.variables: dict[str, VariableState] = {}
-        self.resources: dict[str, Any] = {}
+        self.resources: dict[Any, Any] = {}
         self.running = Running()
         self.lock = threading.RLock()
         self.closed = False
@@ -158,8 +158,7 @@ class SessionState:
         program: ModuleOp,
         name: str,
         bindings: Mapping[str, int],
-        variables: Mapping[str, VariableState],
-        initial: Mapping[str, Any],
+        binding: Binding,
         *,
         late_inputs: bool = False,
     ) -> SessionStep:
@@ -174,7 +173,7 @@ class SessionState:
             lowered = specialize(program, bindings) if bindings else program
             pipeline.lower(lowered, passes=passes)
             func = function_of(lowered, name)
-        step = Step(func, variables, name=name, binding=Binding(variables, initial, self.resources))
+        step = Step(func, binding.variables, name=name, binding=binding)
         return SessionStep(step, func.arg_names.data, self.running)
 
     def close(self) -> None:

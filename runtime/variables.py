@@ -154,11 +154,6 @@ class VariableState:
             found = holder.buffers[index]
         return not isinstance(found, Lost) and (found is not None or isinstance(self._initial, np.ndarray))
 
-    @property
-    def has_value(self) -> np.bool_:
-        """`is_initialized` as a NumPy scalar."""
-        return np.bool_(self.is_initialized)
-
     def read(self) -> Buffer:
         """A copy of the value on the device, not awaited: a later step's donation does not touch it."""
         while True:

@@ -1,0 +1,432 @@
+"""Queues: what steps hand to each other, and wait for (spec rows C3 to C13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dfc.errors import DfcError, InvalidArgument, InvalidType, OutOfRange
+from dfc.frontend import interop
+from dfc.frontend.operation import Operation
+from dfc.frontend.promotion import holds_tensors, tensor_in
+from dfc.frontend.resources import Resource, here, trace_of
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import Trace
+from dfc.ir.dims import Dim, Shape
+from dfc.ir.dtypes import DType, as_dtype, int32, int64
+from dfc.ir.ops import queue as ir
+from dfc.ir.ops.shape import shape_text
+from dfc.ir.types import Spec, spec_of
+from dfc.runtime.queue_spec import QueueSpec
+from dfc.runtime.queues import make_queue
+
+Element = Any
+"""A tensor, a list of tensors (one a component), or a dict of them for a queue with names."""
+
+
+class QueueBase(Resource):
+    """What all queues have. An element is one tensor, a list of tensors, or for a queue with `names` a dict.
+
+    In a traced function operations on one queue happen in program order; in a graph they do when they are fetched or
+    depended on. Outside they happen at once, and wait. Components pass as they are: no copy, and no wait for a device.
+    """
+
+    handle_class = ir.Queue
+    kind = ""
+
+    def __init__(
+        self,
+        capacity: int,
+        dtypes: Any,
+        shapes: Any = None,
+        names: Sequence[str] | None = None,
+        shared_name: str | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, shared_name)
+        self.dtypes = tuple(map(as_dtype, dtypes if isinstance(dtypes, list | tuple) else [dtypes]))
+        try:
+            self.spec = QueueSpec(
+                self.kind, capacity, self._all_dtypes(), self._all_shapes(shapes), _names(names), **options
+            )
+        except DfcError as error:
+            raise here(error, type(self).__name__) from None
+        self._seen: list[Shape | None] = [None] * len(self.spec.dtypes)
+        """What is known of the components by what is enqueued in the program, where nobody stated their shapes."""
+
+    def _all_dtypes(self) -> tuple[DType, ...]:
+        return self.dtypes
+
+    def _all_shapes(self, shapes: Any) -> Any:
+        if shapes is None:
+            return None
+        listed = [shapes] if len(self.dtypes) == 1 and not _is_list_of_shapes(shapes) else shapes
+        return tuple(map(_shape, listed))
+
+    def make(self) -> Any:
+        return make_queue(self.spec, self.name)
+
+    @property
+    def requested(self) -> QueueSpec:
+        return self.spec
+
+    def described(self) -> str:
+        shapes = self.spec.shapes or [None] * len(self.spec.dtypes)
+        pairs = zip(self.spec.dtypes, shapes, strict=True)
+        parts = [f"{dtype}{'[...]' if shape is None else shape_text_of(shape)}" for dtype, shape in pairs]
+        return f"{self.kind} of {', '.join(parts)}, capacity {self.spec.capacity}"
+
+    # ---- putting in
+
+    def enqueue(self, element: Element, name: str | None = None) -> Operation:
+        """Put one element in; waits while the queue is full, and is Cancelled once it is closed.
+
+        Raises InvalidArgument and InvalidType for components of the wrong number, dtypes or shapes, and for a dict
+        where there are no names or the other way round.
+        """
+        return self._put(ir.Enqueue, "enqueue", element, batch=False)
+
+    def enqueue_many(self, elements: Element, name: str | None = None) -> Operation:
+        """Put in the elements that the components hold along their first axis, one by one as there is room (C4)."""
+        return self._put(ir.EnqueueMany, "enqueue_many", elements, batch=True)
+
+    def _put(self, cls: type[ir.QueueOp], op: str, element: Element, batch: bool) -> Operation:
+        try:
+            components = self._components(element)
+            trace = trace_of(self)
+            if trace is None:
+                live: Any = self.live
+                arrays = [_array(c, d) for c, d in zip(components, self.spec.dtypes, strict=True)]
+                self.wait(live.enqueue_many(arrays) if batch else live.enqueue(arrays), op)
+                return Operation(None, None, f"{self.name}/{op}")
+            values = [self._component(trace, i, component, batch) for i, component in enumerate(components)]
+        except DfcError as error:
+            raise here(error, op) from None
+        return self.effect(trace, cls, *values)
+
+    def _components(self, element: Element) -> list[Any]:
+        names = self.spec.names
+        if names is not None:
+            if not isinstance(element, Mapping):
+                raise InvalidArgument(
+                    f"a queue with names needs elements that are dicts: enqueue a dictionary, got {element!r}"
+                )
+            if sorted(element) != sorted(names):
+                raise InvalidArgument(
+                    f"the keys {sorted(element)} must match names of Queue, which are {sorted(names)}"
+                )
+            return [element[name] for name in names]
+        if isinstance(element, Mapping):
+            raise InvalidArgument(
+                "a dictionary needs a queue with names, and this one has none", hint="give the queue names=[...]"
+            )
+        components = list(element) if isinstance(element, list | tuple) and self._is_tuple(element) else [element]
+        if len(components) != len(self.spec.dtypes):
+            raise InvalidArgument(
+                f"Wrong number of components in tuple: expected {len(self.spec.dtypes)}, got {len(components)}"
+            )
+        return components
+
+    def _is_tuple(self, element: Sequence[Any]) -> bool:
+        """Whether a list is one of components, or, for a queue of one component, a nested list of numbers."""
+        return len(self.spec.dtypes) != 1 or holds_tensors(element) or _holds_arrays(element)
+
+    def _component(self, trace: Trace, index: int, component: Any, batch: bool) -> SSAValue:
+        dtype = self.spec.dtypes[index]
+        if _is_plain(component):
+            tensor = trace.constant(_fitting(component, dtype))
+        else:
+            tensor = tensor_in(trace, component)
+        spec = spec_of(tensor._type)
+        if spec.dtype is not dtype:
+            raise InvalidType(f"Type mismatch in tuple component {index}: expected {dtype}, got {spec.dtype}")
+        shape = spec.shape[1:] if batch else spec.shape
+        expected = None if self.spec.shapes is None else self.spec.shapes[index]
+        if (batch and not spec.shape) or (expected is not None and not _may_fit(shape, expected)):
+            wanted = "(n, ...)" if expected is None else str((("n",) if batch else ()) + tuple(expected))
+            raise InvalidArgument(
+                f"Shape mismatch in tuple component {index}: expected {wanted}, got {shape_text(spec.shape)}"
+            )
+        self._seen[index] = _merged(self._seen[index], shape)
+        return tensor._value
+
+    # ---- taking out
+
+    def dequeue(self, name: str | None = None, shapes: Sequence[Any] | None = None) -> Any:
+        """Take one element; waits while there is none, and is OutOfRange once the queue is closed and empty.
+
+        In a trace the shapes of its components must be known: those that the queue was given, those of what is enqueued
+        in the same program, or `shapes`. Sizes that are None there are known when it runs only.
+        """
+        trace = trace_of(self)
+        if trace is None:
+            return self._element([_tensor(v) for v in self.wait(self._queue.dequeue(), "dequeue")])
+        specs = self._specs(trace, shapes, "dequeue")
+        return self._element(self.values(trace, ir.Dequeue, results=specs))
+
+    def dequeue_many(self, n: Operand, name: str | None = None) -> Any:
+        """Take `n` elements, an integer or an integer scalar tensor, stacked along a new first axis; waits until there
+        are so many. Raises InvalidArgument for a queue whose components have no full shapes; a PaddingFIFOQueue pads
+        with zeros to the largest."""
+        return self._take(ir.DequeueMany, "dequeue_many", n)
+
+    def dequeue_up_to(self, n: Operand, name: str | None = None) -> Any:
+        """As `dequeue_many`; once the queue is closed it takes what there is, one element at least."""
+        return self._take(ir.DequeueUpTo, "dequeue_up_to", n)
+
+    def _take(self, cls: type[ir.TakingMany], op: str, n: Operand) -> Any:
+        if self.spec.shapes is None or (not self.spec.is_static and self.kind != "PaddingFIFOQueue"):
+            raise here(
+                InvalidArgument(
+                    f"{op}: queues require the components to have specified shapes, and those of {self.name!r} are not",
+                    hint="give the queue shapes=[...]",
+                ),
+                op,
+            )
+        trace = trace_of(self)
+        if trace is None:
+            try:
+                number = int(n)
+                attempt = getattr(self._queue, op)(number)
+            except DfcError as error:
+                raise here(error, op) from None
+            return self._element([_tensor(value) for value in self.wait(attempt, op)])
+        count = tensor_in(trace, n, int32)
+        fixed = isinstance(n, int | np.integer) and cls is ir.DequeueMany
+        if isinstance(n, int | np.integer) and n < 0:
+            raise here(InvalidArgument(f"the number of elements must not be negative, got {n}"), op)
+        size: Dim = int(n) if fixed else trace.program.fresh_dimension(self.name)
+        specs = tuple(Spec((size, *spec.shape), spec.dtype) for spec in self._specs(trace, None, op))
+        return self._element(self.values(trace, cls, count._value, results=specs))
+
+    def _specs(self, trace: Trace, shapes: Sequence[Any] | None, op: str) -> tuple[Spec, ...]:
+        """What a dequeued element is, with new symbols for sizes that nobody knows yet."""
+        given = self.spec.shapes
+        if shapes is not None:
+            given = self._all_shapes(shapes)
+        found = []
+        for index, dtype in enumerate(self.spec.dtypes):
+            shape: Any = self._seen[index] if given is None else given[index]
+            if shape is None:
+                raise here(
+                    InvalidArgument(
+                        f"the shape of component {index} of {self.name!r} is not known",
+                        hint="give the queue shapes=[...], or dequeue(shapes=[...])",
+                    ),
+                    op,
+                )
+            sizes = (trace.program.fresh_dimension(self.name) if d is None else d for d in shape)
+            found.append(Spec(tuple(sizes), dtype))
+        return tuple(found)
+
+    def _element(self, components: list[Tensor]) -> Any:
+        if self.spec.names is not None:
+            return dict(zip(self.spec.names, components, strict=True))
+        return components[0] if len(components) == 1 else components
+
+    # ---- the rest
+
+    @property
+    def _queue(self) -> Any:
+        return self.live
+
+    def close(self, cancel_pending_enqueues: bool = False, name: str | None = None) -> Operation:
+        """Let nothing more in; what is in can be taken. Closing waits behind what is waiting to get in, or fails that
+        with `cancel_pending_enqueues` (C6, C7). A second plain close is Aborted."""
+        trace = trace_of(self)
+        if trace is None:
+            self.wait(self._queue.close(cancel_pending_enqueues), "close")
+            return Operation(None, None, f"{self.name}/close")
+        return self.effect(trace, ir.QueueClose, cancel_pending=bool(cancel_pending_enqueues))
+
+    def size(self, name: str | None = None) -> Tensor:
+        """The number of elements, int32."""
+        trace = trace_of(self)
+        if trace is None:
+            return _tensor(np.array(self._queue.size(), np.int32))
+        return self.values(trace, ir.QueueSize)[0]
+
+    def is_closed(self, name: str | None = None) -> Tensor:
+        """Whether it is closed."""
+        trace = trace_of(self)
+        if trace is None:
+            return _tensor(np.array(self._queue.is_closed()))
+        return self.values(trace, ir.QueueIsClosed)[0]
+
+    @staticmethod
+    def from_list(index: Operand, queues: Sequence[QueueBase]) -> QueueBase:
+        """The queue at `index`, an integer or an integer scalar tensor, among queues of equal dtypes and names.
+
+        Raises OutOfRange for another index, for a tensor when it runs.
+        """
+        queues = list(queues)
+        if not queues or any(not isinstance(queue, QueueBase) for queue in queues):
+            raise here(InvalidType(f"from_list needs a list of queues, got {queues!r}"), "from_list")
+        first = queues[0]
+        if any(q.spec.dtypes != first.spec.dtypes or q.spec.names != first.spec.names for q in queues):
+            raise here(InvalidType("queues to select from must have equal dtypes and names"), "from_list")
+        if trace_of(first) is None:
+            number = int(index)
+            if not 0 <= number < len(queues):
+                raise here(OutOfRange(f"index {number} is not in [0, {len(queues)})"), "from_list")
+            return queues[number]
+        return SelectedQueue(index, queues)
+
+
+class FIFOQueue(QueueBase):
+    """First in, first out. `capacity` is how many elements it holds, -1 for any number. `dtypes` has an entry for each
+    component of an element, or is one dtype; `shapes` likewise, sizes that differ being None; without it components may
+    have any shape, and can't be taken many at a time. `names` makes elements dicts. `shared_name` makes one queue of
+    all in a session that have it: they must then be equal (C10)."""
+
+    kind = "FIFOQueue"
+
+
+class RandomShuffleQueue(QueueBase):
+    """Elements come out in random order. While it is open `min_after_dequeue` elements at least stay in, so that there
+    is something to choose from. `seed` makes the order repeatable."""
+
+    kind = "RandomShuffleQueue"
+
+    def __init__(
+        self,
+        capacity: int,
+        min_after_dequeue: int,
+        dtypes: Any,
+        shapes: Any = None,
+        names: Sequence[str] | None = None,
+        seed: int | None = None,
+        shared_name: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            capacity, dtypes, shapes, names, shared_name, name, min_after_dequeue=min_after_dequeue, seed=seed
+        )
+
+
+class PaddingFIFOQueue(QueueBase):
+    """A FIFOQueue whose components may differ in the sizes that `shapes` leaves as None: taken many at a time they are
+    padded with zeros, and strings with empty ones, to the largest."""
+
+    kind = "PaddingFIFOQueue"
+
+
+class PriorityQueue(QueueBase):
+    """The element of the smallest priority comes out first, of equal ones the earlier. The priority, an int64 scalar,
+    is the first component of each element, before those of `dtypes`."""
+
+    kind = "PriorityQueue"
+
+    def _all_dtypes(self) -> tuple[DType, ...]:
+        return (int64, *self.dtypes)
+
+    def _all_shapes(self, shapes: Any) -> Any:
+        found = super()._all_shapes(shapes)
+        return None if found is None else ((), *found)
+
+
+class SelectedQueue(QueueBase):
+    """One of several queues, which one being data."""
+
+    kind = "SelectedQueue"
+
+    def __init__(self, index: Operand, queues: list[QueueBase]) -> None:
+        trace = trace_of(queues[0])
+        assert trace is not None, "outside a trace the queue itself is selected"
+        first = queues[0]
+        self.graph, self.shared_name, self.name = first.graph, None, "selected_queue"
+        self._live, self.dtypes, self._queues = None, first.dtypes, queues
+        same = all(queue.spec.shapes == first.spec.shapes and queue.kind == first.kind for queue in queues)
+        self.spec = first.spec if same else QueueSpec("FIFOQueue", -1, first.spec.dtypes, None, first.spec.names)
+        self.kind = first.kind if same else "FIFOQueue"
+        self._seen = [_common([queue._seen[i] for queue in queues]) for i in range(len(first.spec.dtypes))]
+        number = tensor_in(trace, index, int32)
+        handles = [queue.handle(trace) for queue in queues]
+        self._handle = trace.emit_op(ir.QueueSelect, (number._value, *handles)).results[0]
+
+    def handle(self, trace: Trace) -> SSAValue:
+        return self._handle
+
+    def order_keys(self) -> Sequence[Any]:
+        return self._queues
+
+
+# ---- shapes and values
+
+
+def _shape(given: Any) -> tuple[int | None, ...]:
+    if isinstance(given, int):
+        given = (given,)
+    if not isinstance(given, list | tuple) or any(not (d is None or isinstance(d, int)) for d in given):
+        raise InvalidArgument(f"a shape is a list of ints and Nones, got {given!r}")
+    return tuple(given)
+
+
+def _is_list_of_shapes(shapes: Any) -> bool:
+    return isinstance(shapes, list | tuple) and len(shapes) > 0 and all(isinstance(s, list | tuple) for s in shapes)
+
+
+def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else ((names,) if isinstance(names, str) else tuple(names))
+
+
+def shape_text_of(shape: Sequence[int | None]) -> str:
+    return f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
+
+
+def _may_fit(shape: Shape, expected: Sequence[int | None]) -> bool:
+    """Whether a shape with symbols in it may be one of those expected."""
+    pairs = zip(shape, expected, strict=False)
+    return len(shape) == len(expected) and all(e is None or not isinstance(d, int) or d == e for d, e in pairs)
+
+
+def _merged(known: Any, shape: Shape) -> Any:
+    """What two enqueued shapes have in common; None a size for those that differ or are not known."""
+    sizes = tuple(d if isinstance(d, int) else None for d in shape)
+    if known is None:
+        return sizes
+    if len(known) != len(sizes):
+        return None
+    return tuple(a if a == b else None for a, b in zip(known, sizes, strict=True))
+
+
+def _common(shapes: Sequence[Any]) -> Any:
+    found = shapes[0]
+    for shape in shapes[1:]:
+        found = None if found is None or shape is None else _merged(found, shape)
+    return found
+
+
+def _array(component: Any, dtype: DType) -> Any:
+    """A component for a queue outside a trace: a device array, NumPy's for strings."""
+    if _is_plain(component):
+        return interop.put(_fitting(component, dtype))._array
+    if hasattr(component, "__dfc_tensor__"):
+        component = component.__dfc_tensor__()
+    return interop.to_tensor(component)._array
+
+
+def _is_plain(component: Any) -> bool:
+    """Whether it is made of Python's numbers or strings, which take the queue's dtype."""
+    kinds = (bool, int, float, complex, list, tuple, str, bytes)
+    return isinstance(component, kinds) and not holds_tensors(component)
+
+
+def _fitting(component: Any, dtype: DType) -> np.ndarray[Any, Any]:
+    return _strings(component) if dtype.kind == "string" else interop.fitting(component, dtype)
+
+
+def _strings(component: Any) -> np.ndarray[Any, Any]:
+    return interop.to_numpy(component, as_dtype("string"))
+
+
+def _holds_arrays(element: Sequence[Any]) -> bool:
+    return any(isinstance(item, np.ndarray | np.generic) for item in element)
+
+
+def _tensor(value: Any) -> Tensor:
+    return interop.to_tensor(value)

@@ -1,0 +1,135 @@
+"""What lives between steps beside variables, as a program names it: the base of queues and accumulators.
+
+Made in `with dfc.Graph():` it belongs to that graph, and each session has one of its own, or one for all that name the
+same `shared_name`. Made outside it is one object of this process, for functions, sessions and calls at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+from xdsl.ir import SSAValue
+
+from dfc.errors import DfcError, FailedPrecondition
+from dfc.frontend import names
+from dfc.frontend.graph_trace import GraphTrace, current_graph
+from dfc.frontend.operation import Operation
+from dfc.frontend.tensor import Tensor
+from dfc.frontend.tracing import Trace, current
+from dfc.ir import locations
+from dfc.ir.op import short_name
+from dfc.ir.ops.queue import Handle, QueueOp
+from dfc.runtime.attempts import Attempt
+
+OpT = TypeVar("OpT", bound=QueueOp)
+
+
+class Live(Protocol):
+    """The object at run time."""
+
+    def wait(self, attempt: Attempt, timeout: float | None = None) -> Any:
+        """Submit and wait."""
+
+    def check_shared(self, requested: Any) -> None:
+        """Raise InvalidArgument unless it is what another description says."""
+
+
+class Resource:
+    """Base; a subclass says which handle it has, how it is described and how it is made."""
+
+    handle_class: type[Handle]
+
+    def __init__(self, name: str | None, shared_name: str | None) -> None:
+        base = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(self).__name__).lower()
+        self.graph = current_graph()
+        self.shared_name = shared_name
+        self.name = names.scoped(names.check_name(name) if name is not None else base)
+        self._live: Live | None = None
+
+    def make(self) -> Live:
+        """A new object for run time."""
+        raise NotImplementedError
+
+    @property
+    def requested(self) -> Any:
+        """What `Live.check_shared` compares."""
+        raise NotImplementedError
+
+    @property
+    def live(self) -> Live:
+        """The object of this process. Raises FailedPrecondition for one of a graph: sessions have their own."""
+        if self._live is None:
+            if self.graph is not None:
+                raise FailedPrecondition(
+                    f"{self.name!r} belongs to a graph, and is there in sessions only",
+                    op=type(self).__name__,
+                    location=locations.describe(locations.capture()),
+                    hint="use it in `with` that graph, and run what that gives in a session",
+                )
+            self._live = self.make()
+        return self._live
+
+    def __repr__(self) -> str:
+        return f"<dfc.{type(self).__name__} {self.name!r}>"
+
+    # ---- in a trace
+
+    def handle(self, trace: Trace) -> SSAValue:
+        """The handle in this trace; made once."""
+        found = trace.handles.get(self)
+        if found is None:
+            root = current_graph()
+            if self.graph is not None and self.graph is not root:
+                raise FailedPrecondition(
+                    f"{self.name!r} belongs to another graph",
+                    op=type(self).__name__,
+                    location=locations.describe(locations.capture()),
+                )
+            attributes = {"resource": trace.program.resource_name(self), "description": self.described()}
+            with trace.aside():
+                found = trace.handles[self] = trace.emit_op(self.handle_class, (), attributes, {}).results[0]
+        return found
+
+    def described(self) -> str:
+        """What it is, in a few words, for who reads the graph."""
+        return type(self).__name__
+
+    def order_keys(self) -> Sequence[Any]:
+        """What its effects are on, in program order."""
+        return (self,)
+
+    def emit(self, trace: Trace, cls: type[OpT], *operands: SSAValue, **attributes: Any) -> OpT:
+        """An op on it, in program order."""
+        return trace.emit_ordered(self.order_keys(), cls, (self.handle(trace), *operands), attributes)
+
+    def effect(self, trace: Trace, cls: type[QueueOp], *operands: SSAValue, **attributes: Any) -> Operation:
+        op = self.emit(trace, cls, *operands, **attributes)
+        return Operation(op.results[-1], trace, f"{self.name}/{short_name(cls)}")
+
+    def values(self, trace: Trace, cls: type[QueueOp], *operands: SSAValue, **attributes: Any) -> list[Tensor]:
+        op = self.emit(trace, cls, *operands, **attributes)
+        return [Tensor(result.type, trace, result) for result in op.results[:-1]]
+
+    # ---- at once
+
+    def wait(self, attempt: Attempt, op: str) -> Any:
+        """The result of an attempt on `live`; errors name the op and the user's line."""
+        try:
+            return self.live.wait(attempt)
+        except DfcError as error:
+            raise error.at(op=op, location=locations.describe(locations.capture())) from None
+
+
+def here(error: DfcError, op: str) -> DfcError:
+    """The error with the op and the user's line."""
+    return error.at(op=op, location=locations.describe(locations.capture()))
+
+
+def trace_of(resource: Resource) -> Trace | None:
+    """The trace that an op on the resource goes to; None where it happens at once."""
+    trace = current()
+    if trace is None and isinstance(resource.graph, GraphTrace):
+        _ = resource.live  # says what is wrong
+    return trace
