@@ -46,8 +46,10 @@ class Compiled:
 
     def __init__(self, step: Step, types: Sequence[Attribute], structure: Structure) -> None:
         self.step, self.run = step, step.run
-        self.types, self.structure = types, structure
-        self.single = types[0] if structure.kind == "leaf" else None
+        self.types = [type if dims.is_static(spec_of(type).shape) else None for type in types]
+        """Of each result; None for one with sizes that are known only when it is there."""
+        self.structure = structure
+        self.single = self.types[0] if structure.kind == "leaf" else None
 
     def __call__(self, arrays: list[Any]) -> Any:
         outputs = self.run(arrays)
@@ -56,7 +58,8 @@ class Compiled:
         return structure.unflatten(self.structure, self._tensors(outputs))
 
     def _tensors(self, outputs: list[Any]) -> Iterator[Tensor]:
-        return iter([Tensor(type, None, array) for type, array in zip(self.types, outputs, strict=True)])
+        pairs = zip(self.types, outputs, strict=True)
+        return iter([Tensor(type or type_of(array), None, array) for type, array in pairs])
 
 
 def quick_key(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Key, list[Any]] | None:

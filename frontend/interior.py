@@ -46,7 +46,12 @@ class Interior(Trace):
         )
 
     def emit_ordered(
-        self, keys: Sequence[Any], cls: type[Op], operands: Sequence[SSAValue], attributes: Any = None
+        self,
+        keys: Sequence[Any],
+        cls: type[Op],
+        operands: Sequence[SSAValue],
+        attributes: Any = None,
+        annotations: Any = None,
     ) -> NoReturn:
         raise FailedPrecondition(
             f"{short_name(cls)} can't happen inside {self.what}: what is in it may run never or twice",
@@ -54,6 +59,9 @@ class Interior(Trace):
             location=locations.describe(locations.capture()),
             hint="do it outside",
         )
+
+    def always(self, value: SSAValue) -> None:
+        """A region has no effects: what gives the value happens where it is used."""
 
 
 def region_of(

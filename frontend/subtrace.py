@@ -42,6 +42,8 @@ class Traced:
     """The variables that it uses, and whether it writes each."""
     ordered: list[Any]
     """What else it has effects on: see `Trace.emit_ordered`."""
+    checks: bool
+    """Whether it has any: see `Trace.always`."""
     captures: list[SSAValue]
     """Values of the enclosing trace that follow its arguments."""
 
@@ -73,6 +75,7 @@ def trace(
             tuple(t._type for t in outputs),
             {variable: r.write_token is not None for variable, r in traced.resources.items()},
             list(traced.ordered),
+            bool(traced.checks),
             traced.captures,
         )
     except BaseException:
@@ -111,8 +114,10 @@ def call(
     key = (function, arguments.structure, *map(id, types))
     traced: Traced | None = caller.program.callees.get(key)
     if traced is None:
+        n_fresh = caller.program.n_fresh
         traced = trace(function, caller.program, caller, nest_of, types, names)
-        if not traced.captures:  # what is captured may be another tensor at the next call
+        # What is captured may be another tensor at the next call, and a size that is known late another size.
+        if not traced.captures and caller.program.n_fresh == n_fresh:
             caller.program.callees[key] = traced
     inputs = [tensor_in(caller, leaf)._value for leaf in arguments.leaves]
     waits: list[SSAValue] = []
@@ -123,15 +128,17 @@ def call(
     attributes = {
         "callee": traced.graph.name,
         "results": tuple(spec_of(t) for t in traced.output_types),
-        "stateful": bool(traced.effects or traced.ordered),
+        "stateful": bool(traced.effects or traced.ordered or traced.checks),
     }
     made = caller.emit_op(Call, (*inputs, *traced.captures, *dict.fromkeys(waits)), attributes)
     for variable, written in traced.effects.items():
         caller.called(variable, written, made.results[-1])
     for key in traced.ordered:
         caller.happened(key, made.results[-1])
+    if traced.checks:
+        caller.checks.append(made.results[-1])
     outputs = iter([Tensor(value.type, caller, value) for value in made.results[: len(traced.output_types)]])
-    if traced.ordered or any(traced.effects.values()):
+    if traced.ordered or traced.checks or any(traced.effects.values()):
         outputs = iter([caller.implying(tensor, made.results[-1]) for tensor in outputs])
     return structure.unflatten(traced.graph.structure, outputs)
 

@@ -78,7 +78,8 @@ class Program:
         self._resource_names: dict[Any, str] = {}
         self._functions: set[str] = set()
         self._names: dict[Variable, str] = {}
-        self._fresh = 0
+        self.n_fresh = 0
+        """How many fresh dimensions there are."""
 
     def function_name(self, wanted: str) -> str:
         base = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "function"
@@ -115,8 +116,8 @@ class Program:
 
     def fresh_dimension(self, base: str) -> SymbolicDim:
         """A dimension that is known when the program runs only, and is no other's."""
-        self._fresh += 1
-        return symbol(f"{re.sub(r'[^A-Za-z0-9_]', '_', base)}_{self._fresh}")
+        self.n_fresh += 1
+        return symbol(f"{re.sub(r'[^A-Za-z0-9_]', '_', base)}_{self.n_fresh}")
 
 
 class Resource:
@@ -206,6 +207,8 @@ class Trace:
         """Of queues and the like that are used here."""
         self.ordered: dict[Any, SSAValue] = {}
         """The last token of each queue and the like, and of what the host does, that happens in program order."""
+        self.checks: list[SSAValue] = []
+        """Tokens of what a call does in no order and whether or not its results are used."""
         self.controls: Controls | None = None
         """What every op waits for that is made now: see `dfc.control_dependencies`."""
 
@@ -238,6 +241,7 @@ class Trace:
             self._kept,
             self.effects,
             self.ordered,
+            self.checks,
         ):
             table.clear()
         if self.parent is None:
@@ -475,10 +479,11 @@ class Trace:
         cls: type[OpT],
         operands: Sequence[SSAValue],
         attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+        annotations: Mapping[str, Attribute] | None = None,
     ) -> OpT:
         """An op with an effect on `keys`, such as a queue, after all earlier ones of the trace on any of them."""
         waits = dict.fromkeys(token for key in keys for token in self.waits_in_order(key))
-        op = self.emit_op(cls, (*operands, *waits), attributes)
+        op = self.emit_op(cls, (*operands, *waits), attributes, annotations)
         for key in keys:
             self.happened(key, op.results[-1])
         return op
@@ -491,6 +496,11 @@ class Trace:
         """Note an effect on `key`."""
         self.ordered[key] = token
         self.effects.append(token)
+
+    def always(self, value: SSAValue) -> None:
+        """Make what gives the value a part of every call, whether or not its results are used."""
+        with self.aside():
+            self.checks.append(self.emit_op(Group, (value,)).token)
 
     # ---- the end
 
@@ -505,8 +515,8 @@ class Trace:
                 tokens += resource.tokens
             elif resource.write_token is not None:
                 tokens.append(resource.write_token)
-        tokens += self.ordered.values()
-        self.block.add_op(create(Return, (*outputs, *tokens), location=self.func.location))
+        tokens += [*self.ordered.values(), *self.checks]
+        self.block.add_op(create(Return, (*outputs, *dict.fromkeys(tokens)), location=self.func.location))
         self.func.properties["arg_names"] = attribute_values.make(Texts, tuple(self.input_names))
         self.func.properties["result_names"] = attribute_values.make(Texts, tuple(output_names))
         return self.func

@@ -13,11 +13,12 @@ from xdsl.ir import Block, Operation, SSAValue
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
+from dfc.ir.dims import SymbolicDim
 from dfc.ir.op import Op
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.ir.types import CONTROL, spec_behind, tensor_type
+from dfc.ir.types import CONTROL, is_tensor, spec_behind, spec_of, tensor_type
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import one_island, position_of
@@ -32,7 +33,8 @@ class Cluster(Pass):
     Requires: phase graph (no df.call, no df.gradients); block order is a valid order of effects.
     Ensures: each compilable op but constants is in a df.island, and no path leaves an island and enters it again;
     without host ops there is one island at most. Work that does not depend on a host op that may wait (a dequeue, say)
-    is in no island with work that does. Inside, references are values: a read is the current value, a write makes the
+    is in no island with work that does. An island whose types have sizes that come with the result of a host op takes
+    it, for its size alone if need be. Inside, references are values: a read is the current value, a write makes the
     next, and `written` lists the references whose last value the island gives back. Outside stay handles of variables
     (one each), host ops, constants for them, and the return; tokens run between islands and host ops only. Each op
     keeps its position.
@@ -108,6 +110,7 @@ class _Function:
         self.gives: dict[int, _Key] = {}  # and what using them means
         self.awaits: dict[SSAValue, dict[Operation, None]] = {}  # the ops that a token waits for
         self.variables: dict[str, SSAValue] = {}
+        self.sizes: dict[str, SSAValue] = {}  # symbols that become known in a step -> the value that they come with
         self.strings = has_strings(self.block.args)  # whether there has been one
         self.position: dict[int, int] = {}
         self.unit_of: dict[int, _Unit] = {}
@@ -169,6 +172,13 @@ class _Function:
             needs = self.hosts[id(op)] = self._needs(op, _Key(-1, 0))
             waits = self._bit() if isinstance(op, Op) and op.WAITS else 0
             self.gives[id(op)] = _Key(needs.stage + 1, needs.waits | waits)
+            self.sizes.update(
+                (str(dim), result)
+                for result in op.results
+                if not has_strings([result])
+                for dim in _symbolic_dims(result)
+                if str(dim) not in self.sizes
+            )
             self.strings = self.strings or has_strings(op.results)
             self._gives_tokens(op)
 
@@ -192,10 +202,20 @@ class _Function:
                     found = _Key(given.stage, found.waits)
             if found is not None:
                 key = key.joined(found)
+        if self.sizes and not for_host:
+            for value in self._sizes_needed((*op.operands, *op.results), op.operands):
+                if (given := self.gives.get(id(value.owner))) is not None:
+                    key = key.joined(given)
         if self.late:
             for operand in op.operands:
                 key = key.joined(_Key(key.stage, self.late.get(id(operand), 0)))
         return key
+
+    def _sizes_needed(self, values: Iterable[SSAValue], given: Iterable[SSAValue]) -> list[SSAValue]:
+        """What brings the sizes that the types of `values` mention, beside those that `given` has."""
+        known = {str(dim) for value in given if type(value.owner) not in SOURCES for dim in _symbolic_dims(value)}
+        symbols = dict.fromkeys(s for value in values for dim in _symbolic_dims(value) for s in sorted(dim.symbols))
+        return [self.sizes[symbol] for symbol in symbols if symbol not in known and symbol in self.sizes]
 
     def _sink(self, ops: list[Operation]) -> None:
         """Put reads, and pure ops that use them, with their users where these are later: a value that is used after a
@@ -266,6 +286,12 @@ class _Function:
                         made_in.outputs[operand] = None
             if sources:
                 op.operands = [sources.get(o, o) for o in op.operands]
+        if self.sizes and unit.is_run:
+            mentioned = [v for op in (*unit.sources.values(), *unit.ops) for v in (*op.operands, *op.results)]
+            for value in self._sizes_needed(mentioned, unit.inputs):
+                made_in = self.unit_of[id(value.owner)]
+                unit.inputs[value] = []
+                unit.before[made_in] = made_in.outputs[value] = None
 
     def _wait(self, unit: _Unit, awaited: Iterable[Operation]) -> None:
         for op in awaited:
@@ -311,7 +337,7 @@ class _Function:
         return list(found)
 
     def _make_island(self, run: _Unit) -> None:
-        inputs = [op.operands[i] for (op, i), *_ in run.inputs.values()]
+        inputs = [uses[0][0].operands[uses[0][1]] if uses else value for value, uses in run.inputs.items()]
         refs = list(run.refs)
         region, block = single_block_region([tensor_type(*spec_behind(v.type)) for v in (*inputs, *refs)])
         for argument, value in zip(block.args, (*inputs, *refs), strict=True):
@@ -371,6 +397,10 @@ def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) ->
             yield from awaits[operand]
         elif isinstance(owner := operand.owner, Operation):
             yield owner
+
+
+def _symbolic_dims(value: SSAValue) -> list[SymbolicDim]:
+    return [dim for dim in spec_of(value.type).shape if isinstance(dim, SymbolicDim)] if is_tensor(value.type) else []
 
 
 def _in_order(units: list[_Unit]) -> list[_Unit]:

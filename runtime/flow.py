@@ -6,6 +6,7 @@ slots are filled and the nodes that it must follow are done. A value lives until
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ Values = list[Any]
 Done = Callable[[Any], None]
 SYNC, HOST, BEGINS = range(3)
 """How a node runs: at once on values as they are; on NumPy arrays; by an attempt that may take its time."""
+ALL = sys.maxsize
 
 
 class Attempt(Protocol):
@@ -34,9 +36,9 @@ class Attempt(Protocol):
 class HostOp:
     """What the host does for an op called `name` that the user wrote at `where`.
 
-    `run` takes NumPy arrays where `arrays` says so, else the values as they are. With `begin` the op is an attempt: it
-    is made from the values and from what to call when it is over, and the executor submits it to its owner; `finish`
-    makes the results of the attempt's. An op with a `value` does nothing: that is its one result.
+    `run` takes the first `arrays` of its values as NumPy arrays and the others as they are. With `begin` the op is an
+    attempt: it is made from the values and from what to call when it is over, and the executor submits it to its owner;
+    `finish` makes the results of the attempt's. An op with a `value` does nothing: that is its one result.
     """
 
     name: str
@@ -45,7 +47,7 @@ class HostOp:
     begin: Callable[[Values, Done], Attempt] | None = None
     finish: Callable[[Any], Sequence[Any]] | None = None
     value: Any = None
-    arrays: bool = True
+    arrays: int = ALL
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +62,13 @@ class Node:
     """An island or a host op in a flow."""
 
     __slots__ = (
-        *("begin", "blank", "controls", "edges", "finish", "first", "index", "last", "mode", "name", "pending", "run"),
-        "where",
+        *("arrays", "begin", "blank", "controls", "edges", "finish", "first", "index", "last", "mode", "name"),
+        *("pending", "run", "where"),
     )
 
     def __init__(self, index: int, name: str, where: str) -> None:
         self.index, self.name, self.where = index, name, where
-        self.mode = SYNC
+        self.mode, self.arrays = SYNC, 0
         self.run: Callable[[Values], Sequence[Any]] = list
         self.begin: Callable[[Values, Done], Attempt] | None = None
         self.finish: Callable[[Any], Sequence[Any]] | None = None
@@ -133,7 +135,7 @@ class Flow:
             else:
                 node = self._node(call.inputs, number, op.name, op.where)
                 node.mode = BEGINS if op.begin is not None else HOST if op.arrays else SYNC
-                node.begin, node.finish, node.run = op.begin, op.finish, op.run or node.run
+                node.begin, node.finish, node.run, node.arrays = op.begin, op.finish, op.run or node.run, op.arrays
                 host_values.update(range(number, number + call.n_results))
             made.append((node, number))
             number += call.n_results
@@ -198,6 +200,11 @@ def on_host(value: Any) -> Any:
     if isinstance(value, np.ndarray) or not hasattr(value, "is_fully_addressable"):
         return value
     return xla.to_numpy(value, copy=False)
+
+
+def with_arrays(values: Values, n: int) -> Values:
+    """The first `n` values as NumPy arrays, once they are computed, and the others as they are."""
+    return [*map(on_host, values[:n]), *values[n:]]
 
 
 def is_computed(value: Any) -> bool:

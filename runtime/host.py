@@ -46,7 +46,7 @@ class Binding:
 OpT = TypeVar("OpT", bound=Op)
 Maker = Callable[[Any, Binding], HostOp]
 MAKERS: dict[type[Op], Maker] = {}
-MODULES = ("queue_calls",)
+MODULES = ("queue_calls", "host_calls")
 """Beside this one, those that fill the table."""
 
 
@@ -87,8 +87,8 @@ def where_of(op: Op) -> str:
     return locations.describe(op.location)
 
 
-def simple(op: Op, run: Callable[[Values], Any], *, arrays: bool = False) -> HostOp:
-    """An op that is done at once."""
+def simple(op: Op, run: Callable[[Values], Any], *, arrays: int = 0) -> HostOp:
+    """An op that is done at once, when the first `arrays` of its values are computed."""
     return HostOp(short_name(op), where_of(op), run, arrays=arrays)
 
 

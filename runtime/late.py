@@ -57,7 +57,13 @@ class LateProgram:
         with paused():
             island = specialized(self._island, bindings)
         call = island_call(island, {value: i for i, value in enumerate(island.inputs)})
-        assert isinstance(call, ProgramCall), "all sizes follow from the inputs'"
+        if not isinstance(call, ProgramCall):
+            listed = ", ".join(map(str, self._specs)) or "nothing"
+            raise InvalidArgument(
+                f"the sizes of what is computed don't follow from those of what it is computed from: {listed}",
+                op=self._name,
+                location=locations.describe(self._island.location),
+            )
         (module,) = emitted([island], self._name)
         executable = compile_module(module, call.signature, self._device, self._name)
         states = [self._variables[name] for name in call.state]

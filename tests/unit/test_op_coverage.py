@@ -31,6 +31,7 @@ NO_VALUES = {
         ("func", "return", "call", "custom_gradient", "checkpoint", "island", "yield"),
         "holds, names or ends other ops, which have the meaning",
     ),
+    **dict.fromkeys(("py_call", "print", "assert"), "what it does is outside of the program"),
     "placeholder": "its value comes from outside",
     "gradients": "a request, which autodiff expands into ops that have a meaning",
 }

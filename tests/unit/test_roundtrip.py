@@ -108,6 +108,17 @@ GRAPH = """builtin.module {
   }) : () -> ()
 }
 """
+HOST = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x"], result_names = ["y"]} ({
+  ^bb0(%0: tensor<4xf32>):
+    %1, %2, %3 = df.py_call %0 {function = "data.files:Reader.load", nest = "{'list': ['tensor', 'tensor']}", stateful = true, timeout = 0.5, results = [tensor<?xf32, ["n"]>, tensor<i1>]} : (tensor<4xf32>) -> (tensor<?xf32, ["n"]>, tensor<i1>, !df.control)
+    %4, %5 = df.py_call %0 {function = "<function <lambda> at 0x7f00>", nest = "'tensor'", stateful = false, results = [tensor<f32>]} : (tensor<4xf32>) -> (tensor<f32>, !df.control)
+    %6 = df.print %1, %3 {text = ["x = ", "\\0A"], stream = "stderr", summarize = -1} : (tensor<?xf32, ["n"]>, !df.control) -> !df.control
+    %7 = df.assert %2, %4, %6 {text = ["assertion failed: \\22m\\22: ", ""], summarize = 3} : (tensor<i1>, tensor<f32>, !df.control) -> !df.control
+    df.return %1, %7 : (tensor<?xf32, ["n"]>, !df.control) -> ()
+  }) : () -> ()
+}
+"""
 PROGRAMS = {
     "state": STATE,
     "functions": FUNCTIONS,
@@ -115,6 +126,7 @@ PROGRAMS = {
     "regions": REGIONS,
     "symbolic": SYMBOLIC,
     "graph": GRAPH,
+    "host": HOST,
 }
 
 

@@ -21,10 +21,17 @@ from dfc.ir.types import Spec, ref_type, tensor_type
 from dfc.passes.autodiff import rules
 from dfc.tools import cli
 from dfc.tools.ops import STRUCTURE, ops, rows, table
-from tests.families import ROWS, cases
+from tests.families import ROWS, cases, host
 from tests.support import OPS
 
-MAIN = {"select": 1, "dynamic_stitch": -1, "random_integers": 1, "random_gamma": 1, "random_poisson": 1}
+MAIN = {
+    "check_numerics": 1,
+    "select": 1,
+    "dynamic_stitch": -1,
+    "random_integers": 1,
+    "random_gamma": 1,
+    "random_poisson": 1,
+}
 """The operand that `KINDS` is about, where it is not the first."""
 
 FIXED = {"convert": {"dtype": dtypes.bool_}}
@@ -41,11 +48,20 @@ STATE = {
 }
 """Operands of ops on variables, the variable first."""
 
+HOST: dict[str, tuple[list[Spec], Mapping[str, Any]]] = {
+    "py_call": ([Spec((2,), dtypes.float32)], host.CALL),
+    "print": ([Spec((2,), dtypes.float32)], host.PRINT),
+    "assert": ([Spec((), dtypes.bool_), Spec((2,), dtypes.float32)], host.ASSERT),
+}
+"""Operands and attributes of ops of the host that have no meaning on arrays alone."""
+
 
 def calls(name: str) -> Iterator[tuple[list[Spec], Mapping[str, Any]]]:
     """Operands and attributes that the op takes: its numerics' cases."""
     if name in STATE:
         yield STATE[name], {}
+    elif name in HOST:
+        yield HOST[name]
     elif name in ("variable", "initial_value"):
         yield [], {"variable": "w", "shape": (2,), "dtype": dtypes.float32}
     else:
