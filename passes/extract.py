@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from xdsl.dialects.builtin import LocationAttr, ModuleOp, StringAttr
 from xdsl.ir import Operation, SSAValue
 
+from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, clone_into, create
+from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Call, Func, Gradients, Return, single_block_region
-from dfc.ir.ops.graph import Feed, Placeholder
+from dfc.ir.ops.graph import After, Feed, Placeholder
 from dfc.ir.types import spec_of
 
 Named = Sequence[tuple[str, SSAValue]]
 
 
 def extract(
-    func: Func, *, name: str, outputs: Named, tokens: Sequence[SSAValue] = (), feeds: Named = (), location: LocationAttr
+    func: Func,
+    *,
+    name: str,
+    outputs: Named,
+    tokens: Sequence[SSAValue] = (),
+    feeds: Named = (),
+    location: LocationAttr,
+    tokens_as_outputs: bool = False,
 ) -> ModuleOp:
     """A program with one function, at phase `trace`, that takes the fed values of `func`'s block by name, and computes
     the outputs and the effects behind `tokens`; and the functions that it calls. `func` stays as it is.
@@ -50,6 +60,11 @@ def extract(
                 with builder.at(op.location):
                     mapping[value] = builder(Feed, mapping[value], label=later[value])
     values = [mapping[value] for value in ends]
+    if tokens_as_outputs:
+        done = Builder(block, location=location)
+        for index in range(len(outputs), len(values)):
+            values[index] = done(After, done(ConstantOp, value=Array.of(np.array(True))), values[index])
+        outputs = [*outputs, *((f"done_{i}", values[i]) for i in range(len(outputs), len(values)))]
     block.add_op(create(Return, values, location=location))
     names = {
         "sym_name": name,
