@@ -61,7 +61,7 @@ class Session:
             raise InvalidType("specs are for the graph of a dfc.function", op="Session")
         self.graph: Graph = _given_or_current(graph)
         self._state = SessionState(config or SessionConfig())
-        self._steps: dict[Key, _Bound] = {}
+        self._steps: dict[Key, SessionStep] = {}
         """By the identities of values of the graph, which live as long as it does."""
         self._quick: dict[Key, tuple[_Bound, Any]] = {}
         """By the identities of fetches and feed keys, which stand beside the step so that they live too."""
@@ -174,7 +174,9 @@ class Session:
 
     def _fetch(self, leaf: Any) -> SSAValue:
         graph = self.graph
-        if isinstance(leaf, str):
+        if isinstance(leaf, str) and leaf in graph.variables and isinstance(graph.trace, GraphTrace):
+            value = self._snapshot(graph.variables[leaf])._value
+        elif isinstance(leaf, str):
             value = graph.named_value(leaf)
         elif isinstance(leaf, Operation):
             if leaf._trace is not graph.trace or leaf._token is None:
@@ -201,13 +203,13 @@ class Session:
     def _bound(self, fetched: Fetches, fed: feeding.Fed) -> _Bound:
         """The step for these fetches and feeds of these shapes, compiled once."""
         key = (fetched.key, *((id(value), array.dtype, array.shape) for value, array in fed))
-        bound = self._steps.get(key)
-        if bound is None:
+        step = self._steps.get(key)
+        if step is None:
             with self._lock:
-                bound = self._steps.get(key)
-                if bound is None:
-                    bound = self._steps[key] = _Bound(self._compile(fetched, fed), fetched)
-        return bound
+                step = self._steps.get(key)
+                if step is None:
+                    step = self._steps[key] = self._compile(fetched, fed)
+        return _Bound(step, fetched)
 
     def _compile(self, fetched: Fetches, fed: feeding.Fed) -> SessionStep:
         return self._step(fetched, [value for value, _ in fed], feeding.bindings(self.graph, fed))
@@ -306,22 +308,22 @@ class Stats:
 
 
 class Fetches:
-    """What a run fetches: the nest, its values, and the tokens of operations."""
+    """What a run fetches: the nest, its values and the tokens of operations, each once."""
 
     def __init__(self, nest: Structure, found: list[SSAValue]) -> None:
         self.nest = nest
-        self.is_effect = [value.type is CONTROL for value in found]
-        self.values = [value for value in found if value.type is not CONTROL]
+        self.values = list(dict.fromkeys(value for value in found if value.type is not CONTROL))
         self.tokens = list(dict.fromkeys(value for value in found if value.type is CONTROL))
-        self.key = (nest, *map(id, found))
+        self.key = tuple(map(id, (*self.values, *self.tokens)))
+        places = {value: index for index, value in enumerate(self.values)}
+        self._places = [places.get(value) for value in found]  # None for an operation
         self._single = nest.kind == "leaf" and bool(self.values)
 
     def arranged(self, results: list[Any]) -> Any:
         """The nest with what was computed in the place of tensors, and None in the place of operations."""
         if self._single:
             return handed_out(results[0])
-        found = iter(map(handed_out, results))
-        leaves = (None if effect else next(found) for effect in self.is_effect)
+        leaves = (None if place is None else handed_out(results[place]) for place in self._places)
         return structure.unflatten(self.nest, leaves)
 
 
