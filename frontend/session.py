@@ -233,26 +233,25 @@ class Session:
             tokens_as_outputs=late,
         )
         self.stats.compiled += 1
-        variables, initial = self._variables()
+        variables = self._variables()
+        initial = graph.trace.initial_arrays if isinstance(graph.trace, GraphTrace) else {}
         binding = Binding(variables, initial, self._resources())
         step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
         step.places = [labels.index(name) for name in step.inputs]
         return step
 
-    def _variables(self) -> tuple[dict[str, VariableState], dict[str, np.ndarray[Any, Any]]]:
+    def _variables(self) -> dict[str, VariableState]:
         """The state of each variable of the graph: of its own variables, the session's."""
-        states, initial = {}, {}
+        states = {}
         for name, variable in list(self.graph.variables.items()):
             if isinstance(variable, GraphVariable):
                 if name not in self._state.variables:
                     made = VariableState(name, variable.spec, None, variable.trainable)
                     self._state.variables.setdefault(name, made)
                 states[name] = self._state.variables[name]
-                if variable.initial_array is not None:
-                    initial[name] = variable.initial_array
             else:
                 states[name] = variable.state
-        return states, initial
+        return states
 
     def _resources(self) -> dict[str, Any]:
         """The object behind each queue and the like: of the graph's own, the session's."""
@@ -272,7 +271,7 @@ class Session:
 
     def state_of(self, variable: Variable) -> VariableState:
         """The runtime's holder of a variable's value in this session."""
-        states, _ = self._variables()
+        states = self._variables()
         for name, known in self.graph.variables.items():
             if known is variable:
                 return states[name]

@@ -6,7 +6,6 @@ The one hot path of dfc: what `ProgramRun.run` does beyond the executable's own 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -154,29 +153,34 @@ class ProgramRun:
         again = any(holder.is_owned() for holder in several.holders)
         if again and self._n_written:
             raise several.holders[0].reentered(f"step {self.name!r}")
-        with ExitStack() as locks:
-            for holder in several.holders:
-                locks.enter_context(holder.lock)
+        return self._run_locked(several, 0, again, feeds)
+
+    def _run_locked(self, several: _Several, number: int, again: bool, feeds: Values) -> Values | None:
+        """Take the locks from this one on, and run. (Each by a `with` of its own: an interrupt between taking a lock
+        and noting that would leave it taken.)"""
+        if number < len(several.holders):
+            with several.holders[number].lock:
+                return self._run_locked(several, number + 1, again, feeds)
+        for holder in several.holders:
+            holder.busy = again
+            if holder.attention and not holder.settle():
+                return None
+        state = [several.holders[i].buffers[k] for i, k in several.places]
+        if self._overwritten:
+            state = self._with_values(state)
+        transfer = Transfer()
+        for holder, pairs in zip(several.holders, several.written, strict=True):
+            holder.busy = True
+            holder.expect_shared(transfer, pairs)
+        try:
+            transfer.new, outputs = self._call(state, feeds)
+            return outputs
+        except DfcError as error:
+            raise self._failed(several.holders[0], state, feeds, error) from error.__cause__
+        finally:
             for holder in several.holders:
                 holder.busy = again
-                if holder.attention and not holder.settle():
-                    return None
-            state = [several.holders[i].buffers[k] for i, k in several.places]
-            if self._overwritten:
-                state = self._with_values(state)
-            transfer = Transfer()
-            for holder, pairs in zip(several.holders, several.written, strict=True):
-                holder.busy = True
-                holder.expect_shared(transfer, pairs)
-            try:
-                transfer.new, outputs = self._call(state, feeds)
-                return outputs
-            except DfcError as error:
-                raise self._failed(several.holders[0], state, feeds, error) from error.__cause__
-            finally:
-                for holder in several.holders:
-                    holder.busy = again
-                    holder.settle()
+                holder.settle()
 
     def _with_values(self, state: Values) -> Values:
         """The state with something in the place of values that are missing and don't matter."""
