@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from dfc.backends.xla import to_numpy
@@ -223,8 +224,10 @@ class Session:
     ) -> SessionStep:
         graph = self.graph
         labels = [graph.name_of(value) for value in feeds]
-        program = extract(
+        program = ModuleOp([])
+        extract(
             graph.func,
+            program,
             name="step",
             outputs=[(f"output_{i}", value) for i, value in enumerate(fetched.values)],
             tokens=fetched.tokens,

@@ -20,6 +20,7 @@ Named = Sequence[tuple[str, SSAValue]]
 
 def extract(
     func: Func,
+    program: ModuleOp,
     *,
     name: str,
     outputs: Named,
@@ -27,9 +28,10 @@ def extract(
     feeds: Named = (),
     location: LocationAttr,
     tokens_as_outputs: bool = False,
-) -> ModuleOp:
-    """A program with one function, at phase `trace`, that takes the fed values of `func`'s block by name, and computes
-    the outputs and the effects behind `tokens`; and the functions that it calls. `func` stays as it is.
+) -> None:
+    """Put a function into `program`, which is empty, that takes the fed values of `func`'s block by name and computes
+    the outputs and the effects behind `tokens`, at phase `trace`; and the functions that it calls. `func` stays as it
+    is.
 
     Each name of `feeds` is one of the new function's inputs, or the label of a df.feed: gradients may need what leads
     to a fed value, so where there are any the pass `feed` makes the cut, after they are expanded.
@@ -41,7 +43,6 @@ def extract(
     if any(isinstance(op, Gradients) for op in needed.values()):
         needed = ancestors(ends, {v: n for v, n in fed.items() if _comes_from_outside(v)})
         later = {v: n for v, n in fed.items() if not _comes_from_outside(v)}
-    program = ModuleOp([])
     inputs = [(label, value) for label, value in feeds if value not in later]
     region, block = single_block_region([value.type for _, value in inputs])
     mapping: dict[SSAValue, SSAValue] = dict(zip((value for _, value in inputs), block.args, strict=True))
@@ -73,7 +74,6 @@ def extract(
     }
     program.body.block.add_op(create(Func, (), names, location=location, regions=[region]))
     _add_callees(program, func, needed.values())
-    return program
 
 
 def _unfed(func: Func, index: int, builder: Builder, location: LocationAttr) -> SSAValue:
