@@ -53,7 +53,7 @@ class PythonFunction:
         except AttributeError as error:
             raise FailedPrecondition(f"{missing}: {error}") from error
         if not callable(found):
-            raise FailedPrecondition(f"{missing}: {self._text} is a {type(found).__name__}, which can't be called")
+            raise FailedPrecondition(f"{missing}: it is a {type(found).__name__}, which can't be called")
         return found  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:

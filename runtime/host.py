@@ -7,7 +7,7 @@ meaning on NumPy arrays, those on strings among them, need no maker.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn, TypeVar
@@ -17,9 +17,12 @@ from xdsl.dialects.builtin import StringAttr
 
 from dfc.errors import InvalidArgument, NotFound, Unimplemented
 from dfc.ir import locations
-from dfc.ir.op import Effect, Op, short_name
+from dfc.ir.dims import match
+from dfc.ir.op import Effect, Op, operand_specs, short_name
 from dfc.ir.ops.graph import After, Placeholder
 from dfc.ir.ops.state import Group, InitializedValue, InitialValue, IsInitialized, Variable
+from dfc.ir.types import spec_of
+from dfc.passes.specialize import bound, has_symbols
 from dfc.runtime.flow import HostOp, Values
 from dfc.runtime.variables import VariableState
 
@@ -73,7 +76,30 @@ def host_op(op: Op, binding: Binding) -> HostOp:
             location=where_of(op),
         )
     evaluate, attributes = op.evaluate, op.values()
+    if any(map(has_symbols, attributes.values())):
+        return HostOp(short_name(op), where_of(op), _with_sizes(op))
     return HostOp(short_name(op), where_of(op), lambda arrays: evaluate(arrays, attributes))
+
+
+def _with_sizes(op: Op) -> Callable[[Values], Sequence[Any]]:
+    """The op's meaning where sizes in its attributes are known when it runs: those of its operands."""
+    specs = operand_specs(op.operands)
+
+    def run(arrays: Values) -> Sequence[Any]:
+        sizes: dict[str, int] = {}
+        for spec, array in zip(specs, arrays, strict=True):
+            for dim, size in zip(spec.shape, array.shape, strict=True):
+                match(dim, size, sizes)
+        attributes = {name: bound(value, sizes) for name, value in op.values().items()}
+        if any(map(has_symbols, attributes.values())):
+            raise Unimplemented(
+                f"the host can't make {', '.join(str(spec_of(result.type)) for result in op.results)} of "
+                f"{', '.join(map(str, specs))}: its size is that of another value, known when the program runs",
+                hint="make it in a dfc.py_call",
+            )
+        return op.evaluate(arrays, attributes)
+
+    return run
 
 
 @cache

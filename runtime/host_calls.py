@@ -69,9 +69,12 @@ def read_only(value: Any) -> Array:
 
 @maker(ho.PyCall)
 def py_call(op: ho.PyCall, binding: Binding) -> HostOp:
-    function = op.function.data
+    function, nest = op.function.data, ast.literal_eval(op.nest.data)
     timeout = None if op.timeout is None else op.timeout.data
-    call = PythonCall(function.resolve(), function.name, ast.literal_eval(op.nest.data), op.results_.data, timeout)
+    try:
+        call = PythonCall(function.resolve(), function.name, nest, op.results_.data, timeout)
+    except DfcError as error:
+        raise error.at(op=short_name(op), location=where_of(op)) from error.__cause__
     return HostOp(short_name(op), where_of(op), begin=call.begin)
 
 
@@ -102,8 +105,8 @@ def shown(array: Array, summarize: int) -> str:
     if array.dtype == object:
         decoded = np.array([bytes(item).decode("utf-8", "backslashreplace") for item in array.flat], object)
         array = decoded.reshape(array.shape)
-        if not array.ndim:
-            return str(array[()])
+    if not array.ndim:
+        return str(array[()])
     options: dict[str, Any] = {"threshold": sys.maxsize} if summarize < 0 else {"threshold": 0, "edgeitems": summarize}
     options["formatter"] = {"object": _quoted}
     return np.array2string(array, **options)

@@ -43,7 +43,7 @@ def _parts(nest: Any, value: Any, path: str, name: str) -> Iterator[tuple[str, A
             return
         fits = isinstance(value, list | tuple) and len(value) == len(inner)
         keyed = list(zip(map(str, range(len(inner))), inner, value, strict=True)) if fits else []
-        wanted = f"{len(inner)} values"
+        wanted = f"{len(inner)} values" if inner else "nothing"
     else:
         fields = nest.get("fields", nest.get("dict"))
         found = _fields(value, list(fields), "dict" in nest)
@@ -76,7 +76,8 @@ def _fitted(value: Any, spec: Spec, sizes: dict[str, int], what: str) -> Array:
         raise InvalidType(f"{what} must be {spec}, got {_shown(value)}{why and f': {why}'}") from None
     if array.dtype != spec.dtype.numpy:
         raise InvalidType(
-            f"{what} must be {spec}, got {_spec_text(array)}", hint="convert it in the function: array.astype(dtype)"
+            f"{what} must be {spec}, got {_spec_text(array)}",
+            hint=f"convert it in the function: array.astype({spec.dtype.name!r})",
         )
     known = dict(sizes)
     fits = array.ndim == len(spec.shape)
@@ -128,6 +129,7 @@ def _spec_text(array: Array) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray | np.generic):
-        return _spec_text(np.asarray(value))
+        array = np.asarray(value)
+        return f"object{list(array.shape)}" if array.dtype == object else _spec_text(array)
     text = repr(value)
     return f"{text[:60]}..." if len(text) > 60 else text

@@ -148,7 +148,7 @@ def _sized(trace: Trace, specs: Sequence[TensorSpec]) -> tuple[Spec, ...]:
     def sized(dim: Any) -> Any:
         if isinstance(dim, SymbolicDim):
             for name in sorted(dim.symbols - known - new.keys()):
-                new[name] = trace.program.fresh_dimension("py_call")
+                new[name] = trace.program.fresh_dimension(f"py_call_{name}")
             return dim.substitute(new)
         return trace.program.fresh_dimension("py_call") if dim is None else dim
 
