@@ -18,14 +18,14 @@ import dfc
 from dfc.errors import DfcError, FailedPrecondition, Internal, InvalidArgument, InvalidType, NoGradient, Unimplemented
 from dfc.ir.op import short_name
 from dfc.ir.ops.function import Island
+from dfc.runtime import executor
 from dfc.runtime.step import clustered
 from dfc.runtime.workers import WORKERS
 from tests.frontend_support import error_of
-from tests.unit.test_py_call import EVERYWHERE, how
+from tests.host_support import EVERYWHERE, X, how
 from tests.unit.test_workers import PATIENCE, until
 
 S = dfc.TensorSpec
-X = np.array([1.0, -2.0, 3.0], np.float32)
 FILE = __file__
 
 
@@ -93,21 +93,14 @@ def test_separators_streams_and_nests(kind: str) -> None:
     assert printed(lambda: how(kind)(lambda x: dfc.print(sep=None, end=None), x)) == "\n"
 
 
-def test_numpys_options_are_those_of_the_caller() -> None:
-    """On whichever thread the print runs: it waits for a device on one of dfc's."""
-    gate = threading.Event()
-
-    @dfc.function
-    def f(x: Any) -> Any:
-        y = dfc.linalg.inv(x)  # takes a while
-        dfc.print(y[0, :2] * 0 + 1 / 3)
-        return y
-
-    x = np.eye(600, dtype=np.float32) * 2
-    gate.set()
+@pytest.mark.parametrize("waits", [False, True])
+def test_numpys_options_are_those_of_the_caller(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On whichever thread the print runs: where it waits for a device that is one of dfc's."""
+    if waits:
+        monkeypatch.setattr(executor, "is_computed", lambda value: False)
+    f = dfc.function(lambda x: dfc.print(x / 3))
     with np.printoptions(precision=2):
-        for _ in range(3):
-            assert printed(lambda: f(x)) == "[0.33 0.33]\n"
+        assert printed(lambda: f(X)) == "[ 0.33 -0.67  1.  ]\n"
 
 
 def test_a_print_is_one_write_to_what_the_stream_is_then() -> None:
