@@ -272,15 +272,19 @@ class Session:
             found[name] = live
         return found
 
+    def variables(self) -> list[Variable]:
+        """The variables of the graph: its own, and those made elsewhere that it uses."""
+        own = self.graph.trace.variables if isinstance(self.graph.trace, GraphTrace) else []
+        return list(dict.fromkeys([*own, *self.graph.variables.values()]))
+
     def state_of(self, variable: Variable) -> VariableState:
         """The runtime's holder of a variable's value in this session."""
-        states = self._variables()
-        for name, known in self.graph.variables.items():
-            if known is variable:
-                return states[name]
-        if isinstance(variable, GraphVariable):
+        if not isinstance(variable, GraphVariable):
+            return variable.state
+        if variable.graph is not self.graph.trace:
             raise NotFound(f"variable {variable.name!r} is not in the graph {self.graph.name!r}")
-        return variable.state
+        name = variable.graph.program.variable_name(variable)
+        return self._variables()[name]
 
     # ---- its life
 
