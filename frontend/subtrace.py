@@ -114,10 +114,10 @@ def call(
     key = (function, arguments.structure, *map(id, types))
     traced: Traced | None = caller.program.callees.get(key)
     if traced is None:
-        n_fresh = caller.program.n_fresh
+        n_fresh = len(caller.program.fresh)
         traced = trace(function, caller.program, caller, nest_of, types, names)
         # What is captured may be another tensor at the next call, and a size that is known late another size.
-        if not traced.captures and caller.program.n_fresh == n_fresh:
+        if not traced.captures and len(caller.program.fresh) == n_fresh:
             caller.program.callees[key] = traced
     inputs = [tensor_in(caller, leaf)._value for leaf in arguments.leaves]
     waits: list[SSAValue] = []

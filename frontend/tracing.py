@@ -78,8 +78,8 @@ class Program:
         self._resource_names: dict[Any, str] = {}
         self._functions: set[str] = set()
         self._names: dict[Variable, str] = {}
-        self.n_fresh = 0
-        """How many fresh dimensions there are."""
+        self.fresh: set[str] = set()
+        """The names of all fresh dimensions."""
 
     def function_name(self, wanted: str) -> str:
         base = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "function"
@@ -116,8 +116,9 @@ class Program:
 
     def fresh_dimension(self, base: str) -> SymbolicDim:
         """A dimension that is known when the program runs only, and is no other's."""
-        self.n_fresh += 1
-        return symbol(f"{re.sub(r'[^A-Za-z0-9_]', '_', base)}_{self.n_fresh}")
+        name = f"{re.sub(r'[^A-Za-z0-9_]', '_', base)}_{len(self.fresh) + 1}"
+        self.fresh.add(name)
+        return symbol(name)
 
 
 class Resource:

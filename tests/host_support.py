@@ -27,7 +27,8 @@ class Fields:
 
 
 def how(kind: str) -> Callable[..., Any]:
-    """A caller of `body(*arrays)`: at once, in a function, in a function called by another, or in a session."""
+    """A caller of `body(*arrays)`: at once, in a function, in a function called by another, in a session, in one that
+    compiles each operation by itself, or in a step that is submitted to one."""
 
     def call(body: Callable[..., Any], *arrays: Any) -> Any:
         if kind == "at once":
@@ -39,13 +40,13 @@ def how(kind: str) -> Callable[..., Any]:
             return dfc.function(lambda *xs: inner(*xs))(*arrays)
         with dfc.Graph() as graph:
             fetches = body(*map(dfc.asarray, arrays))
-        with dfc.Session(graph) as session:
-            return session.run(fetches)
+        with dfc.Session(graph, config=dfc.SessionConfig(cluster=kind != "separate")) as session:
+            return session.submit(fetches).result() if kind == "submitted" else session.run(fetches)
 
     return call
 
 
-EVERYWHERE = pytest.mark.parametrize("kind", ["at once", "function", "nested", "session"])
+EVERYWHERE = pytest.mark.parametrize("kind", ["at once", "function", "nested", "session", "separate", "submitted"])
 
 
 def values(nest: Any) -> Any:

@@ -68,7 +68,7 @@ def py_call(
     specs, nest = _specs(fn, result_specs)
     if not isinstance(inputs, list | tuple):
         raise InvalidType(f"the inputs must be a list or a tuple, got a {type(inputs).__name__}")
-    if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
+    if timeout is not None and not (isinstance(timeout, int | float | np.number) and 0 < timeout < math.inf):
         raise InvalidArgument(f"the time limit must be a positive number of seconds or None, got {timeout!r}")
     trace = current()
     if trace is None:
@@ -136,8 +136,8 @@ def _py_call(
 
 def _sized(trace: Trace, specs: Sequence[TensorSpec]) -> tuple[Spec, ...]:
     """The specs with new symbols for sizes that nobody knows yet: for a name the same wherever it stands among them,
-    unless the function has it for an input."""
-    known: set[str] = set()
+    unless it is that of an input of the function, or of another value's late size."""
+    known = trace.program.fresh
     around: Trace | None = trace
     while around is not None:
         dims = [d for tensor in around.inputs for d in tensor.shape if isinstance(d, SymbolicDim)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import time
 import weakref
@@ -108,6 +109,19 @@ def test_a_size_by_name_is_the_inputs() -> None:
     assert values(f(np.ones((2, 2), np.float32))) == [3.0, 3.0]
     text = error_of(InvalidArgument, lambda: f(np.ones((4, 2), np.float32)), FILE)
     assert text == "py_call: the result of <lambda> must be float32[4], got float32[3]"
+
+
+def test_a_size_can_be_that_of_another_late_value() -> None:
+    """Of a call's, or of what comes out of a queue."""
+    with dfc.Graph() as graph:
+        queue = dfc.FIFOQueue(4, "float32", shapes=[(None,)])
+        put = queue.enqueue(dfc.asarray(X))
+        taken = queue.dequeue()
+        doubled = dfc.py_call(double, [taken], S(taken.shape))
+        total = doubled + taken + dfc.py_call(double, [doubled], S(doubled.shape))
+    with dfc.Session(graph) as session:
+        session.run(put)
+        assert session.run(total).tolist() == (7 * X).tolist()
 
 
 def test_the_size_can_be_had_as_a_value() -> None:
@@ -227,6 +241,27 @@ def test_the_step_has_a_time_limit_too() -> None:
         session.run(blocked, timeout=0.05)
     go.set()
     assert "the time limit passed while the step waited for py_call at " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["at once", "function", "session"])
+def test_an_interrupt_ends_a_wait_within_a_second(kind: str) -> None:
+    """As Ctrl-C does: a signal whose handler raises KeyboardInterrupt in the main thread."""
+    go = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    started = time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            how(kind)(lambda: dfc.py_call(lambda: go.wait(PATIENCE) * 1.0, [], S(())))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        go.set()
+    assert 0.3 <= time.monotonic() - started < 2
 
 
 def test_threads_do_not_grow() -> None:
