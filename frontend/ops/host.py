@@ -167,17 +167,18 @@ def _called_at_once(
 
     wanted = [spec.named(f"py_call_{i}") for i, spec in enumerate(specs)]
     call = PythonCall(fn, PythonFunction(fn).name, nest.to_json(), wanted, timeout)
-    arrays = InThread.owner.wait(call.begin([_host_array(x) for x in inputs], lambda attempt: None))
+    arrays = InThread.owner.wait(call.begin([_known_value(x, "py_call") for x in inputs], lambda attempt: None))
     if not specs:
         return Operation(None, None, "py_call")
     return structure.unflatten(nest, iter([interop.put(array) for array in arrays]))
 
 
-def _host_array(x: Any) -> Any:
-    """A concrete operand as an array of the dtype that it has in a trace."""
+def _known_value(x: Any, op: str) -> Any:
+    """What an operand is outside a trace: the array of a tensor where it lies, or one of the dtype that it would have
+    in a trace. Raises what is right for a tensor of a trace."""
     if hasattr(x, "__dfc_tensor__"):
         x = x.__dfc_tensor__()
-    return x._view("py_call") if isinstance(x, Tensor) else interop.to_numpy(x)
+    return x._concrete(op) if isinstance(x, Tensor) else interop.to_numpy(x)
 
 
 # ---- printing
@@ -204,7 +205,7 @@ def print(
     for what, text in (("sep", sep), ("end", end)):
         if not isinstance(text, str | None):
             raise InvalidType(f"{what} must be a string or None, got {text!r}")
-    pieces = _Pieces("", summarize)
+    pieces = _Pieces("print", "", summarize)
     pieces.add_all(values, " " if sep is None else sep)
     pieces.text[-1] += "\n" if end is None else end
     trace = current()
@@ -222,10 +223,11 @@ def print(
 class _Pieces:
     """Fixed text, and what stands between its pieces."""
 
-    def __init__(self, start: str, summarize: int) -> None:
+    def __init__(self, op: str, start: str, summarize: int) -> None:
         if not isinstance(summarize, int | np.integer):
             raise InvalidType(f"summarize must be an integer, got {summarize!r}")
-        self.text, self.operands, self.summarize = [start], list[Any](), max(int(summarize), -1)
+        self.op, self.summarize = op, max(int(summarize), -1)
+        self.text, self.operands = [start], list[Any]()
 
     def add_all(self, values: Sequence[Any], separator: str, quoted: bool = False) -> None:
         for i, value in enumerate(values):
@@ -255,14 +257,12 @@ class _Pieces:
     def in_trace(self, trace: Trace) -> list[SSAValue]:
         return [tensor_in(trace, operand)._value for operand in self.operands]
 
-    def arrays(self) -> list[Any]:
-        """The operands' values, outside a trace."""
-        return [_host_array(operand) for operand in self.operands]
-
     def joined(self) -> str:
+        """The text with the operands' values, outside a trace."""
+        from dfc.runtime.flow import on_host
         from dfc.runtime.host_calls import joined
 
-        return joined(self.text, self.arrays(), self.summarize)
+        return joined(self.text, [on_host(_known_value(x, self.op)) for x in self.operands], self.summarize)
 
 
 def _holds_operands(value: Any) -> bool:
@@ -284,12 +284,14 @@ def assert_(condition: Operand, *data: Any, message: str = "", summarize: int = 
     What is known to be true costs nothing. Other work does not wait for it, unless it is made in
     `with dfc.control_dependencies([what this returns]):`.
     """
-    pieces = _Pieces("assertion failed" + (f": {message}" if message else ""), summarize)
+    pieces = _Pieces("assert", "assertion failed" + (f": {message}" if message else ""), summarize)
     if data:
         pieces.text[0] += ": "
         pieces.add_all(data, " ")
     trace, known = current(), _known(condition)
     if trace is None:
+        if known is None and isinstance(condition, Tensor):
+            condition._concrete("assert")  # says what is wrong with it
         if not (_known(interop.to_numpy(condition)) if known is None else known):
             raise error_here(InvalidArgument, pieces.joined(), "assert")
         return Operation(None, None, "assert")
@@ -335,6 +337,7 @@ def check_numerics(x: Operand, /, message: str = "") -> Tensor:
     trace = current()
     if trace is None:
         tensor = interop.to_tensor(x.__dfc_tensor__() if hasattr(x, "__dfc_tensor__") else x)
+        tensor._concrete("check_numerics")
         if tensor.dtype.is_inexact and not _all_finite(tensor):
             raise ir.not_finite(tensor._view("check_numerics"), message)
         return tensor

@@ -428,6 +428,26 @@ def test_a_message_is_a_string() -> None:
 # ---- all
 
 
+@pytest.mark.parametrize(
+    ("call", "op"),
+    [
+        (lambda x: dfc.print(x), "print"),
+        (lambda x: dfc.assert_(x), "assert"),
+        (lambda x: dfc.assert_(False, x), "assert"),
+        (lambda x: dfc.check_numerics(x), "check_numerics"),
+        (lambda x: dfc.py_call(len, [x], S(())), "py_call"),
+    ],
+)
+def test_a_tensor_of_a_graph_has_no_value_outside(call: Callable[[Any], Any], op: str) -> None:
+    with dfc.Graph():
+        x = dfc.placeholder("float32", (3,), name="x")
+    text = error_of(InvalidType, lambda: call(x), FILE)
+    assert text == (
+        f"{op}: the value of 'x' (float32[3]) isn't known while 'graph' is traced\n"
+        "  fetch it in a session: session.run(tensor)"
+    )
+
+
 @pytest.mark.parametrize("effect", [lambda x: dfc.print(x), lambda x: dfc.assert_(x > 0)])
 def test_regions_take_no_effects(effect: Callable[[Any], Any]) -> None:
     def inside(x: Any) -> Any:
