@@ -19,6 +19,7 @@ from dfc.frontend.graph import Graph
 from dfc.frontend.graph_trace import GraphTrace, current_graph
 from dfc.frontend.graph_variable import GraphVariable
 from dfc.frontend.operation import Operation
+from dfc.frontend.resources import Live, Resource, Resources
 from dfc.frontend.structure import Structure
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.variable import Variable
@@ -194,7 +195,7 @@ class Session:
         )
         self.stats.compiled += 1
         variables, initial = self._variables()
-        binding = Binding(variables, initial, self._resources())
+        binding = Binding(variables, initial, Resources(self.graph.resources, self._live))
         step = self._state.compile(program, "step", bindings, binding, late_inputs=late_inputs)
         step.places = [labels.index(name) for name in step.inputs]
         return step
@@ -214,21 +215,16 @@ class Session:
                 states[name] = variable.state
         return states, initial
 
-    def _resources(self) -> dict[str, Any]:
-        """The object behind each queue and the like: of the graph's own, the session's."""
-        found = {}
-        for name, resource in list(self.graph.resources.items()):
-            if resource.graph is None:
-                found[name] = resource.live
-                continue
-            key = (resource.shared_name is not None, resource.shared_name or name)
-            with self._state.lock:
-                live = self._state.resources.get(key)
-                if live is None:
-                    live = self._state.resources[key] = resource.make()
-            live.check_shared(resource.requested)
-            found[name] = live
-        return found
+    def _live(self, name: str, resource: Resource) -> Live:
+        """The object behind a queue or the like: of the graph's own, the session's."""
+        if resource.graph is None:
+            return resource.live
+        key = (resource.shared_name is not None, resource.shared_name or name)
+        with self._state.lock:
+            live = self._state.resources.get(key)
+            if live is None:
+                live = self._state.resources[key] = resource.make()
+        return resource.checked(live)
 
     def state_of(self, variable: Variable) -> VariableState:
         """The runtime's holder of a variable's value in this session."""
