@@ -46,7 +46,12 @@ class Interior(Trace):
         )
 
     def emit_ordered(
-        self, keys: Sequence[Any], cls: type[Op], operands: Sequence[SSAValue], attributes: Any = None
+        self,
+        keys: Sequence[Any],
+        cls: type[Op],
+        operands: Sequence[SSAValue],
+        attributes: Any = None,
+        annotations: Any = None,
     ) -> NoReturn:
         raise FailedPrecondition(
             f"{short_name(cls)} can't happen inside {self.what}: what is in it may run never or twice",

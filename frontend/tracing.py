@@ -475,10 +475,11 @@ class Trace:
         cls: type[OpT],
         operands: Sequence[SSAValue],
         attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+        annotations: Mapping[str, Attribute] | None = None,
     ) -> OpT:
         """An op with an effect on `keys`, such as a queue, after all earlier ones of the trace on any of them."""
         waits = dict.fromkeys(token for key in keys for token in self.waits_in_order(key))
-        op = self.emit_op(cls, (*operands, *waits), attributes)
+        op = self.emit_op(cls, (*operands, *waits), attributes, annotations)
         for key in keys:
             self.happened(key, op.results[-1])
         return op
