@@ -10,15 +10,17 @@ from typing import ClassVar, NamedTuple
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
+from dfc.errors import Unimplemented
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
-from dfc.ir.op import Op
+from dfc.ir.op import Op, error_at
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
+from dfc.passes.late import alone_in, definers, needed_by, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import one_island, position_of
 from dfc.passes.phases import GONE, Phase, leftover
@@ -109,6 +111,7 @@ class _Function:
         self.awaits: dict[SSAValue, dict[Operation, None]] = {}  # the ops that a token waits for
         self.variables: dict[str, SSAValue] = {}
         self.strings = has_strings(self.block.args)  # whether there has been one
+        self.sizes = definers(func.block)
         self.position: dict[int, int] = {}
         self.unit_of: dict[int, _Unit] = {}
         self.done: dict[int, Operation] = {}  # ops that have no place in the clustered function
@@ -155,7 +158,7 @@ class _Function:
             first = self.variables.setdefault(op.variable.data, op.ref)
             if first is not op.ref:
                 replace(op, [first])
-        elif cls in SOURCES or isinstance(op, Return):
+        elif self._is_source(op) or isinstance(op, Return):
             return
         elif class_compilable(cls) and not strings:
             self.keys[id(op)] = self._needs(op, _Key(0, 0))
@@ -172,6 +175,10 @@ class _Function:
             self.strings = self.strings or has_strings(op.results)
             self._gives_tokens(op)
 
+    def _is_source(self, op: object) -> bool:
+        """Whether each run that uses the op holds its own copy: not of one whose size an op has to tell."""
+        return type(op) in SOURCES and not (self.sizes and isinstance(op, Operation) and symbols_of(op))
+
     def _names_ops_only(self, group: Group) -> bool:
         """Whether the group waits for ops: for inputs and constants there is no token to take."""
         return all(o.type is CONTROL or id(o.owner) in self.keys or id(o.owner) in self.hosts for o in group.operands)
@@ -184,7 +191,8 @@ class _Function:
     def _needs(self, op: Operation, start: _Key) -> _Key:
         """The least key at which all operands are there; `start` says whether the op is the device's or the host's."""
         key, for_host = start, start.stage < 0
-        for owner in _ops_behind(op, self.awaits):
+        sized = (value.owner for value in needed_by(op, self.sizes)) if self.sizes else ()
+        for owner in (*_ops_behind(op, self.awaits), *sized):
             found = self.keys.get(id(owner))
             if found is None and (given := self.hosts.get(id(owner))) is not None:
                 found = self.gives[id(owner)]
@@ -232,7 +240,7 @@ class _Function:
             elif id(op) in self.hosts:
                 unit = None
             else:
-                if type(op) in SOURCES:
+                if self._is_source(op):
                     self.done[id(op)] = op  # copied into each run that uses it; kept where another op does
                 continue
             if unit is None:
@@ -252,7 +260,7 @@ class _Function:
                 owner = operand.owner
                 if operand.type is CONTROL:
                     self._wait(unit, self.awaits[operand])
-                elif type(owner) in SOURCES:
+                elif self._is_source(owner):
                     if unit.is_run:
                         sources[operand] = self._source(operand, unit)
                     else:
@@ -266,6 +274,23 @@ class _Function:
                         made_in.outputs[operand] = None
             if sources:
                 op.operands = [sources.get(o, o) for o in op.operands]
+        if self.sizes and unit.is_run:
+            self._take_sizes(unit)
+
+    def _take_sizes(self, run: _Unit) -> None:
+        """Let a run that has sizes which no input of it tells take values that do."""
+        wanted = {symbol for op in run.ops for symbol in symbols_of(op)} & self.sizes.keys()
+        for symbol in sorted(wanted - alone_in(list(run.inputs))):
+            value = self.sizes[symbol]
+            if has_strings([value]):
+                raise error_at(
+                    Unimplemented,
+                    run.ops[0],
+                    f"the size {symbol} is known of strings only, which no device holds",
+                    "take a tensor of numbers of that size along",
+                )
+            run.inputs.setdefault(value, [])
+            run.before[self.unit_of[id(value.owner)]] = None
 
     def _wait(self, unit: _Unit, awaited: Iterable[Operation]) -> None:
         for op in awaited:
@@ -286,7 +311,7 @@ class _Function:
     def _leaving(self, end: Operation) -> None:
         """Note what the function returns."""
         for operand in end.operands:
-            if type(operand.owner) in SOURCES:
+            if self._is_source(operand.owner):
                 self.done.pop(id(operand.owner), None)
             elif operand.type is not CONTROL and (run := self.unit_of.get(id(operand.owner))) is not None:
                 run.outputs[operand] = None
@@ -311,7 +336,7 @@ class _Function:
         return list(found)
 
     def _make_island(self, run: _Unit) -> None:
-        inputs = [op.operands[i] for (op, i), *_ in run.inputs.values()]
+        inputs = [uses[0][0].operands[uses[0][1]] if uses else value for value, uses in run.inputs.items()]
         refs = list(run.refs)
         region, block = single_block_region([tensor_type(*spec_behind(v.type)) for v in (*inputs, *refs)])
         for argument, value in zip(block.args, (*inputs, *refs), strict=True):

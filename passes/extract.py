@@ -11,8 +11,10 @@ from dfc.ir.builder import Builder, clone_into, create
 from dfc.ir.ops.function import Call, Func, Gradients, Return, single_block_region
 from dfc.ir.ops.graph import Feed, Placeholder
 from dfc.ir.types import spec_of
+from dfc.passes.late import Definers, definers, needed_by
 
 Named = Sequence[tuple[str, SSAValue]]
+NOTHING: Definers = {}
 
 
 def extract(
@@ -26,10 +28,11 @@ def extract(
     """
     fed = {value: label for label, value in feeds}
     ends = [*(value for _, value in outputs), *tokens]
-    needed = ancestors(ends, fed)
+    known = definers(func.block)
+    needed = ancestors(ends, fed, known)
     later: dict[SSAValue, str] = {}
     if any(isinstance(op, Gradients) for op in needed.values()):
-        needed = ancestors(ends, {v: n for v, n in fed.items() if _comes_from_outside(v)})
+        needed = ancestors(ends, {v: n for v, n in fed.items() if _comes_from_outside(v)}, known)
         later = {v: n for v, n in fed.items() if not _comes_from_outside(v)}
     program = ModuleOp([])
     inputs = [(label, value) for label, value in feeds if value not in later]
@@ -74,8 +77,10 @@ def _comes_from_outside(value: SSAValue) -> bool:
     return not isinstance(value.owner, Operation) or isinstance(value.owner, Placeholder)
 
 
-def ancestors(ends: Iterable[SSAValue], cut: Mapping[SSAValue, object]) -> dict[int, Operation]:
-    """The ops that the values need, by id, up to those in `cut`."""
+def ancestors(
+    ends: Iterable[SSAValue], cut: Mapping[SSAValue, object], known: Definers = NOTHING
+) -> dict[int, Operation]:
+    """The ops that the values need, by id, up to those in `cut`; those that tell sizes by `known` included."""
     found: dict[int, Operation] = {}
     pending = [value for value in ends if value not in cut]
     while pending:
@@ -83,6 +88,8 @@ def ancestors(ends: Iterable[SSAValue], cut: Mapping[SSAValue, object]) -> dict[
         if isinstance(owner, Operation) and id(owner) not in found:
             found[id(owner)] = owner
             pending += [operand for operand in owner.operands if operand not in cut]
+            if known:
+                pending += [value for value in needed_by(owner, known) if value not in cut]
     return found
 
 

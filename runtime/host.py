@@ -17,9 +17,12 @@ from xdsl.dialects.builtin import StringAttr
 
 from dfc.errors import InvalidArgument, NotFound, Unimplemented
 from dfc.ir import locations
-from dfc.ir.op import Effect, Op, short_name
+from dfc.ir.dims import match
+from dfc.ir.op import Effect, Op, operand_specs, short_name
 from dfc.ir.ops.graph import After, Placeholder
 from dfc.ir.ops.state import Group, InitializedValue, InitialValue, IsInitialized, Variable
+from dfc.passes.late import symbols_of
+from dfc.passes.specialize import bound
 from dfc.runtime.flow import HostOp, Values
 from dfc.runtime.variables import VariableState
 
@@ -72,8 +75,24 @@ def host_op(op: Op, binding: Binding) -> HostOp:
             op=short_name(op),
             location=where_of(op),
         )
+    return HostOp(short_name(op), where_of(op), _meaning(op))
+
+
+def _meaning(op: Op) -> Callable[[Values], Any]:
+    """What `evaluate` says, with sizes that are known when it runs only taken from the operands."""
     evaluate, attributes = op.evaluate, op.values()
-    return HostOp(short_name(op), where_of(op), lambda arrays: evaluate(arrays, attributes))
+    if not symbols_of(op):
+        return lambda arrays: evaluate(arrays, attributes)
+    specs = operand_specs(op.operands)
+
+    def run(arrays: Values) -> Any:
+        sizes: dict[str, int] = {}
+        for spec, array in zip(specs, arrays, strict=True):
+            for dim, size in zip(spec.shape, array.shape, strict=True):
+                match(dim, size, sizes)
+        return evaluate(arrays, {name: bound(value, sizes) for name, value in attributes.items()})
+
+    return run
 
 
 @cache
