@@ -42,12 +42,13 @@ assert operators  # it gives tensors their operators
 class Compiled:
     """What a call of one signature and one set of sizes runs."""
 
-    __slots__ = ("run", "single", "step", "structure", "types")
+    __slots__ = ("is_static", "run", "single", "step", "structure", "types")
 
     def __init__(self, step: Step, types: Sequence[Attribute], structure: Structure) -> None:
         self.step, self.run = step, step.run
         self.types, self.structure = types, structure
-        self.single = types[0] if structure.kind == "leaf" else None
+        self.is_static = all(dims.is_static(spec_of(type).shape) for type in types)
+        self.single = types[0] if structure.kind == "leaf" and self.is_static else None
 
     def __call__(self, arrays: list[Any]) -> Any:
         outputs = self.run(arrays)
@@ -56,6 +57,8 @@ class Compiled:
         return structure.unflatten(self.structure, self._tensors(outputs))
 
     def _tensors(self, outputs: list[Any]) -> Iterator[Tensor]:
+        if not self.is_static:  # sizes that are known now that it has run
+            return iter([interop.to_tensor(array) for array in outputs])
         return iter([Tensor(type, None, array) for type, array in zip(self.types, outputs, strict=True)])
 
 
