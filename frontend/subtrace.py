@@ -19,11 +19,12 @@ from dfc.frontend.signature import Arguments
 from dfc.frontend.structure import Structure
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Program, Trace
-from dfc.ir import locations
+from dfc.ir import dims, locations
 from dfc.ir.builder import erase
 from dfc.ir.collector import without_collection
 from dfc.ir.ops.function import Call
-from dfc.ir.types import spec_of
+from dfc.ir.types import Spec, spec_of
+from dfc.passes.late import symbols_in
 
 if TYPE_CHECKING:
     from dfc.frontend.function import Function
@@ -122,7 +123,7 @@ def call(
         waits += caller.waits_in_order(key)
     attributes = {
         "callee": traced.graph.name,
-        "results": tuple(spec_of(t) for t in traced.output_types),
+        "results": _result_specs(caller, traced),
         "stateful": bool(traced.effects or traced.ordered),
     }
     made = caller.emit_op(Call, (*inputs, *traced.captures, *dict.fromkeys(waits)), attributes)
@@ -134,6 +135,15 @@ def call(
     if traced.ordered or any(traced.effects.values()):
         outputs = iter([caller.implying(tensor, made.results[-1]) for tensor in outputs])
     return structure.unflatten(traced.graph.structure, outputs)
+
+
+def _result_specs(caller: Trace, traced: Traced) -> tuple[Spec, ...]:
+    """What this call gives: sizes that only running the function tells are others than those of any other call."""
+    specs = [spec_of(t) for t in traced.output_types]
+    given = {s for value in traced.graph.func.block.args for s in symbols_in(value)}
+    own = {s for spec in specs for d in spec.shape if isinstance(d, dims.SymbolicDim) for s in d.symbols} - given
+    fresh = {s: caller.program.fresh_dimension(s.rstrip("0123456789").rstrip("_") or s) for s in sorted(own)}
+    return tuple(Spec(dims.substitute(s.shape, fresh), s.dtype) for s in specs) if own else tuple(specs)
 
 
 def _run_inside(function: Function[..., Any], caller: Trace, arguments: Arguments, nest_of: NestOf) -> Any:
