@@ -138,9 +138,9 @@ class Session:
 
     def _fetches(self, fetches: Any) -> _Fetches:
         leaves, nest = structure.flatten(fetches, _is_fetch)
-        if any(child.kind == "static" for child in _parts(nest)):
-            wrong = next(child.value for child in _parts(nest) if child.kind == "static")
-            raise InvalidType(f"a fetch is a tensor, an operation or a name, got {wrong!r}", op="Session.run")
+        wrong = [c.value for c in _parts(nest) if c.kind == "static" and not isinstance(c.value, structure.Fixed)]
+        if wrong:
+            raise InvalidType(f"a fetch is a tensor, an operation or a name, got {wrong[0]!r}", op="Session.run")
         return _Fetches(nest, [self._fetch(leaf) for leaf in leaves])
 
     def _fetch(self, leaf: Any) -> SSAValue:
