@@ -37,14 +37,42 @@ class Case:
     peer_name: str
     limit: float | None = None
     note: str = ""
+    units: float | None = None
+    """How much is done in a call, for a case without a peer: its figure is what is done a second, the best of the
+    rounds, and `limit` is the least that it must be."""
+    unit: str = ""
 
     @property
     def ratios(self) -> list[float]:
+        if self.units is not None:
+            return [self.units / seconds for seconds in self.ours]
         return [a / b for a, b in zip(self.ours, self.peer, strict=True)] if self.peer else []
 
     @property
     def ratio(self) -> float | None:
+        if self.units is not None:
+            return max(self.ratios)
         return statistics.median(self.ratios) if self.peer else None
+
+    @property
+    def passes(self) -> bool:
+        """Whether the figure is within the limit."""
+        if self.ratio is None or self.limit is None:
+            return True
+        return self.ratio >= self.limit if self.units is not None else self.ratio <= self.limit
+
+    def row(self) -> str:
+        """The case as a line of the table."""
+        head = f"  {self.name:<14} dfc {_time(statistics.median(self.ours)):>10}"
+        if self.ratio is None:
+            return head
+        low, high, ok = min(self.ratios), max(self.ratios), "yes" if self.passes else "NO"
+        if self.units is not None:
+            head += f"   {self.ratio:,.0f} {self.unit} [{low:,.0f}, {high:,.0f}]"
+            return head + (f"   must be >= {self.limit:,.0f}: {ok}" if self.limit is not None else "")
+        head += f"   {self.peer_name} {_time(statistics.median(self.peer)):>10}   ratio {self.ratio:.3f}"
+        head += f" [{low:.3f}, {high:.3f}]"
+        return head + (f"   must be <= {self.limit}: {ok}" if self.limit is not None else "")
 
 
 @dataclass
@@ -67,6 +95,7 @@ class Result:
                     "peer_s": statistics.median(c.peer) if c.peer else None,
                     "peer": c.peer_name,
                     "must": c.limit,
+                    "unit": c.unit or "ratio",
                     "note": c.note,
                 }
                 for c in self.cases
@@ -74,16 +103,9 @@ class Result:
         }
 
     def as_table(self) -> str:
-        lines = [f"{self.name}: time of dfc / time of the peer, median of rounds [min, max]"]
-        for c in self.cases:
-            head = f"  {c.name:<14} dfc {_time(statistics.median(c.ours)):>10}"
-            if c.ratio is not None:
-                low, high = min(c.ratios), max(c.ratios)
-                head += f"   {c.peer_name} {_time(statistics.median(c.peer)):>10}   ratio {c.ratio:.3f}"
-                head += f" [{low:.3f}, {high:.3f}]"
-                if c.limit is not None:
-                    head += f"   must be <= {c.limit}: {'yes' if c.ratio <= c.limit else 'NO'}"
-            lines.append(head + (f"   {c.note}" if c.note else ""))
+        what = "best of rounds" if all(c.units is not None for c in self.cases) else "median of rounds"
+        lines = [f"{self.name}: {what} [min, max]; with a peer, time of dfc / time of the peer"]
+        lines += [c.row() + (f"   {c.note}" if c.note else "") for c in self.cases]
         lines.append("  versions: " + ", ".join(f"{p} {version(p)}" for p in self.packages))
         return "\n".join(lines)
 
@@ -108,16 +130,18 @@ def alternate(
     peer: Callable[[int], None] | None,
     effort: Effort,
     *,
-    peer_name: str,
+    peer_name: str = "",
     limit: float | None = None,
     note: str = "",
+    units: float | None = None,
+    unit: str = "",
 ) -> Case:
     """Time two functions of a number of calls. Each runs once before, so that nothing is compiled while timed."""
     ours(1)
     if peer is not None:
         peer(1)
     calls = _calls(ours, effort.seconds)
-    case = Case(name, [], [], peer_name, limit, note)
+    case = Case(name, [], [], peer_name, limit, note, units, unit)
     for index in range(effort.rounds):
         sides = [(ours, case.ours)] + ([(peer, case.peer)] if peer is not None else [])
         for side, times in sides if index % 2 == 0 else reversed(sides):

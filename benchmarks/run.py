@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import FULL, QUICK, SMOKE
 
-NAMES = ("dispatch", "compile", "coldstart")
+NAMES = ("dispatch", "compile", "coldstart", "executor")
 
 
 @click.command()
@@ -23,7 +23,8 @@ NAMES = ("dispatch", "compile", "coldstart")
 @click.option("--smoke", is_flag=True, help="A few seconds: only shows that it works.")
 @click.option("--case", "only", multiple=True, help="Only the cases whose names begin so.")
 def main(name: str, as_json: bool, quick: bool, smoke: bool, only: tuple[str, ...]) -> None:
-    """Measure dfc beside its peer and print the ratios (lower is better)."""
+    """Measure dfc, beside its peer where there is one: the ratios of times (lower is better), or what is done a
+    second."""
     effort = SMOKE if smoke else QUICK if quick else FULL
     result = importlib.import_module(f"benchmarks.{name}_bench").run(effort, only)
     click.echo(json.dumps(result.as_json()) if as_json else result.as_table())

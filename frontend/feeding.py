@@ -83,7 +83,12 @@ def _converted(graph: Graph, value: SSAValue, spec: Spec, given: Any) -> np.ndar
     dtype = spec.dtype
     name = graph.name_of(value)
     if dtype.kind == "string":
-        return interop.to_numpy(given, dtype)
+        try:
+            return interop.to_numpy(given, dtype)
+        except InvalidArgument:
+            raise InvalidType(
+                f"Type of feed value {_short(given)} is not compatible with Tensor type string of {name!r}"
+            ) from None
     try:
         array = np.asarray(given)
     except (ValueError, TypeError, OverflowError) as error:

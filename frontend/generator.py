@@ -119,8 +119,7 @@ def _next_key(generator: Generator) -> Tensor:
     assert trace is not None, "operation() calls bodies in a trace only"
     op = trace.emit_op(RandomNext, (generator.state.read()._value,))
     drawn = generator.state.assign(Tensor(op.next_state.type, trace, op.next_state))
-    assert drawn._token is not None, "a write in a trace gives a token"
-    return trace.implying(Tensor(op.key.type, trace, op.key), drawn._token)
+    return drawn.implied_by(Tensor(op.key.type, trace, op.key))
 
 
 _default: Generator | None = None

@@ -8,16 +8,18 @@ give the same numbers: they happen in program order.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, SSAValue
 
 from dfc.errors import DfcError, FailedPrecondition
 from dfc.frontend import names
 from dfc.frontend.tensor import Tensor
-from dfc.frontend.tracing import Program, Trace, current
+from dfc.frontend.tracing import Program, Resource, Trace, current
 from dfc.ir.op import short_name
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Read, Write
@@ -37,23 +39,27 @@ class GraphTrace(Trace):
     def __init__(self) -> None:
         super().__init__(Program(), "graph", (), ())
         self.variables: list[GraphVariable] = []
+        self.initial_arrays: dict[str, np.ndarray[Any, Any]] = {}
+        """What variables start from, by name, where that is too large to be in the graph."""
         self.lock = threading.RLock()
         """Held while a session adds what a fetch needs."""
         self.graph: Callable[[], Graph | None] = lambda: None
         """The graph that this is the trace of."""
         self._snapshots: dict[Variable, Tensor] = {}
+        self._section: dict[Variable, Resource] | None = None
+        """Of the variables used since `in_program_order` was entered."""
 
     # ---- state
 
     def read(self, variable: Variable) -> Tensor:
-        if variable.in_program_order:
+        if self._is_ordered(variable):
             return super().read(variable)
         op = self.emit_op(Read, (self.resource(variable).ref,))
         return Tensor(op.value.type, self, op.value)
 
     def write(self, cls: type[Write], variable: Variable, *values: SSAValue) -> SSAValue:
         resource = self.resource(variable)
-        waits = resource.tokens if variable.in_program_order else ()
+        waits = resource.tokens if self._is_ordered(variable) else ()
         named = {"name": StringAttr(f"{variable.name}/{short_name(cls)}")}
         op = self.emit_op(cls, (resource.ref, *values, *waits), annotations=named)
         self.wrote(resource, op.token)
@@ -71,11 +77,31 @@ class GraphTrace(Trace):
                 found = self._snapshots[variable] = self.read(variable)
         return found
 
+    @contextmanager
+    def in_program_order(self) -> Iterator[None]:
+        if self._section is not None:
+            yield
+            return
+        self._section = {}
+        try:
+            yield
+        finally:
+            self._section = None
+
+    def resource(self, variable: Variable) -> Resource:
+        found = super().resource(variable)
+        if self._section is None or variable.in_program_order:
+            return found
+        return self._section.setdefault(variable, Resource(found.ref))
+
+    def _is_ordered(self, variable: Variable) -> bool:
+        return variable.in_program_order or self._section is not None
+
     def implying(self, tensor: Tensor, token: SSAValue) -> Tensor:
         return self.emit(After, (self.value_of(tensor), token))
 
     def waits_of_call(self, variable: Variable, written: bool) -> list[SSAValue]:
-        return super().waits_of_call(variable, written) if variable.in_program_order else []
+        return super().waits_of_call(variable, written) if self._is_ordered(variable) else []
 
     # ---- other effects
 

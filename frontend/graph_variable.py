@@ -16,8 +16,10 @@ from dfc.frontend.operation import Operation
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.signature import TensorSpec
 from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import Trace
 from dfc.frontend.variable import Variable, refuse_strings, require_static
-from dfc.ir import locations
+from dfc.ir import attributes, locations
+from dfc.ir.attributes import Text
 from dfc.ir.builder import Builder, clone_into
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import DType, as_dtype
@@ -39,8 +41,6 @@ class GraphVariable(Variable):
     """
 
     graph: GraphTrace
-    initial_array: np.ndarray[Any, Any] | None = None
-    """An initial value that is too large to be in the graph."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class GraphVariable(Variable):
         self._set_spec(Spec(array.shape, as_dtype(array.dtype)))
         if array.size <= EMBEDDED:
             return graph.constant(array)
-        self.initial_array = array
+        graph.initial_arrays[self.name] = array
         return graph.emit(InitialValue, (), {"variable": self.name, "shape": array.shape, "dtype": self.dtype})
 
     def _set_spec(self, spec: Spec) -> None:
@@ -110,7 +110,20 @@ class GraphVariable(Variable):
         """Call it `name`. Raises FailedPrecondition once the graph uses it."""
         if self in self.graph.resources:
             raise FailedPrecondition(f"variable {self.name!r} of a graph keeps its name once it is used")
-        self.name = _unique(self.graph, name)
+        old, self.name = self.name, _unique(self.graph, name)
+        if old in self.graph.initial_arrays and self.initial_value is not None:
+            self.graph.initial_arrays[self.name] = self.graph.initial_arrays.pop(old)
+            op = self.initial_value._value.owner
+            assert isinstance(op, InitialValue), "an array of its own comes from this op"
+            op.properties["variable"] = attributes.make(Text, self.name)
+
+    def require_in(self, trace: Trace) -> None:
+        if current_graph() is not self.graph and trace is not self.graph:
+            raise FailedPrecondition(
+                f"variable {self.name!r} belongs to another graph",
+                location=locations.describe(locations.capture()),
+                hint="a variable that is made outside of graphs can be used in all of them",
+            )
 
     # ---- its start
 
@@ -147,7 +160,7 @@ class GraphVariable(Variable):
     def _guarded(self, value: SSAValue) -> SSAValue:
         """The value, with initial values in the place of what it reads of variables that may have none yet."""
         needed = ancestors([value], {})
-        if not any(_read_variable(self.graph, op) for op in needed.values()):
+        if all(_read_variable(self.graph, op) is None for op in needed.values()):
             return value
         mapping: dict[SSAValue, SSAValue] = {}
         builder = Builder(self.graph.block)

@@ -42,5 +42,12 @@ class Operation:
             raise FailedPrecondition(f"the operation {self.name!r} has no value")
         return self._value()
 
+    def implied_by(self, tensor: Tensor) -> Tensor:
+        """The tensor, so that whoever uses it has this operation too. In a traced function, and outside, operations
+        need nobody to use them."""
+        if self._trace is None or self._token is None or tensor._trace is not self._trace:
+            return tensor
+        return self._trace.implying(tensor, self._token)
+
     def __repr__(self) -> str:
         return f"<dfc.Operation {self.name!r}>"

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from dfc.backends.xla import to_numpy
@@ -19,6 +20,7 @@ from dfc.frontend.graph import Graph
 from dfc.frontend.graph_trace import GraphTrace, current_graph
 from dfc.frontend.graph_variable import GraphVariable
 from dfc.frontend.operation import Operation
+from dfc.frontend.partial_run import PartialRun
 from dfc.frontend.resources import Live, Resource, Resources
 from dfc.frontend.structure import Structure
 from dfc.frontend.tensor import Tensor
@@ -28,6 +30,7 @@ from dfc.ir.types import CONTROL
 from dfc.passes.extract import extract
 from dfc.runtime.host import Binding
 from dfc.runtime.session import SessionConfig, SessionState, SessionStep
+from dfc.runtime.submitted import Submitted
 from dfc.runtime.variables import VariableState
 
 Key = tuple[Any, ...]
@@ -60,7 +63,7 @@ class Session:
             raise InvalidType("specs are for the graph of a dfc.function", op="Session")
         self.graph: Graph = _given_or_current(graph)
         self._state = SessionState(config or SessionConfig())
-        self._steps: dict[Key, _Bound] = {}
+        self._steps: dict[Key, SessionStep] = {}
         """By the identities of values of the graph, which live as long as it does."""
         self._quick: dict[Key, tuple[_Bound, Any]] = {}
         """By the identities of fetches and feed keys, which stand beside the step so that they live too."""
@@ -93,7 +96,7 @@ class Session:
 
     def _run_slowly(self, fetches: Any, feeds: Mapping[Any, Any] | None, timeout: float | None) -> Any:
         self._check_usable()
-        fetched = self._fetches(fetches)
+        fetched = self.resolve(fetches)
         fed = feeding.resolved(self.graph, feeds or {})
         arrays = [array for _, array in fed]
         bound = self._bound(fetched, fed)
@@ -107,7 +110,7 @@ class Session:
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
         """A function that takes values for the tensors of `feed_list` by position and runs the step."""
         self._check_usable()
-        fetched = self._fetches(fetches)
+        fetched = self.resolve(fetches)
         keys = [feeding.key_in(self.graph, key) for key in feed_list]
 
         quick: dict[Key, _Bound] = {}
@@ -129,6 +132,33 @@ class Session:
 
         return call
 
+    def submit(self, fetches: Any, feeds: Mapping[Any, Any] | None = None, timeout: float | None = None) -> Submitted:
+        """As `run`, without waiting: a `concurrent.futures.Future` whose `result()` is what `run` returns, and whose
+        `cancel()` ends the step. Any number of steps may wait at once: they hold no thread while they do."""
+        self._check_usable()
+        fetched = self.resolve(fetches)
+        fed = feeding.resolved(self.graph, feeds or {})
+        return self._bound(fetched, fed).submit([array for _, array in fed], timeout)
+
+    def partial_run_setup(self, fetches: Any, feeds: Sequence[Any] = ()) -> PartialRun:
+        """A step whose feeds arrive over several calls of `partial_run`: all that will be fetched, and the tensors that
+        will be fed."""
+        self._check_usable()
+        return PartialRun(self, fetches, feeds)
+
+    def partial_run(
+        self,
+        handle: PartialRun,
+        fetches: Any,
+        feeds: Mapping[Any, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Feed some more tensors of the step, and fetch what can be computed now; see `partial_run_setup`."""
+        if not isinstance(handle, PartialRun) or handle.session is not self:
+            raise InvalidType(f"partial_run needs what this session's partial_run_setup gave, got {handle!r}")
+        self._check_usable()
+        return handle.run(fetches, feeds or {}, timeout)
+
     # ---- from fetches and feeds to steps
 
     def _check_usable(self) -> None:
@@ -136,16 +166,19 @@ class Session:
         if self.graph.is_empty:
             raise FailedPrecondition("The Session graph is empty", hint="add operations to the graph before run()")
 
-    def _fetches(self, fetches: Any) -> _Fetches:
+    def resolve(self, fetches: Any) -> Fetches:
+        """What a run of these fetches fetches of the graph."""
         leaves, nest = structure.flatten(fetches, _is_fetch)
         wrong = [c.value for c in _parts(nest) if c.kind == "static" and not isinstance(c.value, structure.Fixed)]
         if wrong:
             raise InvalidType(f"a fetch is a tensor, an operation or a name, got {wrong[0]!r}", op="Session.run")
-        return _Fetches(nest, [self._fetch(leaf) for leaf in leaves])
+        return Fetches(nest, [self._fetch(leaf) for leaf in leaves])
 
     def _fetch(self, leaf: Any) -> SSAValue:
         graph = self.graph
-        if isinstance(leaf, str):
+        if isinstance(leaf, str) and leaf in graph.variables and isinstance(graph.trace, GraphTrace):
+            value = self._snapshot(graph.variables[leaf])._value
+        elif isinstance(leaf, str):
             value = graph.named_value(leaf)
         elif isinstance(leaf, Operation):
             if leaf._trace is not graph.trace or leaf._token is None:
@@ -169,51 +202,60 @@ class Session:
         with trace.lock:
             return trace.snapshot(variable)
 
-    def _bound(self, fetched: _Fetches, fed: feeding.Fed) -> _Bound:
+    def _bound(self, fetched: Fetches, fed: feeding.Fed) -> _Bound:
         """The step for these fetches and feeds of these shapes, compiled once."""
         key = (fetched.key, *((id(value), array.dtype, array.shape) for value, array in fed))
-        bound = self._steps.get(key)
-        if bound is None:
+        step = self._steps.get(key)
+        if step is None:
             with self._lock:
-                bound = self._steps.get(key)
-                if bound is None:
-                    bound = self._steps[key] = _Bound(self._compile(fetched, fed), fetched)
-        return bound
+                step = self._steps.get(key)
+                if step is None:
+                    step = self._steps[key] = self._compile(fetched, fed)
+        return _Bound(step, fetched)
 
-    def _compile(self, fetched: _Fetches, fed: feeding.Fed, late_inputs: bool = False) -> SessionStep:
+    def _compile(self, fetched: Fetches, fed: feeding.Fed) -> SessionStep:
+        return self._step(fetched, [value for value, _ in fed], feeding.bindings(self.graph, fed))
+
+    def compile_late(self, fetched: Fetches, feeds: Sequence[SSAValue]) -> SessionStep:
+        """A step whose inputs may come one by one, with effects as further outputs."""
+        return self._step(fetched, feeds, {}, late=True)
+
+    def _step(
+        self, fetched: Fetches, feeds: Sequence[SSAValue], bindings: Mapping[str, int], late: bool = False
+    ) -> SessionStep:
         graph = self.graph
-        labels = [graph.name_of(value) for value, _ in fed]
-        bindings = feeding.bindings(graph, fed)
-        here = locations.capture()
-        program = extract(
+        labels = [graph.name_of(value) for value in feeds]
+        program = ModuleOp([])
+        extract(
             graph.func,
+            program,
             name="step",
             outputs=[(f"output_{i}", value) for i, value in enumerate(fetched.values)],
             tokens=fetched.tokens,
-            feeds=list(zip(labels, (value for value, _ in fed), strict=True)),
-            location=here,
+            feeds=list(zip(labels, feeds, strict=True)),
+            location=locations.capture(),
+            tokens_as_outputs=late,
         )
         self.stats.compiled += 1
-        variables, initial = self._variables()
+        variables = self._variables()
+        initial = graph.trace.initial_arrays if isinstance(graph.trace, GraphTrace) else {}
         binding = Binding(variables, initial, Resources(self.graph.resources, self._live))
-        step = self._state.compile(program, "step", bindings, binding, late_inputs=late_inputs)
+        step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
         step.places = [labels.index(name) for name in step.inputs]
         return step
 
-    def _variables(self) -> tuple[dict[str, VariableState], dict[str, np.ndarray[Any, Any]]]:
+    def _variables(self) -> dict[str, VariableState]:
         """The state of each variable of the graph: of its own variables, the session's."""
-        states, initial = {}, {}
+        states = {}
         for name, variable in list(self.graph.variables.items()):
             if isinstance(variable, GraphVariable):
                 if name not in self._state.variables:
                     made = VariableState(name, variable.spec, None, variable.trainable)
                     self._state.variables.setdefault(name, made)
                 states[name] = self._state.variables[name]
-                if variable.initial_array is not None:
-                    initial[name] = variable.initial_array
             else:
                 states[name] = variable.state
-        return states, initial
+        return states
 
     def _live(self, name: str, resource: Resource) -> Live:
         """The object behind a queue or the like: of the graph's own, the session's."""
@@ -226,15 +268,19 @@ class Session:
                 live = self._state.resources[key] = resource.make()
         return resource.checked(live)
 
+    def variables(self) -> list[Variable]:
+        """The variables of the graph: its own, and those made elsewhere that it uses."""
+        own = self.graph.trace.variables if isinstance(self.graph.trace, GraphTrace) else []
+        return list(dict.fromkeys([*own, *self.graph.variables.values()]))
+
     def state_of(self, variable: Variable) -> VariableState:
         """The runtime's holder of a variable's value in this session."""
-        states, _ = self._variables()
-        for name, known in self.graph.variables.items():
-            if known is variable:
-                return states[name]
-        if isinstance(variable, GraphVariable):
+        if not isinstance(variable, GraphVariable):
+            return variable.state
+        if variable.graph is not self.graph.trace:
             raise NotFound(f"variable {variable.name!r} is not in the graph {self.graph.name!r}")
-        return variable.state
+        name = variable.graph.program.variable_name(variable)
+        return self._variables()[name]
 
     # ---- its life
 
@@ -263,34 +309,41 @@ class Stats:
         self.compiled = 0
 
 
-class _Fetches:
-    """What a run fetches: the nest, its values, and the tokens of operations."""
+class Fetches:
+    """What a run fetches: the nest, its values and the tokens of operations, each once."""
 
     def __init__(self, nest: Structure, found: list[SSAValue]) -> None:
         self.nest = nest
-        self.is_effect = [value.type is CONTROL for value in found]
-        self.values = [value for value in found if value.type is not CONTROL]
+        self.values = list(dict.fromkeys(value for value in found if value.type is not CONTROL))
         self.tokens = list(dict.fromkeys(value for value in found if value.type is CONTROL))
-        self.key = (nest, *map(id, found))
-        self.single = nest.kind == "leaf" and bool(self.values)
+        self.key = tuple(map(id, (*self.values, *self.tokens)))
+        places = {value: index for index, value in enumerate(self.values)}
+        self._places = [places.get(value) for value in found]  # None for an operation
+        self._single = nest.kind == "leaf" and bool(self.values)
+
+    def arranged(self, results: list[Any]) -> Any:
+        """The nest with what was computed in the place of tensors, and None in the place of operations."""
+        if self._single:
+            return handed_out(results[0])
+        leaves = (None if place is None else handed_out(results[place]) for place in self._places)
+        return structure.unflatten(self.nest, leaves)
 
 
 class _Bound:
     """A step with the fetches' nest around its results."""
 
-    def __init__(self, step: SessionStep, fetched: _Fetches) -> None:
+    def __init__(self, step: SessionStep, fetched: Fetches) -> None:
         self.step, self._fetched = step, fetched
         self._in_order = step.places == list(range(len(step.places)))
 
     def run(self, arrays: list[Any], timeout: float | None) -> Any:
-        if not self._in_order:
-            arrays = [arrays[place] for place in self.step.places]
-        results = self.step.run(arrays, timeout)
-        if self._fetched.single:
-            return handed_out(results[0])
-        found = iter(map(handed_out, results))
-        leaves = (None if effect else next(found) for effect in self._fetched.is_effect)
-        return structure.unflatten(self._fetched.nest, leaves)
+        return self._fetched.arranged(self.step.run(self._ordered(arrays), timeout))
+
+    def submit(self, arrays: list[Any], timeout: float | None) -> Submitted:
+        return self.step.submit(self._ordered(arrays), self._fetched.arranged, timeout)
+
+    def _ordered(self, arrays: list[Any]) -> list[Any]:
+        return arrays if self._in_order else [arrays[place] for place in self.step.places]
 
 
 def handed_out(value: Any) -> Any:

@@ -412,6 +412,7 @@ class Trace:
         self.uses(variable)
         found = self.resources.get(variable)
         if found is None:
+            variable.require_in(self)
             name = self.program.variable_name(variable)
             spec = variable.spec
             attributes = {"variable": name, "shape": spec.shape, "dtype": spec.dtype}
@@ -449,6 +450,11 @@ class Trace:
                 hint="call .value() before the next write",
             )
         return self.read(variable)
+
+    @contextmanager
+    def in_program_order(self) -> Iterator[None]:
+        """What is read and written inside happens in program order, as it always does in a function."""
+        yield
 
     def implying(self, tensor: Tensor, token: SSAValue) -> Tensor:
         """The tensor, so that whoever uses it has the effect behind the token too: in a function every effect is part

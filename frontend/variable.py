@@ -188,6 +188,9 @@ class Variable:
             hint="dfc.Variable(v.numpy()) makes a second one; dfc.train.Saver writes values to a file",
         )
 
+    def require_in(self, trace: Trace) -> None:
+        """Raise FailedPrecondition where the variable can't be used in the trace."""
+
     def rename(self, name: str) -> None:
         """Call it `name` from now on, in graphs that are traced later, checkpoints and errors."""
         self.name = name

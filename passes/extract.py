@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from xdsl.dialects.builtin import LocationAttr, ModuleOp, StringAttr
 from xdsl.ir import Operation, SSAValue
 
+from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, clone_into, create
+from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Call, Func, Gradients, Return, single_block_region
-from dfc.ir.ops.graph import Feed, Placeholder
+from dfc.ir.ops.graph import After, Feed, Placeholder
 from dfc.ir.types import spec_of
 from dfc.passes.late import Definers, definers, needed_by
 
@@ -18,10 +21,19 @@ NOTHING: Definers = {}
 
 
 def extract(
-    func: Func, *, name: str, outputs: Named, tokens: Sequence[SSAValue] = (), feeds: Named = (), location: LocationAttr
-) -> ModuleOp:
-    """A program with one function, at phase `trace`, that takes the fed values of `func`'s block by name, and computes
-    the outputs and the effects behind `tokens`; and the functions that it calls. `func` stays as it is.
+    func: Func,
+    program: ModuleOp,
+    *,
+    name: str,
+    outputs: Named,
+    tokens: Sequence[SSAValue] = (),
+    feeds: Named = (),
+    location: LocationAttr,
+    tokens_as_outputs: bool = False,
+) -> None:
+    """Put a function into `program`, which is empty, that takes the fed values of `func`'s block by name and computes
+    the outputs and the effects behind `tokens`, at phase `trace`; and the functions that it calls. `func` stays as it
+    is.
 
     Each name of `feeds` is one of the new function's inputs, or the label of a df.feed: gradients may need what leads
     to a fed value, so where there are any the pass `feed` makes the cut, after they are expanded.
@@ -34,7 +46,6 @@ def extract(
     if any(isinstance(op, Gradients) for op in needed.values()):
         needed = ancestors(ends, {v: n for v, n in fed.items() if _comes_from_outside(v)}, known)
         later = {v: n for v, n in fed.items() if not _comes_from_outside(v)}
-    program = ModuleOp([])
     inputs = [(label, value) for label, value in feeds if value not in later]
     region, block = single_block_region([value.type for _, value in inputs])
     mapping: dict[SSAValue, SSAValue] = dict(zip((value for _, value in inputs), block.args, strict=True))
@@ -53,6 +64,11 @@ def extract(
                 with builder.at(op.location):
                     mapping[value] = builder(Feed, mapping[value], label=later[value])
     values = [mapping[value] for value in ends]
+    if tokens_as_outputs:
+        done = Builder(block, location=location)
+        for index in range(len(outputs), len(values)):
+            values[index] = done(After, done(ConstantOp, value=Array.of(np.array(True))), values[index])
+        outputs = [*outputs, *((f"done_{i}", values[i]) for i in range(len(outputs), len(values)))]
     block.add_op(create(Return, values, location=location))
     names = {
         "sym_name": name,
@@ -61,7 +77,6 @@ def extract(
     }
     program.body.block.add_op(create(Func, (), names, location=location, regions=[region]))
     _add_callees(program, func, needed.values())
-    return program
 
 
 def _unfed(func: Func, index: int, builder: Builder, location: LocationAttr) -> SSAValue:

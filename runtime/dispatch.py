@@ -18,7 +18,7 @@ from dfc.errors import DfcError, FailedPrecondition, Internal
 from dfc.runtime.executor import Execution
 from dfc.runtime.flow import DeviceOp, Flow, HostOp
 from dfc.runtime.plan import Plan, ProgramCall
-from dfc.runtime.variables import Device, Holder, Lost, VariableState, join
+from dfc.runtime.variables import Device, Holder, Lost, Transfer, VariableState, join
 
 Values = list[Any]
 _Gather = Callable[[Values], Values]
@@ -34,6 +34,25 @@ class Direct(NamedTuple):
     waiting: list[Values]
     calls: Iterator[Values]
     program: ProgramRun
+
+
+class _Several(NamedTuple):
+    """The holders of a program's variables, in the order in which all steps lock them; where each variable is, as
+    (holder, slot); and of each holder the (slot, variable) pairs that are written."""
+
+    holders: list[Holder]
+    places: list[tuple[int, int]]
+    written: list[list[tuple[int, int]]]
+
+    @classmethod
+    def of(cls, located: Sequence[tuple[Holder, int]], n_written: int) -> _Several:
+        holders = sorted({id(holder): holder for holder, _ in located}.values(), key=id)
+        numbers = {id(holder): i for i, holder in enumerate(holders)}
+        places = [(numbers[id(holder)], slot) for holder, slot in located]
+        pairs: list[list[tuple[int, int]]] = [[] for _ in holders]
+        for index, (number, slot) in enumerate(places[:n_written]):
+            pairs[number].append((slot, index))
+        return cls(holders, places, pairs)
 
 
 _READS, _SLICE, _SCATTERED = range(3)  # how a program's written variables lie in a holder that it doesn't write whole
@@ -64,6 +83,8 @@ class ProgramRun:
         self._whole = _unbound()
         self._binding: tuple[Holder, _Gather | None, int, list[int]] = (self._whole, None, _READS, [])
         self.run: Callable[[Values], Values] = self._run if states else self._run_pure
+        self._several: _Several | None = None
+        """Where the variables are, if they are in several holders."""
         self.direct: Direct | None = None
         """After the first call of a program of one output that writes all of its holder."""
 
@@ -92,6 +113,12 @@ class ProgramRun:
     def _run_part(self, feeds: Values) -> Values:
         """The same for variables that are a part of their holder, are not all written, or have moved."""
         while True:
+            if self._several is not None:
+                outputs = self._run_several(self._several, feeds)
+                if outputs is not None:
+                    return outputs
+                self._bind()
+                continue
             holder, gather, layout, positions = self._binding
             again = holder.is_owned()
             if again and layout != _READS:
@@ -120,6 +147,41 @@ class ProgramRun:
                         holder.attention = again or holder.pending is not None
             self._bind()
 
+    def _run_several(self, several: _Several, feeds: Values) -> Values | None:
+        """The same for variables in several holders; None where one of them has moved. Locks are taken in one order by
+        all steps."""
+        again = any(holder.is_owned() for holder in several.holders)
+        if again and self._n_written:
+            raise several.holders[0].reentered(f"step {self.name!r}")
+        return self._run_locked(several, 0, again, feeds)
+
+    def _run_locked(self, several: _Several, number: int, again: bool, feeds: Values) -> Values | None:
+        """Take the locks from this one on, and run. (Each by a `with` of its own: an interrupt between taking a lock
+        and noting that would leave it taken.)"""
+        if number < len(several.holders):
+            with several.holders[number].lock:
+                return self._run_locked(several, number + 1, again, feeds)
+        for holder in several.holders:
+            holder.busy = again
+            if holder.attention and not holder.settle():
+                return None
+        state = [several.holders[i].buffers[k] for i, k in several.places]
+        if self._overwritten:
+            state = self._with_values(state)
+        transfer = Transfer()
+        for holder, pairs in zip(several.holders, several.written, strict=True):
+            holder.busy = True
+            holder.expect_shared(transfer, pairs)
+        try:
+            transfer.new, outputs = self._call(state, feeds)
+            return outputs
+        except DfcError as error:
+            raise self._failed(several.holders[0], state, feeds, error) from error.__cause__
+        finally:
+            for holder in several.holders:
+                holder.busy = again
+                holder.settle()
+
     def _with_values(self, state: Values) -> Values:
         """The state with something in the place of values that are missing and don't matter."""
         state = list(state)
@@ -142,8 +204,12 @@ class ProgramRun:
                 state.initialize()
         join(self.states, self._n_written)
         located = [state.locate() for state in self.states]
+        for holder in {id(holder): holder for holder, _ in located}.values():
+            holder.programs += 1
         holder = located[0][0]
-        if any(other is not holder for other, _ in located):  # they moved on while we looked: the next call sees it
+        self._several = None
+        if any(other is not holder for other, _ in located):
+            self._several = _Several.of(located, self._n_written)
             return
         at = [index for _, index in located]
         written, size = at[: self._n_written], len(holder.buffers)
@@ -178,7 +244,8 @@ class ProgramRun:
                 return variable.lost(buffer).at(op=self.name)
         for variable, buffer in zip(self.states, state, strict=True):
             if buffer is not None and buffer.is_deleted():
-                holder.buffers[variable.locate()[1]] = Lost(self.name, error.diagnostic.message)
+                found, index = variable.locate()
+                found.buffers[index] = Lost(self.name, error.diagnostic.message)
         return self._explained(feeds, error)
 
     def _explained(self, feeds: Values, error: DfcError) -> DfcError:

@@ -63,26 +63,33 @@ class Execution:
         self._deliver(value, self.flow.inputs[index], self._root)
 
     def run(self, wanted: Sequence[int], deadline: float | None = None) -> Values:
-        """Drive the step until these outputs have come, and return them; with all outputs wanted, until nothing is left
+        """`drive`, and these outputs."""
+        self.drive(wanted, deadline)
+        return self.outputs(wanted)
+
+    def drive(self, wanted: Sequence[int], deadline: float | None = None) -> None:
+        """Run until these outputs have come or nothing more can be done; with all outputs wanted, until nothing is left
         to do. Raises the step's error, and DeadlineExceeded, which ends the step as well."""
+        part = len(wanted) < len(self.flow.plan.outputs)
         try:
             while True:
                 self.advance()
                 if self.error is not None:
                     raise self.error
-                if not self._in_flight:
-                    return self.outputs(wanted)
-                if len(wanted) < len(self.flow.plan.outputs) and self.has(wanted):
-                    return self.outputs(wanted)
+                if not self._in_flight or (part and self.has(wanted)):
+                    return
                 self._sleep(deadline)
         except BaseException as error:
             if self.error is None:
-                self._stop(Cancelled("the step was interrupted") if not isinstance(error, DfcError) else error)
+                self._stop(error if isinstance(error, DfcError) else Cancelled("the step was interrupted"))
             raise
 
     def cancel(self, error: DfcError | None = None) -> None:
         """End the step soon, with `error` or that of what it waits for. May be called from any thread at any time."""
-        self._stop_with = error or Cancelled("the step was cancelled")
+        if self._stop_with is None:
+            self._stop_with = error or Cancelled("the step was cancelled")
+        for attempt in list(self._in_flight):  # at once, so that nothing is given to a step that will not use it
+            attempt.owner.cancel(attempt)
         self._notify()
 
     def has(self, wanted: Sequence[int]) -> bool:
@@ -211,8 +218,8 @@ class Execution:
         self.error = error
         self._ready.clear()
         for attempt, (node, _) in list(self._in_flight.items()):
-            cancelled = attempt.owner.cancel(attempt) and type(error) is Cancelled and error is self._stop_with
-            if cancelled and self.error is error and attempt.error is not None:
+            attempt.owner.cancel(attempt)
+            if self.error is self._stop_with and type(error) is Cancelled and type(attempt.error) is Cancelled:
                 self.error = located(attempt.error, node)
         self._in_flight.clear()
         self._root.slots.clear()

@@ -21,6 +21,7 @@ from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
 from dfc.runtime.host import Binding
 from dfc.runtime.step import Step, function_of
+from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
 from dfc.runtime.workers import WORKERS
 
@@ -100,13 +101,23 @@ class SessionStep:
             try:
                 results = execution.run(self._wanted, deadline)
             finally:
-                self._running.remove(execution)
+                self.end(execution)
         if deadline is not None:
             wait_until(results, deadline, self.step.name)
         return results
 
+    def submit(self, feeds: Values, finish: Callable[[Values], Any], timeout: float | None) -> Submitted:
+        """Run without anybody waiting; `finish` makes the result of the outputs, in the thread that has them."""
+        return Driven(self.start(feeds), self._wanted, finish, self.end, timeout, self.step.name).start()
+
+    def end(self, execution: Execution) -> None:
+        """Let go of a step that is over, or whose outputs nobody wants any more."""
+        self._running.remove(execution)
+        if not execution.is_idle:
+            execution.cancel()
+
     def start(self, feeds: Values) -> Execution:
-        """The step with all inputs given, ready to be driven."""
+        """The step with these inputs given, the first ones, ready to be driven."""
         execution = Execution(self._flow)
         self._running.add(execution)
         for index, value in enumerate(feeds):

@@ -32,6 +32,8 @@ Buffer = Any
 Device = Any
 """A `jax.Device`."""
 RESTORE = "assign it a value or restore a checkpoint"
+APART = 4
+"""A step takes the locks of so many holders rather than make one of them: each costs it about 1 us."""
 
 
 class Lost(NamedTuple):
@@ -39,6 +41,15 @@ class Lost(NamedTuple):
 
     step: str
     reason: str
+
+
+class Transfer:
+    """The new values of a step that writes to several holders, stored here by one assignment."""
+
+    __slots__ = ("new",)
+
+    def __init__(self) -> None:
+        self.new: list[Any] | None = None
 
 
 class Holder:
@@ -53,7 +64,10 @@ class Holder:
     the lock, nothing in it lets a signal handler run.
     """
 
-    __slots__ = ("acquired", "attention", "buffers", "busy", "lock", "moved", "pending", "pending_at", "release")
+    __slots__ = (
+        *("acquired", "attention", "buffers", "busy", "lock", "moved", "pending", "pending_at", "programs", "release"),
+        "shared",
+    )
 
     def __init__(self, buffers: list[Any]) -> None:
         self.buffers = buffers
@@ -66,6 +80,14 @@ class Holder:
         self.moved: tuple[Holder, list[int]] | None = None
         self.pending: list[Any] | None = None
         self.pending_at: Sequence[int] = ()
+        self.shared: tuple[Transfer, list[tuple[int, int]]] | None = None
+        self.programs = 0
+        """How many programs have found their variables here."""
+
+    def expect_shared(self, transfer: Transfer, pairs: list[tuple[int, int]]) -> None:
+        """Announce that of what a transfer gets next, for several holders at once, each (slot, index) pair is ours."""
+        self.shared = (transfer, pairs)
+        self.attention = True
 
     def expect(self, positions: Sequence[int]) -> None:
         """Announce that what is stored to `pending` next belongs to these slots."""
@@ -81,6 +103,12 @@ class Holder:
             for position, buffer in zip(self.pending_at, self.pending, strict=True):
                 self.buffers[position] = buffer
             self.pending = None
+        if self.shared is not None:
+            transfer, pairs = self.shared
+            if transfer.new is not None:
+                for position, index in pairs:
+                    self.buffers[position] = transfer.new[index]
+            self.shared = None
         self.attention = self.busy
         return True
 
@@ -279,7 +307,8 @@ def _is_device_array(value: Any) -> bool:
 
 
 def join(states: Sequence[VariableState], n_written: int) -> None:
-    """Bring all of `states` into one holder, for a step that writes the first `n_written` of them.
+    """Bring all of `states` into one holder, for a step that writes the first `n_written` of them; unless they are in a
+    few holders that other steps use already: those steps, which share no variable, go on to share no lock.
 
     Order decides which steps pass their holder's list whole: the largest older holder keeps its order, unless the new
     step writes more variables than that has.
@@ -288,7 +317,7 @@ def join(states: Sequence[VariableState], n_written: int) -> None:
     with _joining:  # joins wait for each other, so that no two hold a lock the other wants
         located = [state.locate() for state in states]
         holders = list(dict.fromkeys(holder for holder, _ in located))
-        if len(holders) == 1:
+        if len(holders) == 1 or (len(holders) <= APART and sum(holder.programs > 0 for holder in holders) > 1):
             return
         if again or any(holder.is_owned() for holder in holders):
             raise holders[0].reentered("a step's first call")
@@ -299,6 +328,7 @@ def join(states: Sequence[VariableState], n_written: int) -> None:
         order.update(dict.fromkeys((holder, i) for holder in holders for i in range(len(holder.buffers))))
         place = {slot: position for position, slot in enumerate(order)}
         joined = Holder([None] * len(place))
+        joined.programs = sum(holder.programs for holder in holders)
         for holder in holders:
             positions = [place[holder, i] for i in range(len(holder.buffers))]
             with joined.lock, holder.lock:

@@ -287,7 +287,8 @@ def batch_normalization(of: Message, bottoms: list[Shape]) -> Made:
             if not p.get("use_global_stats", not training):
                 y, now, spread = batch_norm(x, axis=1, epsilon=self.epsilon)
                 for average, value in ((self.mean, now), (self.variance, spread)):
-                    average.assign_add((value - average) * (1 - self.fraction))
+                    moved = average.assign_add((value - average) * (1 - self.fraction))
+                    y = moved.implied_by(y)
                 return y
             fixed = self.mean.read(), self.variance.read()
             return batch_norm(x, mean=fixed[0], variance=fixed[1], axis=1, epsilon=self.epsilon)[0]

@@ -195,7 +195,8 @@ class BatchNorm(Layer):
             return batch_norm(tensor, self.scale.read(), self.offset.read(), **options)[0]
         y, mean, variance = batch_norm(tensor, self.scale.read(), self.offset.read(), **options)
         for average, now in ((self.mean, mean), (self.variance, variance)):
-            average.assign_add((astype(now, average.dtype) - average) * (1 - self.momentum))
+            moved = average.assign_add((astype(now, average.dtype) - average) * (1 - self.momentum))
+            y = moved.implied_by(y)
         return y
 
 

@@ -16,7 +16,7 @@ from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import concat, expand_dims, reshape
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
-from dfc.frontend.train.optimizers import Pairs, built, state_variable, trainable_of
+from dfc.frontend.train.optimizers import Pairs, built, everything_since, state_variable, trainable_of
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
 
@@ -70,6 +70,12 @@ class LBFGS:
                 location=locations.describe(locations.capture()),
                 hint="write minimize(lambda: ..., variables), or apply_gradients for steps without a search",
             )
+        first = len(trace.effects)
+        with trace.in_program_order():
+            self._search(loss, variables)
+        return everything_since(trace, first, "LBFGS")
+
+    def _search(self, loss: Callable[[], Tensor], variables: Sequence[Variable] | None) -> None:
         start = loss()
         chosen = trainable_of(variables)
         point, gradient = self._flat(chosen), self._joined(gradients([start], chosen), chosen)
@@ -83,7 +89,6 @@ class LBFGS:
             best = where(logical_and(enough, logical_not(found)), trial, best)
             found, length = found | enough, length * self.shrink
         self._store(best, chosen)
-        return Operation(trace.resource(chosen[-1]).write_token, trace, "LBFGS")
 
     def build(self, variables: Sequence[Variable]) -> list[Variable]:
         """As `Optimizer.build`."""
@@ -92,11 +97,13 @@ class LBFGS:
     def apply_gradients(self, pairs: Pairs) -> Operation:
         """One step of the learning rate along the quasi-Newton direction; in a trace."""
         trace = require_trace("LBFGS.apply_gradients", "put it into a function decorated with @dfc.function")
+        first = len(trace.effects)
         given = [(gradient, variable) for gradient, variable in pairs]
         chosen = [variable for _, variable in given]
-        point, gradient = self._flat(chosen), self._joined([g for g, _ in given], chosen)
-        self._store(point - self._direction(point, gradient, chosen) * self.learning_rate, chosen)
-        return Operation(trace.resource(chosen[-1]).write_token, trace, "LBFGS")
+        with trace.in_program_order():
+            point, gradient = self._flat(chosen), self._joined([g for g, _ in given], chosen)
+            self._store(point - self._direction(point, gradient, chosen) * self.learning_rate, chosen)
+        return everything_since(trace, first, "LBFGS")
 
     # ---- the direction
 

@@ -221,29 +221,26 @@ class Optimizer:
         return self._apply_inside(trace, kept, when)
 
     def _apply_inside(self, trace: Trace, pairs: Sequence[tuple[Any, Variable]], when: Operand | None) -> Operation:
-        if when is None:
-            touched = self._update_all(trace, pairs)
-        else:
-            with _snapshot([variable for _, variable in pairs]) as before:
+        before = len(trace.effects)
+        with trace.in_program_order():
+            if when is None:
                 self._update_all(trace, pairs)
-            condition, touched = tensor_in(trace, when), list(before)
-            for variable, value in before.items():
-                variable.assign(where(condition, variable.read(), value))
-        tokens = [t for v in touched if (t := trace.resource(v).write_token) is not None]
-        token = trace.emit_op(Group, tokens).token if len(tokens) > 1 else tokens[0] if tokens else None
-        return Operation(token, trace, type(self).__name__)
+            else:
+                with _snapshot([variable for _, variable in pairs]) as values:
+                    self._update_all(trace, pairs)
+                condition = tensor_in(trace, when)
+                for variable, value in values.items():
+                    variable.assign(where(condition, variable.read(), value))
+        return everything_since(trace, before, type(self).__name__)
 
-    def _update_all(self, trace: Trace, pairs: Sequence[tuple[Any, Variable]]) -> list[Variable]:
+    def _update_all(self, trace: Trace, pairs: Sequence[tuple[Any, Variable]]) -> None:
         for gradient, variable in pairs:
             if isinstance(gradient, IndexedSlices) and self._by_step:
                 self.update_rows(gradient, variable)
             else:
                 self.update(tensor_in(trace, gradient, variable.dtype), variable)
-        updated = [variable for _, variable in pairs]
         if self._counted is not None:
             self.iterations.assign_add(1)
-            updated.append(self.iterations)
-        return updated
 
     def _apply_outside(self, pairs: Sequence[tuple[Any, Variable]], when: Operand | None) -> Operation:
         with self._lock:
@@ -298,6 +295,13 @@ class Optimizer:
         )
 
 
+def everything_since(trace: Trace, first: int, name: str) -> Operation:
+    """All that the trace has written from effect number `first` on, as one operation."""
+    tokens = trace.effects[first:]
+    token = trace.emit_op(Group, tokens).token if len(tokens) > 1 else tokens[0] if tokens else None
+    return Operation(token, trace, name)
+
+
 def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
     """The variables given, or every trainable one that the present trace has used so far."""
     if variables is None:
@@ -308,9 +312,8 @@ def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
 
 def state_variable(value: Any, name: str) -> Variable:
     """A variable of an optimiser's state, which no optimiser trains, under this name whatever the present scope."""
-    made = Variable(value, name="state", trainable=False)
-    made.rename(name)
-    return made
+    with names.fresh_scope():
+        return Variable(value, name=name, trainable=False)
 
 
 def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:

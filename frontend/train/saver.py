@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
 from dfc.frontend.tracing import current
 from dfc.frontend.variable import Variable, alive_variables
 from dfc.ir import locations
 from dfc.runtime import checkpoint
+
+if TYPE_CHECKING:
+    from dfc.frontend.session import Session
 
 Path = str | os.PathLike[str]
 
@@ -18,7 +24,8 @@ class Saver:
     """Saves and restores variables by name.
 
     `variables` is a variable, a list, or a dict of names in the checkpoint; without it, every variable that is alive
-    when saving or restoring. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None:
+    when saving or restoring, or with a session every one of its graph. A graph's own variables need the session whose
+    values are meant. Of more than `max_to_keep` checkpoints in a directory the oldest is deleted (0 or None:
     none is). Raises InvalidArgument for two variables of one name.
     """
 
@@ -31,12 +38,13 @@ class Saver:
         self._named()
         self.max_to_keep = max_to_keep
 
-    def _named(self) -> dict[str, Variable]:
+    def _named(self, session: Session | None = None) -> dict[str, Variable]:
         if isinstance(self._variables, Mapping):
             for value in self._variables.values():
                 _require_variable(value)
             return dict(self._variables)
-        listed = alive_variables() if self._variables is None else self._variables
+        known = alive_variables if session is None else session.variables
+        listed = known() if self._variables is None else self._variables
         named: dict[str, Variable] = {}
         for variable in listed:
             _require_variable(variable)
@@ -46,30 +54,38 @@ class Saver:
                 )
         return named
 
-    def save(self, directory: Path, step: int) -> str:
-        """Write a checkpoint `DIRECTORY/ckpt-STEP` and return its path. Raises InvalidArgument without variables, and
-        for a step that is no whole number from 0 on."""
-        arrays = {name: variable.numpy() for name, variable in self._named().items()}
+    def save(self, directory: Path, step: int, session: Session | None = None) -> str:
+        """Write a checkpoint `DIRECTORY/ckpt-STEP` and return its path. With a session all values are of one moment.
+
+        Raises InvalidArgument without variables, and for a step that is no whole number from 0 on, FailedPrecondition
+        for a variable without a value.
+        """
+        named = self._named(session)
+        if session is None:
+            arrays = {name: variable.numpy() for name, variable in named.items()}
+        else:
+            arrays = {name: np.asarray(value) for name, value in session.run(named).items()}
         return checkpoint.save(str(directory), step, arrays, self.max_to_keep)
 
-    def restore(self, path: Path) -> None:
-        """Set the variables from the checkpoint at `path`. Nothing is set unless all fit.
+    def restore(self, path: Path, session: Session | None = None) -> None:
+        """Set the variables, in the session where there is one, from the checkpoint at `path`. Nothing is set unless
+        all fit.
 
         Raises NotFound for a missing checkpoint or name, InvalidArgument for another shape, InvalidType for another
         dtype, DataLoss for a damaged file.
         """
-        if current() is not None:
+        if session is None and current() is not None:
             raise FailedPrecondition(
                 "variables can't be restored while a function is traced",
                 op="Saver.restore",
                 location=locations.describe(locations.capture()),
             )
-        named = self._named()
+        named = self._named(session)
         arrays = checkpoint.restore(str(path), named)
         for name, variable in named.items():
             variable.check_fits(arrays[name])
         for name, variable in named.items():
-            variable.assign(arrays[name])
+            (variable.state if session is None else session.state_of(variable)).assign(arrays[name])
 
 
 def _require_variable(value: object) -> None:

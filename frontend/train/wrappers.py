@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,15 @@ from dfc.frontend.ops.elementwise import astype, isfinite, logical_and, where
 from dfc.frontend.ops.reduction import all as reduce_all
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import require_trace
-from dfc.frontend.train.optimizers import Optimizer, Pairs, built, state_like, state_variable, trainable_of
+from dfc.frontend.train.optimizers import (
+    Optimizer,
+    Pairs,
+    built,
+    everything_since,
+    state_like,
+    state_variable,
+    trainable_of,
+)
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
 
@@ -70,11 +79,16 @@ class Accumulate:
     def apply_gradients(self, pairs: Pairs, *, when: Operand | None = None) -> Operation:
         """Add the gradients to their sums; at every `every`-th call step by their mean and begin again. Where `when`, a
         scalar bool, is false, the call counts for nothing."""
-        require_trace("Accumulate.apply_gradients", "put it into a function decorated with @dfc.function")
+        trace = require_trace("Accumulate.apply_gradients", "put it into a function decorated with @dfc.function")
         kept = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
         if not kept:
             return self.optimizer.apply_gradients(kept)  # which says what is missing
-        counts: Operand = True if when is None else asarray(when)
+        first = len(trace.effects)
+        with trace.in_program_order():
+            self._add(kept, True if when is None else asarray(when))
+        return everything_since(trace, first, "Accumulate")
+
+    def _add(self, kept: Sequence[tuple[Any, Variable]], counts: Operand) -> None:
         calls = self._calls(kept[0][1])
         calls.assign_add(where(counts, 1, 0))
         full = logical_and(calls.read() >= self.every, counts)
@@ -83,12 +97,11 @@ class Accumulate:
             total = self._sum(variable)
             total.assign_add(where(counts, asarray(gradient), 0))
             means.append((total.read() * (1 / self.every), variable))
-        done = self.optimizer.apply_gradients(means, when=full)
+        self.optimizer.apply_gradients(means, when=full)
         for _, variable in kept:
             total = self._sum(variable)
             total.assign(where(full, 0, total.read()))
         calls.assign(where(full, 0, calls.read()))
-        return done
 
     def _sum(self, variable: Variable) -> Variable:
         if variable not in self._sums:
@@ -153,15 +166,18 @@ class LossScale:
 
     def apply_unscaled(self, pairs: Pairs) -> Operation:
         """Apply gradients that are divided by the scale already, if all are finite; adjust the scale."""
+        trace = require_trace("LossScale.apply_unscaled", "put it into a function decorated with @dfc.function")
         kept = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
         finite: Operand = True
         for gradient, _ in kept:
             finite = logical_and(finite, reduce_all(isfinite(asarray(gradient))))
-        done = self.optimizer.apply_gradients(kept, when=finite)
-        good = where(finite, self._good.read() + 1, 0)
-        grow = good >= self.growth_interval
-        scale = self.scale.read()
-        grown = where(grow, scale * self.factor, scale)
-        self.scale.assign(where(finite, where(isfinite(grown), grown, scale), scale / self.factor))
-        self._good.assign(where(grow, 0, good))
-        return done
+        first = len(trace.effects)
+        with trace.in_program_order():
+            self.optimizer.apply_gradients(kept, when=finite)
+            good = where(finite, self._good.read() + 1, 0)
+            grow = good >= self.growth_interval
+            scale = self.scale.read()
+            grown = where(grow, scale * self.factor, scale)
+            self.scale.assign(where(finite, where(isfinite(grown), grown, scale), scale / self.factor))
+            self._good.assign(where(grow, 0, good))
+        return everything_since(trace, first, "LossScale")

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = {"dispatch": ["n1", "n10", "n100"], "compile": ["a_mlp20", "b_googlenet", "c_chain5000"], "coldstart": ["mlp"]}
+CASES = {
+    "dispatch": ["n1", "n10", "n100"],
+    "compile": ["a_mlp20", "b_googlenet", "c_chain5000"],
+    "coldstart": ["mlp"],
+    "executor": ["one_device"],
+}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -33,8 +33,8 @@ def printed(source: str) -> str:
 def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # `dfc compile` adds the model's folder
-    model, load, train, net = blocks("python")
-    answer, trained, fitted = blocks("text")
+    model, load, train, net, clients = blocks("python")
+    answer, trained, fitted, added = blocks("text")
     Path("model.py").write_text(model)
     (commands,) = (block for block in blocks("sh") if block.startswith("dfc compile model.py\n"))
     for line in commands.splitlines():
@@ -46,3 +46,4 @@ def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: py
     assert printed(load) == "[0 1 1 1]\n"
     assert printed(train) == trained
     assert printed(net) == fitted
+    assert printed(clients) == added

@@ -110,7 +110,7 @@ def test_steps_with_other_orders_share_variables() -> None:
     steps = [
         (["a"], ["a"]),  # a holder of its own at first
         (["d", "b"], ["c"]),
-        (["a", "b", "c", "d"], ["a", "d"]),  # moves the others' variables
+        (["a", "b", "c", "d"], ["a", "d"]),  # uses both holders
         (["c", "a"], []),
         ([], ["d", "a"]),
     ]
@@ -124,7 +124,42 @@ def test_steps_with_other_orders_share_variables() -> None:
         np.testing.assert_array_equal(xla.to_numpy(step([feed(2)])[0]), np.full(4, total))
     for name in names:
         np.testing.assert_array_equal(states[name].numpy(), np.full(4, expected[name]))
+    assert len({id(states[name].locate()[0]) for name in names}) == 2
+
+
+def test_a_step_joins_many_holders_that_others_use() -> None:
+    names = "abcdef"
+    states = variables(**{name: np.zeros(4) for name in names})
+    alone = [update([name], [name], states) for name in names]
+    for step in alone:
+        step([feed(1)])
+    assert len({id(states[name].locate()[0]) for name in names}) == len(names)
+    every = update(list(names), [], states)  # moves the others' variables
+    rng = np.random.default_rng(0)
+    counts = dict.fromkeys(names, 1.0)
+    for index in [len(names), *rng.integers(0, len(names) + 1, 40)]:
+        (every if index == len(names) else alone[index])([feed(1)])
+        for name in names if index == len(names) else names[index]:
+            counts[name] += 1
+    for name in names:
+        np.testing.assert_array_equal(states[name].numpy(), np.full(4, counts[name]))
     assert len({id(states[name].locate()[0]) for name in names}) == 1
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_failed_step_over_two_holders_leaves_them_usable(writes: bool) -> None:
+    states = variables(a=np.zeros(4), b=np.ones(4))
+    for name in "ab":
+        update([name], [], states)([feed(1)])
+    both = update(["a", "b"], [], states) if writes else update([], ["a", "b"], states)
+    both([feed(1)])
+    gone = feed(1)
+    gone.delete()
+    with pytest.raises(FailedPrecondition, match=r"^train: input 0 was deleted or donated before the call"):
+        both([gone])
+    both([feed(1)])
+    np.testing.assert_array_equal(states["b"].numpy(), np.full(4, 4 if writes else 2))
+    update(["a"], [], states)([feed(1)])
 
 
 def test_a_step_that_writes_its_whole_holder_passes_the_list_as_it_is() -> None:
@@ -275,14 +310,18 @@ def interrupt(number, frame):  # as Ctrl-C does, but not while the test itself l
         raise KeyboardInterrupt
 
 signal.signal(signal.SIGINT, interrupt)
-states = variables(**{name: np.zeros(4) for name in "abc"})
-# Three layouts: the whole holder, a part of it in one piece, and scattered.
+states = variables(**{name: np.zeros(4) for name in "abcde"})
+# Four layouts: the whole holder, a part of it in one piece, scattered, and in two holders.
 steps = [update(["a", "b", "c"], [], states), update(["a"], [], states), update(["c", "a"], [], states)]
 one = feed(1)
+for name in "de":
+    update([name], [], states)([one])
+steps.append(update(["e", "d"], [], states))
 for step in steps:
     step([one])
+assert states["d"].locate()[0] is not states["e"].locate()[0]
 print("ready", flush=True)
-lowest = 0
+lowest = both = 0
 for interrupts in range(150):
     try:
         armed = True
@@ -291,9 +330,10 @@ for interrupts in range(150):
                 step([one])
     except KeyboardInterrupt:
         pass
-    values = [states[name].numpy()[0] for name in "abc"]  # raises if a buffer was lost
-    assert values[0] >= lowest, "an update was undone"
-    lowest = values[0]
+    values = [states[name].numpy()[0] for name in "abcde"]  # raises if a buffer was lost
+    assert values[0] >= lowest and values[3] >= both, "an update was undone"
+    assert values[3] == values[4], "a step was done by half"
+    lowest, both = values[0], values[3]
 print("survived", lowest > 150, flush=True)
 """
 
