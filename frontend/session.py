@@ -74,6 +74,11 @@ class Session:
     def config(self) -> SessionConfig:
         return self._state.config
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._state.closed
+
     # ---- running
 
     def run(self, fetches: Any, feeds: Mapping[Any, Any] | None = None, timeout: float | None = None) -> Any:
