@@ -19,7 +19,6 @@ from dfc.frontend.tracing import Trace
 from dfc.ir import locations
 from dfc.ir.dtypes import DType, as_dtype, int32, int64
 from dfc.ir.ops import accumulator as ir
-from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of
 from dfc.runtime import accumulators as rt
 
@@ -93,10 +92,8 @@ class AccumulatorBase(Resource):
             raise InvalidType(f"{self._titled} holds {self.dtype} gradients, got {spec.dtype}")
         expected = self.spec.shape
         if expected is not None and not co.may_fit(spec.shape, expected):
-            wanted = co.sizes_text(expected)
-            raise InvalidArgument(
-                f"Shape mismatch: {self._titled} expected a gradient of shape {wanted}, got {shape_text(spec.shape)}"
-            )
+            wanted, got = co.shown(expected), co.shown(spec.shape)
+            raise InvalidArgument(f"Shape mismatch: {self._titled} expected a gradient of shape {wanted}, got {got}")
         self._seen.add(spec.shape)
 
     @property
@@ -240,7 +237,7 @@ class SparseConditionalAccumulator(AccumulatorBase):
     def _specs(self, trace: Trace, sizes: co.Sizes) -> tuple[Spec, ...]:
         if None in sizes:
             raise InvalidArgument(
-                f"the shape of the gradients in {self.name!r} is known as {co.sizes_text(sizes)} only",
+                f"the shape of the gradients in {self.name!r} is known as {co.shown(sizes)} only",
                 hint="give the accumulator its whole shape",
             )
         rows = co.spec_of_sizes(trace, self.name, (None, *sizes[1:]), self.dtype)

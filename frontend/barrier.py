@@ -16,7 +16,6 @@ from dfc.frontend.tensor import Operand, Tensor
 from dfc.ir.dims import Dim
 from dfc.ir.dtypes import as_dtype, int32, int64, string
 from dfc.ir.ops import queue as ir
-from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of
 from dfc.runtime.queue_spec import UNBOUNDED, QueueSpec
 from dfc.runtime.queues import make_queue
@@ -162,10 +161,10 @@ def _check_insertion(keys: Spec, values: Spec, component: Spec) -> None:
         if got is not wanted:
             raise InvalidType(f"{what} must be {wanted}, got {got}")
     if len(keys.shape) != 1:
-        raise InvalidArgument(f"keys must have one dimension, got shape {shape_text(keys.shape)}")
+        raise InvalidArgument(f"keys must have one dimension, got shape {co.shown(keys.shape)}")
     wanted_shape = (*keys.shape, *component.shape)
     if not co.may_fit(values.shape, [d if isinstance(d, int) else None for d in wanted_shape]):
-        raise InvalidArgument(f"values must have shape {shape_text(wanted_shape)}, got {shape_text(values.shape)}")
+        raise InvalidArgument(f"values must have shape {co.shown(wanted_shape)}, got {co.shown(values.shape)}")
 
 
 def _grouped(tensors: list[Tensor]) -> Taken:

@@ -45,6 +45,11 @@ def sizes_text(shape: Sequence[int | None] | None) -> str:
     return "[...]" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
 
 
+def shown(shape: Sequence[Any]) -> str:
+    """A shape in errors, as Python writes a tuple: `(2,)`, `(n, None)`."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
 def may_fit(shape: Shape, expected: Sequence[int | None]) -> bool:
     """Whether a shape with symbols in it may be one of those expected."""
     pairs = zip(shape, expected, strict=False)

@@ -19,7 +19,6 @@ from dfc.frontend.tracing import Trace
 from dfc.ir.dims import Dim
 from dfc.ir.dtypes import DType, as_dtype, int32, int64
 from dfc.ir.ops import queue as ir
-from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of
 from dfc.runtime.queue_spec import QueueSpec
 from dfc.runtime.queues import make_queue
@@ -142,9 +141,9 @@ class QueueBase(Resource):
         shape = spec.shape[1:] if batch else spec.shape
         expected = None if self.spec.shapes is None else self.spec.shapes[index]
         if (batch and not spec.shape) or (expected is not None and not co.may_fit(shape, expected)):
-            wanted = "(n, ...)" if expected is None else str((("n",) if batch else ()) + tuple(expected))
+            wanted = "(n, ...)" if expected is None else co.shown([*(("n",) if batch else ()), *expected])
             raise InvalidArgument(
-                f"Shape mismatch in tuple component {index}: expected {wanted}, got {shape_text(spec.shape)}"
+                f"Shape mismatch in tuple component {index}: expected {wanted}, got {co.shown(spec.shape)}"
             )
         self._seen[index].add(shape)
         return tensor._value
@@ -177,7 +176,7 @@ class QueueBase(Resource):
         if self.spec.shapes is None or (not self.spec.is_static and self.kind != "PaddingFIFOQueue"):
             raise here(
                 InvalidArgument(
-                    f"{op}: queues require the components to have specified shapes, and those of {self.name!r} are not",
+                    f"queues require the components to have specified shapes, and those of {self.name!r} are not",
                     hint="give the queue shapes=[...]",
                 ),
                 op,
