@@ -258,7 +258,7 @@ class QueueBase(Resource):
         """
         queues = list(queues)
         if not queues or any(not isinstance(queue, QueueBase) for queue in queues):
-            raise here(InvalidType(f"from_list needs a list of queues, got {queues!r}"), "from_list")
+            raise here(InvalidType(f"a list of queues is needed, got {queues!r}"), "from_list")
         first = queues[0]
         if any(q.spec.dtypes != first.spec.dtypes or q.spec.names != first.spec.names for q in queues):
             raise here(InvalidType("queues to select from must have equal dtypes and names"), "from_list")
