@@ -69,13 +69,13 @@ class AccumulatorBase(Resource):
         try:
             trace = trace_of(self)
             if trace is None:
-                self._accumulator.apply_grad(self._arrays(grad), int(local_step))
+                self._accumulator.apply_grad(self._arrays(grad), co.whole(local_step, "local_step"))
                 return Operation(None, None, f"{self.name}/apply_grad")
             values = self._values(trace, grad)
+            step = co.whole_in(trace, local_step, int64, "local_step")
         except DfcError as error:
             raise here(error, "apply_grad") from None
-        step = tensor_in(trace, local_step, int64)
-        operands = (*(value._value for value in values), step._value)
+        operands = (*(value._value for value in values), step)
         return self.effect(trace, ir.AccumulatorApply, *operands, name=name, shaped=len(values) == 3)
 
     def _arrays(self, grad: Any) -> Any:
@@ -107,13 +107,13 @@ class AccumulatorBase(Resource):
                 raise InvalidArgument(f"Argument num_required must be positive, got {num_required}")
             trace = trace_of(self)
             if trace is None:
-                taken = self.wait(self._accumulator.take_grad(int(num_required)), "take_grad")
-                return [to_tensor(array) for array in taken]
+                attempt = self._accumulator.take_grad(co.whole(num_required, "num_required"))
+                return [to_tensor(array) for array in self.wait(attempt, "take_grad")]
             specs = self._specs(trace, self._sizes())
+            count = co.whole_in(trace, num_required, int32, "num_required")
         except DfcError as error:
             raise here(error, "take_grad") from None
-        count = tensor_in(trace, num_required, int32)
-        return self.values(trace, ir.AccumulatorTake, count._value, name=name, results=specs)
+        return self.values(trace, ir.AccumulatorTake, count, name=name, results=specs)
 
     def _sizes(self) -> co.Sizes:
         """What is known of the shape, by the accumulator's own and what is applied in the same program."""
@@ -141,12 +141,16 @@ class AccumulatorBase(Resource):
         """Set the step that later gradients are compared with, an integer or an integer scalar tensor. One that is
         smaller than before is set with a warning."""
         trace = trace_of(self)
-        if trace is None:
-            text = self._accumulator.replace_step(int(step))
-            if text:
-                locations.warn(text, locations.capture())
-            return Operation(None, None, f"{self.name}/set_global_step")
-        return self.effect(trace, ir.AccumulatorSetStep, tensor_in(trace, step, int64)._value, name=name)
+        try:
+            if trace is not None:
+                value = co.whole_in(trace, step, int64, "step")
+                return self.effect(trace, ir.AccumulatorSetStep, value, name=name)
+            text = self._accumulator.replace_step(co.whole(step, "step"))
+        except DfcError as error:
+            raise here(error, "set_global_step") from None
+        if text:
+            locations.warn(text, locations.capture())
+        return Operation(None, None, f"{self.name}/set_global_step")
 
 
 class ConditionalAccumulator(AccumulatorBase):

@@ -10,7 +10,6 @@ from dfc.errors import DfcError, InvalidArgument, InvalidType
 from dfc.frontend import components as co
 from dfc.frontend.interop import to_tensor
 from dfc.frontend.operation import Operation
-from dfc.frontend.promotion import tensor_in
 from dfc.frontend.resources import Resource, here, trace_of
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.ir.dims import Dim
@@ -112,8 +111,9 @@ class Barrier(Resource):
             if isinstance(n, int | np.integer) and n < 0:
                 raise InvalidArgument(f"the number of elements must not be negative, got {n}")
             if trace is None:
-                taken = self.wait(self._barrier.take_many(int(n), bool(allow_small_batch)), "take_many")
-                return _grouped([to_tensor(array) for array in taken])
+                attempt = self._barrier.take_many(co.whole(n, "n"), bool(allow_small_batch))
+                return _grouped([to_tensor(array) for array in self.wait(attempt, "take_many")])
+            count = co.whole_in(trace, n, int32, "n")
         except DfcError as error:
             raise here(error, "take_many") from None
         fixed = isinstance(n, int | np.integer) and not allow_small_batch
@@ -123,8 +123,7 @@ class Barrier(Resource):
             "results": (Spec((size,), int64), Spec((size,), string), *components),
             "small_batch": bool(allow_small_batch),
         }
-        count = tensor_in(trace, n, int32)
-        return _grouped(self.values(trace, ir.BarrierTakeMany, count._value, name=name, **attributes))
+        return _grouped(self.values(trace, ir.BarrierTakeMany, count, name=name, **attributes))
 
     # ---- the rest
 
