@@ -29,7 +29,8 @@ class ExponentialMovingAverage:
 
     `decay` is a number of 0 to 1, or a tensor or Variable of one. With `num_updates`, the number n of steps so far (a
     number, tensor or Variable), it is the smaller of `decay` and (1 + n) / (10 + n), so that averages move faster at
-    first. An average starts from the variable's initial value; with `zero_debias` the first update sets it to what the
+    first. An average starts from what the variable is when it
+    is made, in a session when it is initialised; with `zero_debias` the first update sets it to what the
     variable is then, and after t updates it is the mean of t values weighted by decay^(t - i), without what it started
     from.
 
@@ -56,6 +57,7 @@ class ExponentialMovingAverage:
 
     def average_name(self, variable: Variable) -> str:
         """What the average of the variable is called: `VARIABLE/ExponentialMovingAverage`."""
+        self._require(variable)
         return f"{variable.name}/{self.name}"
 
     def average(self, variable: Variable) -> Variable:
@@ -76,10 +78,12 @@ class ExponentialMovingAverage:
         with self._lock:
             found = table.get(variable)
             if found is None:
-                self._require(variable)
-                if initial is variable and current_graph() is None:
-                    initial = variable.numpy
-                found = table[variable] = state_variable(initial, name)
+                _require_graph(variable)
+                outside = initial is variable and current_graph() is None
+                found = state_variable(variable.numpy if outside else initial, name)
+                if outside:
+                    _ = found.state  # what the variable is now, not when the average is first needed
+                table[variable] = found
             return found
 
     def _make(self, variable: Variable) -> None:
@@ -92,13 +96,6 @@ class ExponentialMovingAverage:
             raise error_here(InvalidType, f"averages are of variables, got {variable!r}", NAME)
         if not variable.dtype.is_inexact:
             raise error_here(InvalidType, f"variable {variable.name!r} must be floating, got {variable.dtype}", NAME)
-        if isinstance(variable, GraphVariable) and variable.graph is not current_graph():
-            raise error_here(
-                FailedPrecondition,
-                f"variable {variable.name!r} belongs to a graph, and has no average there yet",
-                NAME,
-                hint="call average or apply in `with` that graph",
-            )
 
     # ---- updates
 
@@ -146,6 +143,16 @@ class ExponentialMovingAverage:
         require_trace(NAME)
         for variable in variables:
             self._update(variable, decay, num_updates)
+
+
+def _require_graph(variable: Variable) -> None:
+    if isinstance(variable, GraphVariable) and variable.graph is not current_graph():
+        raise error_here(
+            FailedPrecondition,
+            f"variable {variable.name!r} belongs to a graph, and has no average there yet",
+            NAME,
+            hint="call average or apply in `with` that graph",
+        )
 
 
 def _rate(decay: Any, num_updates: Any) -> Any:
