@@ -26,6 +26,8 @@ _MODULES = {
     "dfc.frontend.control": "control_dependencies group initialize_all placeholder",
     "dfc.runtime.session": "SessionConfig",
     "dfc.frontend.queues": "FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue",
+    "dfc.frontend.barrier": "Barrier",
+    "dfc.frontend.accumulators": "ConditionalAccumulator SparseConditionalAccumulator",
     "dfc.frontend.gradients": "grad gradients value_and_grad",
     "dfc.frontend.derivatives": "hessian jacobian jvp",
     "dfc.frontend.custom_gradient": "checkpoint custom_gradient",
@@ -127,6 +129,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.queues import (
         FIFOQueue as FIFOQueue, PaddingFIFOQueue as PaddingFIFOQueue, PriorityQueue as PriorityQueue,
         QueueBase as QueueBase, RandomShuffleQueue as RandomShuffleQueue,
+    )
+    from dfc.frontend.barrier import Barrier as Barrier
+    from dfc.frontend.accumulators import (
+        ConditionalAccumulator as ConditionalAccumulator, SparseConditionalAccumulator as SparseConditionalAccumulator,
     )
     from dfc.frontend.gradients import grad as grad, gradients as gradients, value_and_grad as value_and_grad
     from dfc.frontend.derivatives import hessian as hessian, jacobian as jacobian, jvp as jvp

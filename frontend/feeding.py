@@ -95,6 +95,7 @@ def _converted(graph: Graph, value: SSAValue, spec: Spec, given: Any) -> np.ndar
         raise InvalidArgument(f"Cannot feed {_short(given)} for Tensor {name!r}: {error}") from None
     huge = array.dtype == object and all(type(item) is int for item in array.ravel().tolist())
     known = np.dtype(dtype.numpy) == array.dtype or array.dtype.kind in ACCEPTED[dtype.kind] or huge
+    known = known or (not array.size and isinstance(given, list | tuple))
     if not known and not (dtype.is_inexact and array.dtype.kind == "V" and as_dtype(array.dtype).is_floating):
         raise InvalidType(
             f"Type of feed value {_short(given)}, {array.dtype}, is not compatible with Tensor type {dtype} of {name!r}"

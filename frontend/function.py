@@ -42,7 +42,7 @@ assert operators  # it gives tensors their operators
 class Compiled:
     """What a call of one signature and one set of sizes runs."""
 
-    __slots__ = ("run", "single", "step", "structure", "types")
+    __slots__ = ("is_static", "run", "single", "step", "structure", "types")
 
     def __init__(self, step: Step, types: Sequence[Attribute], structure: Structure) -> None:
         self.step, self.run = step, step.run

@@ -28,6 +28,7 @@ from dfc.ir.types import spec_of
 if TYPE_CHECKING:
     from dfc.frontend.graph import Graph
     from dfc.frontend.graph_variable import GraphVariable
+    from dfc.frontend.train.queue_runner import QueueRunner
     from dfc.frontend.variable import Variable
 
 
@@ -45,6 +46,8 @@ class GraphTrace(Trace):
         """Held while a session adds what a fetch needs."""
         self.graph: Callable[[], Graph | None] = lambda: None
         """The graph that this is the trace of."""
+        self.queue_runners: list[QueueRunner] = []
+        """See `dfc.train.start_queue_runners`."""
         self._snapshots: dict[Variable, Tensor] = {}
         self._section: dict[Variable, Resource] | None = None
         """Of the variables used since `in_program_order` was entered."""

@@ -9,16 +9,16 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dfc.errors import DfcError, InvalidArgument, InvalidType, OutOfRange
-from dfc.frontend import interop
+from dfc.frontend import components as co
+from dfc.frontend.interop import to_tensor
 from dfc.frontend.operation import Operation
-from dfc.frontend.promotion import holds_tensors, tensor_in
+from dfc.frontend.promotion import holds_tensors
 from dfc.frontend.resources import Resource, here, trace_of
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace
-from dfc.ir.dims import Dim, Shape
+from dfc.ir.dims import Dim
 from dfc.ir.dtypes import DType, as_dtype, int32, int64
 from dfc.ir.ops import queue as ir
-from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of
 from dfc.runtime.queue_spec import QueueSpec
 from dfc.runtime.queues import make_queue
@@ -55,20 +55,16 @@ class QueueBase(Resource):
             )
         except DfcError as error:
             raise here(error, type(self).__name__) from None
-        self._seen: list[Shape | None] = [None] * len(self.spec.dtypes)
-        """What is known of the components by what is enqueued in the program, where nobody stated their shapes."""
+        self._seen = [co.Seen() for _ in self.spec.dtypes]
 
     def _all_dtypes(self) -> tuple[DType, ...]:
         return self.dtypes
 
     def _all_shapes(self, shapes: Any) -> Any:
-        if shapes is None:
-            return None
-        listed = [shapes] if len(self.dtypes) == 1 and not _is_list_of_shapes(shapes) else shapes
-        return tuple(map(_shape, listed))
+        return co.shapes_given(shapes, len(self.dtypes))
 
     def make(self) -> Any:
-        return make_queue(self.spec, self.name)
+        return make_queue(self.spec, self.shared_name or self.name)
 
     @property
     def requested(self) -> QueueSpec:
@@ -77,36 +73,37 @@ class QueueBase(Resource):
     def described(self) -> str:
         shapes = self.spec.shapes or [None] * len(self.spec.dtypes)
         pairs = zip(self.spec.dtypes, shapes, strict=True)
-        parts = [f"{dtype}{'[...]' if shape is None else shape_text_of(shape)}" for dtype, shape in pairs]
+        parts = [f"{dtype}{co.sizes_text(shape)}" for dtype, shape in pairs]
         return f"{self.kind} of {', '.join(parts)}, capacity {self.spec.capacity}"
 
     # ---- putting in
 
     def enqueue(self, element: Element, name: str | None = None) -> Operation:
-        """Put one element in; waits while the queue is full, and is Cancelled once it is closed.
+        """Put one element in; waits while the queue is full, and is Cancelled once it is closed. `name` is the
+        operation's in a graph.
 
         Raises InvalidArgument and InvalidType for components of the wrong number, dtypes or shapes, and for a dict
         where there are no names or the other way round.
         """
-        return self._put(ir.Enqueue, "enqueue", element, batch=False)
+        return self._put(ir.Enqueue, "enqueue", element, False, name)
 
     def enqueue_many(self, elements: Element, name: str | None = None) -> Operation:
         """Put in the elements that the components hold along their first axis, one by one as there is room (C4)."""
-        return self._put(ir.EnqueueMany, "enqueue_many", elements, batch=True)
+        return self._put(ir.EnqueueMany, "enqueue_many", elements, True, name)
 
-    def _put(self, cls: type[ir.QueueOp], op: str, element: Element, batch: bool) -> Operation:
+    def _put(self, cls: type[ir.QueueOp], op: str, element: Element, batch: bool, name: str | None) -> Operation:
         try:
             components = self._components(element)
             trace = trace_of(self)
             if trace is None:
                 live: Any = self.live
-                arrays = [_array(c, d) for c, d in zip(components, self.spec.dtypes, strict=True)]
+                arrays = [co.array_of(c, d) for c, d in zip(components, self.spec.dtypes, strict=True)]
                 self.wait(live.enqueue_many(arrays) if batch else live.enqueue(arrays), op)
                 return Operation(None, None, f"{self.name}/{op}")
             values = [self._component(trace, i, component, batch) for i, component in enumerate(components)]
         except DfcError as error:
             raise here(error, op) from None
-        return self.effect(trace, cls, *values)
+        return self.effect(trace, cls, *values, name=name)
 
     def _components(self, element: Element) -> list[Any]:
         names = self.spec.names
@@ -133,25 +130,22 @@ class QueueBase(Resource):
 
     def _is_tuple(self, element: Sequence[Any]) -> bool:
         """Whether a list is one of components, or, for a queue of one component, a nested list of numbers."""
-        return len(self.spec.dtypes) != 1 or holds_tensors(element) or _holds_arrays(element)
+        return len(self.spec.dtypes) != 1 or holds_tensors(element) or co.holds_arrays(element)
 
     def _component(self, trace: Trace, index: int, component: Any, batch: bool) -> SSAValue:
         dtype = self.spec.dtypes[index]
-        if _is_plain(component):
-            tensor = trace.constant(_fitting(component, dtype))
-        else:
-            tensor = tensor_in(trace, component)
+        tensor = co.tensor_of(trace, component, dtype)
         spec = spec_of(tensor._type)
         if spec.dtype is not dtype:
             raise InvalidType(f"Type mismatch in tuple component {index}: expected {dtype}, got {spec.dtype}")
         shape = spec.shape[1:] if batch else spec.shape
         expected = None if self.spec.shapes is None else self.spec.shapes[index]
-        if (batch and not spec.shape) or (expected is not None and not _may_fit(shape, expected)):
-            wanted = "(n, ...)" if expected is None else str((("n",) if batch else ()) + tuple(expected))
+        if (batch and not spec.shape) or (expected is not None and not co.may_fit(shape, expected)):
+            wanted = "(n, ...)" if expected is None else co.shown([*(("n",) if batch else ()), *expected])
             raise InvalidArgument(
-                f"Shape mismatch in tuple component {index}: expected {wanted}, got {shape_text(spec.shape)}"
+                f"Shape mismatch in tuple component {index}: expected {wanted}, got {co.shown(spec.shape)}"
             )
-        self._seen[index] = _merged(self._seen[index], shape)
+        self._seen[index].add(shape)
         return tensor._value
 
     # ---- taking out
@@ -164,44 +158,43 @@ class QueueBase(Resource):
         """
         trace = trace_of(self)
         if trace is None:
-            return self._element([_tensor(v) for v in self.wait(self._queue.dequeue(), "dequeue")])
+            return self._element([to_tensor(v) for v in self.wait(self._queue.dequeue(), "dequeue")])
         specs = self._specs(trace, shapes, "dequeue")
-        return self._element(self.values(trace, ir.Dequeue, results=specs))
+        return self._element(self.values(trace, ir.Dequeue, name=name, results=specs))
 
     def dequeue_many(self, n: Operand, name: str | None = None) -> Any:
         """Take `n` elements, an integer or an integer scalar tensor, stacked along a new first axis; waits until there
         are so many. Raises InvalidArgument for a queue whose components have no full shapes; a PaddingFIFOQueue pads
         with zeros to the largest."""
-        return self._take(ir.DequeueMany, "dequeue_many", n)
+        return self._take(ir.DequeueMany, "dequeue_many", n, name)
 
     def dequeue_up_to(self, n: Operand, name: str | None = None) -> Any:
         """As `dequeue_many`; once the queue is closed it takes what there is, one element at least."""
-        return self._take(ir.DequeueUpTo, "dequeue_up_to", n)
+        return self._take(ir.DequeueUpTo, "dequeue_up_to", n, name)
 
-    def _take(self, cls: type[ir.TakingMany], op: str, n: Operand) -> Any:
+    def _take(self, cls: type[ir.TakingMany], op: str, n: Operand, name: str | None) -> Any:
         if self.spec.shapes is None or (not self.spec.is_static and self.kind != "PaddingFIFOQueue"):
             raise here(
                 InvalidArgument(
-                    f"{op}: queues require the components to have specified shapes, and those of {self.name!r} are not",
+                    f"queues require the components to have specified shapes, and those of {self.name!r} are not",
                     hint="give the queue shapes=[...]",
                 ),
                 op,
             )
         trace = trace_of(self)
-        if trace is None:
-            try:
-                number = int(n)
-                attempt = getattr(self._queue, op)(number)
-            except DfcError as error:
-                raise here(error, op) from None
-            return self._element([_tensor(value) for value in self.wait(attempt, op)])
-        count = tensor_in(trace, n, int32)
+        try:
+            if trace is None:
+                attempt = getattr(self._queue, op)(co.whole(n, "n"))
+                return self._element([to_tensor(value) for value in self.wait(attempt, op)])
+            count = co.whole_in(trace, n, int32, "n")
+            if isinstance(n, int | np.integer) and n < 0:
+                raise InvalidArgument(f"the number of elements must not be negative, got {n}")
+        except DfcError as error:
+            raise here(error, op) from None
         fixed = isinstance(n, int | np.integer) and cls is ir.DequeueMany
-        if isinstance(n, int | np.integer) and n < 0:
-            raise here(InvalidArgument(f"the number of elements must not be negative, got {n}"), op)
         size: Dim = int(n) if fixed else trace.program.fresh_dimension(self.name)
         specs = tuple(Spec((size, *spec.shape), spec.dtype) for spec in self._specs(trace, None, op))
-        return self._element(self.values(trace, cls, count._value, results=specs))
+        return self._element(self.values(trace, cls, count, name=name, results=specs))
 
     def _specs(self, trace: Trace, shapes: Sequence[Any] | None, op: str) -> tuple[Spec, ...]:
         """What a dequeued element is, with new symbols for sizes that nobody knows yet."""
@@ -210,7 +203,7 @@ class QueueBase(Resource):
             given = self._all_shapes(shapes)
         found = []
         for index, dtype in enumerate(self.spec.dtypes):
-            shape: Any = self._seen[index] if given is None else given[index]
+            shape = self._seen[index].sizes if given is None else given[index]
             if shape is None:
                 raise here(
                     InvalidArgument(
@@ -219,8 +212,7 @@ class QueueBase(Resource):
                     ),
                     op,
                 )
-            sizes = (trace.program.fresh_dimension(self.name) if d is None else d for d in shape)
-            found.append(Spec(tuple(sizes), dtype))
+            found.append(co.spec_of_sizes(trace, self.name, shape, dtype))
         return tuple(found)
 
     def _element(self, components: list[Tensor]) -> Any:
@@ -241,21 +233,21 @@ class QueueBase(Resource):
         if trace is None:
             self.wait(self._queue.close(cancel_pending_enqueues), "close")
             return Operation(None, None, f"{self.name}/close")
-        return self.effect(trace, ir.QueueClose, cancel_pending=bool(cancel_pending_enqueues))
+        return self.effect(trace, ir.QueueClose, name=name, cancel_pending=bool(cancel_pending_enqueues))
 
     def size(self, name: str | None = None) -> Tensor:
         """The number of elements, int32."""
         trace = trace_of(self)
         if trace is None:
-            return _tensor(np.array(self._queue.size(), np.int32))
-        return self.values(trace, ir.QueueSize)[0]
+            return to_tensor(np.array(self._queue.size(), np.int32))
+        return self.values(trace, ir.QueueSize, name=name)[0]
 
     def is_closed(self, name: str | None = None) -> Tensor:
         """Whether it is closed."""
         trace = trace_of(self)
         if trace is None:
-            return _tensor(np.array(self._queue.is_closed()))
-        return self.values(trace, ir.QueueIsClosed)[0]
+            return to_tensor(np.array(self._queue.is_closed()))
+        return self.values(trace, ir.QueueIsClosed, name=name)[0]
 
     @staticmethod
     def from_list(index: Operand, queues: Sequence[QueueBase]) -> QueueBase:
@@ -265,12 +257,15 @@ class QueueBase(Resource):
         """
         queues = list(queues)
         if not queues or any(not isinstance(queue, QueueBase) for queue in queues):
-            raise here(InvalidType(f"from_list needs a list of queues, got {queues!r}"), "from_list")
+            raise here(InvalidType(f"a list of queues is needed, got {queues!r}"), "from_list")
         first = queues[0]
         if any(q.spec.dtypes != first.spec.dtypes or q.spec.names != first.spec.names for q in queues):
             raise here(InvalidType("queues to select from must have equal dtypes and names"), "from_list")
         if trace_of(first) is None:
-            number = int(index)
+            try:
+                number = co.whole(index, "index")
+            except DfcError as error:
+                raise here(error, "from_list") from None
             if not 0 <= number < len(queues):
                 raise here(OutOfRange(f"index {number} is not in [0, {len(queues)})"), "from_list")
             return queues[number]
@@ -343,10 +338,13 @@ class SelectedQueue(QueueBase):
         same = all(queue.spec.shapes == first.spec.shapes and queue.kind == first.kind for queue in queues)
         self.spec = first.spec if same else QueueSpec("FIFOQueue", -1, first.spec.dtypes, None, first.spec.names)
         self.kind = first.kind if same else "FIFOQueue"
-        self._seen = [_common([queue._seen[i] for queue in queues]) for i in range(len(first.spec.dtypes))]
-        number = tensor_in(trace, index, int32)
+        self._seen = [co.common([queue._seen[i] for queue in queues]) for i in range(len(first.spec.dtypes))]
+        try:
+            number = co.whole_in(trace, index, int32, "index")
+        except DfcError as error:
+            raise here(error, "from_list") from None
         handles = [queue.handle(trace) for queue in queues]
-        self._handle = trace.emit_op(ir.QueueSelect, (number._value, *handles)).results[0]
+        self._handle = trace.emit_op(ir.QueueSelect, (number, *handles)).results[0]
 
     def handle(self, trace: Trace) -> SSAValue:
         return self._handle
@@ -355,78 +353,5 @@ class SelectedQueue(QueueBase):
         return self._queues
 
 
-# ---- shapes and values
-
-
-def _shape(given: Any) -> tuple[int | None, ...]:
-    if isinstance(given, int):
-        given = (given,)
-    if not isinstance(given, list | tuple) or any(not (d is None or isinstance(d, int)) for d in given):
-        raise InvalidArgument(f"a shape is a list of ints and Nones, got {given!r}")
-    return tuple(given)
-
-
-def _is_list_of_shapes(shapes: Any) -> bool:
-    return isinstance(shapes, list | tuple) and len(shapes) > 0 and all(isinstance(s, list | tuple) for s in shapes)
-
-
 def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if names is None else ((names,) if isinstance(names, str) else tuple(names))
-
-
-def shape_text_of(shape: Sequence[int | None]) -> str:
-    return f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
-
-
-def _may_fit(shape: Shape, expected: Sequence[int | None]) -> bool:
-    """Whether a shape with symbols in it may be one of those expected."""
-    pairs = zip(shape, expected, strict=False)
-    return len(shape) == len(expected) and all(e is None or not isinstance(d, int) or d == e for d, e in pairs)
-
-
-def _merged(known: Any, shape: Shape) -> Any:
-    """What two enqueued shapes have in common; None a size for those that differ or are not known."""
-    sizes = tuple(d if isinstance(d, int) else None for d in shape)
-    if known is None:
-        return sizes
-    if len(known) != len(sizes):
-        return None
-    return tuple(a if a == b else None for a, b in zip(known, sizes, strict=True))
-
-
-def _common(shapes: Sequence[Any]) -> Any:
-    found = shapes[0]
-    for shape in shapes[1:]:
-        found = None if found is None or shape is None else _merged(found, shape)
-    return found
-
-
-def _array(component: Any, dtype: DType) -> Any:
-    """A component for a queue outside a trace: a device array, NumPy's for strings."""
-    if _is_plain(component):
-        return interop.put(_fitting(component, dtype))._array
-    if hasattr(component, "__dfc_tensor__"):
-        component = component.__dfc_tensor__()
-    return interop.to_tensor(component)._array
-
-
-def _is_plain(component: Any) -> bool:
-    """Whether it is made of Python's numbers or strings, which take the queue's dtype."""
-    kinds = (bool, int, float, complex, list, tuple, str, bytes)
-    return isinstance(component, kinds) and not holds_tensors(component)
-
-
-def _fitting(component: Any, dtype: DType) -> np.ndarray[Any, Any]:
-    return _strings(component) if dtype.kind == "string" else interop.fitting(component, dtype)
-
-
-def _strings(component: Any) -> np.ndarray[Any, Any]:
-    return interop.to_numpy(component, as_dtype("string"))
-
-
-def _holds_arrays(element: Sequence[Any]) -> bool:
-    return any(isinstance(item, np.ndarray | np.generic) for item in element)
-
-
-def _tensor(value: Any) -> Tensor:
-    return interop.to_tensor(value)

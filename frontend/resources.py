@@ -1,14 +1,17 @@
 """What lives between steps beside variables, as a program names it: the base of queues and accumulators.
 
 Made in `with dfc.Graph():` it belongs to that graph, and each session has one of its own, or one for all that name the
-same `shared_name`. Made outside it is one object of this process, for functions, sessions and calls at once.
+same `shared_name`. Made outside it is one object of this process, for functions, sessions and calls at once; there too,
+those of one `shared_name` are one object.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from xdsl.ir import SSAValue
 
@@ -24,6 +27,9 @@ from dfc.ir.ops.queue import Handle, QueueOp
 from dfc.runtime.attempts import Attempt
 
 OpT = TypeVar("OpT", bound=QueueOp)
+_lock = threading.RLock()
+_shared_names: WeakValueDictionary[str, Live] = WeakValueDictionary()
+"""What is shared in this process, as long as somebody has it."""
 
 
 class Live(Protocol):
@@ -42,6 +48,7 @@ class Resource:
     handle_class: type[Handle]
 
     def __init__(self, name: str | None, shared_name: str | None) -> None:
+        self.made_at = locations.describe(locations.capture())
         base = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(self).__name__).lower()
         self.graph = current_graph()
         self.shared_name = shared_name
@@ -68,8 +75,26 @@ class Resource:
                     location=locations.describe(locations.capture()),
                     hint="use it in `with` that graph, and run what that gives in a session",
                 )
-            self._live = self.make()
+            with _lock:  # functions may be compiled in several threads at once
+                if self._live is None:
+                    self._live = self._shared() if self.shared_name is not None else self.make()
         return self._live
+
+    def _shared(self) -> Live:
+        assert self.shared_name is not None
+        found = _shared_names.get(self.shared_name)
+        if found is None:
+            found = _shared_names[self.shared_name] = self.make()
+        return self.checked(found)
+
+    def checked(self, live: Live) -> Live:
+        """The object, which another one may have made under the same `shared_name`. Raises InvalidArgument, at the line
+        where this one was made, for one of another description (row C10)."""
+        try:
+            live.check_shared(self.requested)
+        except DfcError as error:
+            raise error.at(op=type(self).__name__, location=self.made_at) from None
+        return live
 
     def __repr__(self) -> str:
         return f"<dfc.{type(self).__name__} {self.name!r}>"
@@ -100,16 +125,23 @@ class Resource:
         """What its effects are on, in program order."""
         return (self,)
 
-    def emit(self, trace: Trace, cls: type[OpT], *operands: SSAValue, **attributes: Any) -> OpT:
-        """An op on it, in program order."""
-        return trace.emit_ordered(self.order_keys(), cls, (self.handle(trace), *operands), attributes)
+    def emit(
+        self, trace: Trace, cls: type[OpT], *operands: SSAValue, name: str | None = None, **attributes: Any
+    ) -> OpT:
+        """An op on it, in program order. `name` is what the user calls it."""
+        annotations = None if name is None else trace.named(name)
+        return trace.emit_ordered(self.order_keys(), cls, (self.handle(trace), *operands), attributes, annotations)
 
-    def effect(self, trace: Trace, cls: type[QueueOp], *operands: SSAValue, **attributes: Any) -> Operation:
-        op = self.emit(trace, cls, *operands, **attributes)
+    def effect(
+        self, trace: Trace, cls: type[QueueOp], *operands: SSAValue, name: str | None = None, **attributes: Any
+    ) -> Operation:
+        op = self.emit(trace, cls, *operands, name=name, **attributes)
         return Operation(op.results[-1], trace, f"{self.name}/{short_name(cls)}")
 
-    def values(self, trace: Trace, cls: type[QueueOp], *operands: SSAValue, **attributes: Any) -> list[Tensor]:
-        op = self.emit(trace, cls, *operands, **attributes)
+    def values(
+        self, trace: Trace, cls: type[QueueOp], *operands: SSAValue, name: str | None = None, **attributes: Any
+    ) -> list[Tensor]:
+        op = self.emit(trace, cls, *operands, name=name, **attributes)
         return [Tensor(result.type, trace, result) for result in op.results[:-1]]
 
     # ---- at once
@@ -133,3 +165,22 @@ def trace_of(resource: Resource) -> Trace | None:
     if trace is None and isinstance(resource.graph, GraphTrace):
         _ = resource.live  # says what is wrong
     return trace
+
+
+class Resources(Mapping[str, Live]):
+    """The object behind each name of a program, found or made when it is asked for: a step may need few of them."""
+
+    def __init__(self, named: Mapping[str, Resource], find: Callable[[str, Resource], Live]) -> None:
+        self._named, self._find = named, find
+
+    def __getitem__(self, name: str) -> Live:
+        return self._find(name, self._named[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._named
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)

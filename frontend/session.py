@@ -21,6 +21,7 @@ from dfc.frontend.graph_trace import GraphTrace, current_graph
 from dfc.frontend.graph_variable import GraphVariable
 from dfc.frontend.operation import Operation
 from dfc.frontend.partial_run import PartialRun
+from dfc.frontend.resources import Live, Resource, Resources
 from dfc.frontend.structure import Structure
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.variable import Variable
@@ -72,6 +73,11 @@ class Session:
     @property
     def config(self) -> SessionConfig:
         return self._state.config
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._state.closed
 
     # ---- running
 
@@ -168,9 +174,9 @@ class Session:
     def resolve(self, fetches: Any) -> Fetches:
         """What a run of these fetches fetches of the graph."""
         leaves, nest = structure.flatten(fetches, _is_fetch)
-        if any(child.kind == "static" for child in _parts(nest)):
-            wrong = next(child.value for child in _parts(nest) if child.kind == "static")
-            raise InvalidType(f"a fetch is a tensor, an operation or a name, got {wrong!r}", op="Session.run")
+        wrong = [c.value for c in _parts(nest) if c.kind == "static" and not isinstance(c.value, structure.Fixed)]
+        if wrong:
+            raise InvalidType(f"a fetch is a tensor, an operation or a name, got {wrong[0]!r}", op="Session.run")
         return Fetches(nest, [self._fetch(leaf) for leaf in leaves])
 
     def _fetch(self, leaf: Any) -> SSAValue:
@@ -238,7 +244,7 @@ class Session:
         self.stats.compiled += 1
         variables = self._variables()
         initial = graph.trace.initial_arrays if isinstance(graph.trace, GraphTrace) else {}
-        binding = Binding(variables, initial, self._resources())
+        binding = Binding(variables, initial, Resources(self.graph.resources, self._live))
         step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
         step.places = [labels.index(name) for name in step.inputs]
         return step
@@ -256,21 +262,16 @@ class Session:
                 states[name] = variable.state
         return states
 
-    def _resources(self) -> dict[str, Any]:
-        """The object behind each queue and the like: of the graph's own, the session's."""
-        found = {}
-        for name, resource in list(self.graph.resources.items()):
-            if resource.graph is None:
-                found[name] = resource.live
-                continue
-            key = (resource.shared_name is not None, resource.shared_name or name)
-            with self._state.lock:
-                live = self._state.resources.get(key)
-                if live is None:
-                    live = self._state.resources[key] = resource.make()
-            live.check_shared(resource.requested)
-            found[name] = live
-        return found
+    def _live(self, name: str, resource: Resource) -> Live:
+        """The object behind a queue or the like: of the graph's own, the session's."""
+        if resource.graph is None:
+            return resource.live
+        key = (resource.shared_name is not None, resource.shared_name or name)
+        with self._state.lock:
+            live = self._state.resources.get(key)
+            if live is None:
+                live = self._state.resources[key] = resource.make()
+        return resource.checked(live)
 
     def variables(self) -> list[Variable]:
         """The variables of the graph: its own, and those made elsewhere that it uses."""

@@ -19,11 +19,12 @@ from dfc.frontend.signature import Arguments
 from dfc.frontend.structure import Structure
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Program, Trace
-from dfc.ir import locations
+from dfc.ir import dims, locations
 from dfc.ir.builder import erase
 from dfc.ir.collector import without_collection
 from dfc.ir.ops.function import Call
-from dfc.ir.types import spec_of
+from dfc.ir.types import Spec, spec_of
+from dfc.passes.late import symbols_in
 
 if TYPE_CHECKING:
     from dfc.frontend.function import Function
@@ -114,10 +115,8 @@ def call(
     key = (function, arguments.structure, *map(id, types))
     traced: Traced | None = caller.program.callees.get(key)
     if traced is None:
-        n_fresh = len(caller.program.fresh)
         traced = trace(function, caller.program, caller, nest_of, types, names)
-        # What is captured may be another tensor at the next call, and a size that is known late another size.
-        if not traced.captures and len(caller.program.fresh) == n_fresh:
+        if not traced.captures:  # what is captured may be another tensor at the next call
             caller.program.callees[key] = traced
     inputs = [tensor_in(caller, leaf)._value for leaf in arguments.leaves]
     waits: list[SSAValue] = []
@@ -127,7 +126,7 @@ def call(
         waits += caller.waits_in_order(key)
     attributes = {
         "callee": traced.graph.name,
-        "results": tuple(spec_of(t) for t in traced.output_types),
+        "results": _result_specs(caller, traced),
         "stateful": bool(traced.effects or traced.ordered or traced.checks),
     }
     made = caller.emit_op(Call, (*inputs, *traced.captures, *dict.fromkeys(waits)), attributes)
@@ -141,6 +140,15 @@ def call(
     if traced.ordered or traced.checks or any(traced.effects.values()):
         outputs = iter([caller.implying(tensor, made.results[-1]) for tensor in outputs])
     return structure.unflatten(traced.graph.structure, outputs)
+
+
+def _result_specs(caller: Trace, traced: Traced) -> tuple[Spec, ...]:
+    """What this call gives: sizes that only running the function tells are others than those of any other call."""
+    specs = [spec_of(t) for t in traced.output_types]
+    given = {s for value in traced.graph.func.block.args for s in symbols_in(value)}
+    own = {s for spec in specs for d in spec.shape if isinstance(d, dims.SymbolicDim) for s in d.symbols} - given
+    fresh = {s: caller.program.fresh_dimension(s.rstrip("0123456789").rstrip("_") or s) for s in sorted(own)}
+    return tuple(Spec(dims.substitute(s.shape, fresh), s.dtype) for s in specs) if own else tuple(specs)
 
 
 def _run_inside(function: Function[..., Any], caller: Trace, arguments: Arguments, nest_of: NestOf) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from types import CodeType, FrameType
 from typing import Any
 
@@ -119,3 +120,11 @@ def describe(location: Any) -> str:
 
 
 add_internal_prefix(_PACKAGE)
+
+
+def warn(text: str, location: Any) -> None:
+    """A RuntimeWarning at the user's line."""
+    file, line = "<unknown>", 1
+    if isinstance(location, FileLineColLoc):
+        file, line = location.filename.data, location.line.data
+    warnings.warn_explicit(text, RuntimeWarning, file, line)

@@ -10,16 +10,17 @@ from typing import ClassVar, NamedTuple
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
+from dfc.errors import Unimplemented
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
-from dfc.ir.dims import SymbolicDim
-from dfc.ir.op import Op
+from dfc.ir.op import Op, error_at
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.ir.types import CONTROL, is_tensor, spec_behind, spec_of, tensor_type
+from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
+from dfc.passes.late import alone_in, definers, needed_by, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import one_island, position_of
 from dfc.passes.phases import GONE, Phase, leftover
@@ -33,8 +34,7 @@ class Cluster(Pass):
     Requires: phase graph (no df.call, no df.gradients); block order is a valid order of effects.
     Ensures: each compilable op but constants is in a df.island, and no path leaves an island and enters it again;
     without host ops there is one island at most. Work that does not depend on a host op that may wait (a dequeue, say)
-    is in no island with work that does. An island whose types have sizes that come with the result of a host op takes
-    it, for its size alone if need be. Inside, references are values: a read is the current value, a write makes the
+    is in no island with work that does. Inside, references are values: a read is the current value, a write makes the
     next, and `written` lists the references whose last value the island gives back. Outside stay handles of variables
     (one each), host ops, constants for them, and the return; tokens run between islands and host ops only. Each op
     keeps its position.
@@ -110,8 +110,8 @@ class _Function:
         self.gives: dict[int, _Key] = {}  # and what using them means
         self.awaits: dict[SSAValue, dict[Operation, None]] = {}  # the ops that a token waits for
         self.variables: dict[str, SSAValue] = {}
-        self.sizes: dict[str, SSAValue] = {}  # symbols that become known in a step -> the value that they come with
         self.strings = has_strings(self.block.args)  # whether there has been one
+        self.sizes = definers(func.block)
         self.position: dict[int, int] = {}
         self.unit_of: dict[int, _Unit] = {}
         self.done: dict[int, Operation] = {}  # ops that have no place in the clustered function
@@ -158,7 +158,7 @@ class _Function:
             first = self.variables.setdefault(op.variable.data, op.ref)
             if first is not op.ref:
                 replace(op, [first])
-        elif cls in SOURCES or isinstance(op, Return):
+        elif self._is_source(op) or isinstance(op, Return):
             return
         elif class_compilable(cls) and not strings:
             self.keys[id(op)] = self._needs(op, _Key(0, 0))
@@ -172,15 +172,12 @@ class _Function:
             needs = self.hosts[id(op)] = self._needs(op, _Key(-1, 0))
             waits = self._bit() if isinstance(op, Op) and op.WAITS else 0
             self.gives[id(op)] = _Key(needs.stage + 1, needs.waits | waits)
-            self.sizes.update(
-                (str(dim), result)
-                for result in op.results
-                if not has_strings([result])
-                for dim in _symbolic_dims(result)
-                if str(dim) not in self.sizes
-            )
             self.strings = self.strings or has_strings(op.results)
             self._gives_tokens(op)
+
+    def _is_source(self, op: object) -> bool:
+        """Whether each run that uses the op holds its own copy: not of one whose size an op has to tell."""
+        return type(op) in SOURCES and not (self.sizes and isinstance(op, Operation) and symbols_of(op))
 
     def _names_ops_only(self, group: Group) -> bool:
         """Whether the group waits for ops: for inputs and constants there is no token to take."""
@@ -194,7 +191,8 @@ class _Function:
     def _needs(self, op: Operation, start: _Key) -> _Key:
         """The least key at which all operands are there; `start` says whether the op is the device's or the host's."""
         key, for_host = start, start.stage < 0
-        for owner in _ops_behind(op, self.awaits):
+        sized = (value.owner for value in needed_by(op, self.sizes)) if self.sizes else ()
+        for owner in (*_ops_behind(op, self.awaits), *sized):
             found = self.keys.get(id(owner))
             if found is None and (given := self.hosts.get(id(owner))) is not None:
                 found = self.gives[id(owner)]
@@ -202,20 +200,10 @@ class _Function:
                     found = _Key(given.stage, found.waits)
             if found is not None:
                 key = key.joined(found)
-        if self.sizes and not for_host:
-            for value in self._sizes_needed((*op.operands, *op.results), op.operands):
-                if (given := self.gives.get(id(value.owner))) is not None:
-                    key = key.joined(given)
         if self.late:
             for operand in op.operands:
                 key = key.joined(_Key(key.stage, self.late.get(id(operand), 0)))
         return key
-
-    def _sizes_needed(self, values: Iterable[SSAValue], given: Iterable[SSAValue]) -> list[SSAValue]:
-        """What brings the sizes that the types of `values` mention, beside those that `given` has."""
-        known = {str(dim) for value in given if type(value.owner) not in SOURCES for dim in _symbolic_dims(value)}
-        symbols = dict.fromkeys(s for value in values for dim in _symbolic_dims(value) for s in sorted(dim.symbols))
-        return [self.sizes[symbol] for symbol in symbols if symbol not in known and symbol in self.sizes]
 
     def _sink(self, ops: list[Operation]) -> None:
         """Put reads, and pure ops that use them, with their users where these are later: a value that is used after a
@@ -252,7 +240,7 @@ class _Function:
             elif id(op) in self.hosts:
                 unit = None
             else:
-                if type(op) in SOURCES:
+                if self._is_source(op):
                     self.done[id(op)] = op  # copied into each run that uses it; kept where another op does
                 continue
             if unit is None:
@@ -272,7 +260,7 @@ class _Function:
                 owner = operand.owner
                 if operand.type is CONTROL:
                     self._wait(unit, self.awaits[operand])
-                elif type(owner) in SOURCES:
+                elif self._is_source(owner):
                     if unit.is_run:
                         sources[operand] = self._source(operand, unit)
                     else:
@@ -287,11 +275,22 @@ class _Function:
             if sources:
                 op.operands = [sources.get(o, o) for o in op.operands]
         if self.sizes and unit.is_run:
-            mentioned = [v for op in (*unit.sources.values(), *unit.ops) for v in (*op.operands, *op.results)]
-            for value in self._sizes_needed(mentioned, unit.inputs):
-                made_in = self.unit_of[id(value.owner)]
-                unit.inputs[value] = []
-                unit.before[made_in] = made_in.outputs[value] = None
+            self._take_sizes(unit)
+
+    def _take_sizes(self, run: _Unit) -> None:
+        """Let a run that has sizes which no input of it tells take values that do."""
+        wanted = {symbol for op in run.ops for symbol in symbols_of(op)} & self.sizes.keys()
+        for symbol in sorted(wanted - alone_in(list(run.inputs))):
+            value = self.sizes[symbol]
+            if has_strings([value]):
+                raise error_at(
+                    Unimplemented,
+                    run.ops[0],
+                    f"the size {symbol} is known of strings only, which no device holds",
+                    "take a tensor of numbers of that size along",
+                )
+            run.inputs.setdefault(value, [])
+            run.before[self.unit_of[id(value.owner)]] = None
 
     def _wait(self, unit: _Unit, awaited: Iterable[Operation]) -> None:
         for op in awaited:
@@ -312,7 +311,7 @@ class _Function:
     def _leaving(self, end: Operation) -> None:
         """Note what the function returns."""
         for operand in end.operands:
-            if type(operand.owner) in SOURCES:
+            if self._is_source(operand.owner):
                 self.done.pop(id(operand.owner), None)
             elif operand.type is not CONTROL and (run := self.unit_of.get(id(operand.owner))) is not None:
                 run.outputs[operand] = None
@@ -397,10 +396,6 @@ def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) ->
             yield from awaits[operand]
         elif isinstance(owner := operand.owner, Operation):
             yield owner
-
-
-def _symbolic_dims(value: SSAValue) -> list[SymbolicDim]:
-    return [dim for dim in spec_of(value.type).shape if isinstance(dim, SymbolicDim)] if is_tensor(value.type) else []
 
 
 def _in_order(units: list[_Unit]) -> list[_Unit]:

@@ -14,8 +14,10 @@ from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Call, Func, Gradients, Return, single_block_region
 from dfc.ir.ops.graph import After, Feed, Placeholder
 from dfc.ir.types import spec_of
+from dfc.passes.late import Definers, definers, needed_by
 
 Named = Sequence[tuple[str, SSAValue]]
+NOTHING: Definers = {}
 
 
 def extract(
@@ -38,14 +40,16 @@ def extract(
     """
     fed = {value: label for label, value in feeds}
     ends = [*(value for _, value in outputs), *tokens]
-    needed = ancestors(ends, fed)
+    known = definers(func.block)
+    needed = ancestors(ends, fed, known)
     later: dict[SSAValue, str] = {}
     if any(isinstance(op, Gradients) for op in needed.values()):
-        needed = ancestors(ends, {v: n for v, n in fed.items() if _comes_from_outside(v)})
+        needed = ancestors(ends, {v: n for v, n in fed.items() if _comes_from_outside(v)}, known)
         later = {v: n for v, n in fed.items() if not _comes_from_outside(v)}
     inputs = [(label, value) for label, value in feeds if value not in later]
     region, block = single_block_region([value.type for _, value in inputs])
-    mapping: dict[SSAValue, SSAValue] = dict(zip((value for _, value in inputs), block.args, strict=True))
+    given: dict[SSAValue, SSAValue] = dict(zip((value for _, value in inputs), block.args, strict=True))
+    mapping = dict(given)
     builder = Builder(block)
     fed_later: dict[Operation, list[SSAValue]] = {}
     for value in later:
@@ -57,6 +61,7 @@ def extract(
     for op in func.block.ops:
         if id(op) in needed:
             clone_into(op, builder, mapping)
+            mapping.update((result, given[result]) for result in op.results if result in given)  # one of several
             for value in fed_later.get(op, ()):
                 with builder.at(op.location):
                     mapping[value] = builder(Feed, mapping[value], label=later[value])
@@ -89,8 +94,10 @@ def _comes_from_outside(value: SSAValue) -> bool:
     return not isinstance(value.owner, Operation) or isinstance(value.owner, Placeholder)
 
 
-def ancestors(ends: Iterable[SSAValue], cut: Mapping[SSAValue, object]) -> dict[int, Operation]:
-    """The ops that the values need, by id, up to those in `cut`."""
+def ancestors(
+    ends: Iterable[SSAValue], cut: Mapping[SSAValue, object], known: Definers = NOTHING
+) -> dict[int, Operation]:
+    """The ops that the values need, by id, up to those in `cut`; those that tell sizes by `known` included."""
     found: dict[int, Operation] = {}
     pending = [value for value in ends if value not in cut]
     while pending:
@@ -98,6 +105,8 @@ def ancestors(ends: Iterable[SSAValue], cut: Mapping[SSAValue, object]) -> dict[
         if isinstance(owner, Operation) and id(owner) not in found:
             found[id(owner)] = owner
             pending += [operand for operand in owner.operands if operand not in cut]
+            if known:
+                pending += [value for value in needed_by(owner, known) if value not in cut]
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
 from typing import ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
@@ -11,11 +13,12 @@ from xdsl.ir import Operation, SSAValue
 
 from dfc.errors import InvalidArgument, NotFound
 from dfc.ir.builder import Builder, clone_into, erase, replace
-from dfc.ir.dims import Bindings, Dim, SymbolicDim
+from dfc.ir.dims import Bindings, Dim, SymbolicDim, symbol
 from dfc.ir.op import Effect, Op, Types, error_at
 from dfc.ir.ops.function import Call, Func, Return, split_tokens
 from dfc.ir.ops.state import Group, Variable
 from dfc.ir.types import CONTROL, spec_behind, spec_of
+from dfc.passes.late import definers, symbols_in
 from dfc.passes.manager import Pass, did_you_mean
 from dfc.passes.specialize import bound, respecialized
 
@@ -27,7 +30,8 @@ class Inline(Pass):
     Requires: every callee is in the program, and none calls itself, not even through others.
     Ensures: no df.call; functions that others called are gone, and those that nobody called stay. An inlined op keeps
     its own position, the user's line in the callee. The tokens that a call takes go to the callee's first effects, and
-    the token it gives comes after all of them. One handle is left of a variable that caller and callee both name.
+    the token it gives comes after all of them. One handle is left of a variable that caller and callee both name. Sizes
+    that only running an op of the callee tells are others in each call: those of the call's results, or new ones.
     """
 
     name: ClassVar[str] = "inline"
@@ -89,13 +93,14 @@ def _callees_first(calls: Mapping[str, list[Call]]) -> list[str]:
 
 def _expand(func: Func, functions: Mapping[str, Func]) -> None:
     handles: dict[str, SSAValue] = {}
+    sizes = _Sizes(func)
     for op in func.block.ops:
         if isinstance(op, Variable):
             first = _handle(op, handles)
             if first is not op.ref:
                 replace(op, [first])
         elif isinstance(op, Call):
-            _inline_call(op, functions[op.callee.data], handles)
+            _inline_call(op, functions[op.callee.data], handles, sizes)
 
 
 def _handle(op: Variable, handles: dict[str, SSAValue]) -> SSAValue:
@@ -108,9 +113,52 @@ def _handle(op: Variable, handles: dict[str, SSAValue]) -> SSAValue:
     return first
 
 
-def _inline_call(call: Call, callee: Func, handles: dict[str, SSAValue]) -> None:
+class _Sizes:
+    """The symbols of a function into which others are inlined: a size that only an op tells is another in each call."""
+
+    def __init__(self, func: Func) -> None:
+        self._func = func
+
+    @cached_property
+    def _taken(self) -> set[str]:
+        values = [*self._func.block.args, *(result for op in self._func.block.ops for result in op.results)]
+        return {symbol for value in values for symbol in symbols_in(value)}
+
+    def bind(self, call: Call, callee: Func, bindings: dict[str, Dim]) -> None:
+        """Add what the symbols of the callee's own are in this call: as its results say, else new ones."""
+        own = [s for s in definers(callee.block) if s not in bindings]
+        if not own:
+            return
+        pairs = zip(callee.outputs, call.results, strict=False)
+        dims = [pair for a, b in pairs for pair in zip(spec_of(a.type).shape, spec_of(b.type).shape, strict=False)]
+        for pattern, dim in sorted(dims, key=lambda pair: len(str(pair[0]))):  # the plain ones first
+            if isinstance(pattern, SymbolicDim) and isinstance(dim, SymbolicDim):
+                _solve(pattern, dim, [s for s in own if s in pattern.symbols and s not in bindings], bindings)
+        for name in own:
+            if name not in bindings:
+                bindings[name] = symbol(self._unused(name))
+
+    def _unused(self, wanted: str) -> str:
+        name, number = wanted, 0
+        while name in self._taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._taken.add(name)
+        return name
+
+
+def _solve(pattern: SymbolicDim, dim: SymbolicDim, unknown: list[str], bindings: dict[str, Dim]) -> None:
+    """Bind the unknown symbols, each to another one of `dim`, so that the pattern becomes that."""
+    for chosen in permutations(sorted(dim.symbols), len(unknown)):
+        found: dict[str, Dim] = dict(zip(unknown, map(symbol, chosen), strict=True))
+        if pattern.substitute({**bindings, **found}) == dim:
+            bindings.update(found)
+            return
+
+
+def _inline_call(call: Call, callee: Func, handles: dict[str, SSAValue], sizes: _Sizes) -> None:
     arguments, waits = split_tokens(tuple(call.operands))
-    bindings = _bindings(call, callee, arguments)
+    bindings = _bindings(call, callee, arguments, sizes)
     mapping: dict[SSAValue, SSAValue] = dict(zip(callee.block.args, arguments, strict=True))
     before = Builder.before_op(call)
     for op in callee.block.ops:
@@ -146,7 +194,7 @@ def _is_first_effect(op: Operation, original: Operation) -> bool:
     return starts and not any(o.type is CONTROL for o in original.operands)
 
 
-def _bindings(call: Call, callee: Func, arguments: Sequence[SSAValue]) -> dict[str, Dim]:
+def _bindings(call: Call, callee: Func, arguments: Sequence[SSAValue], sizes: _Sizes) -> dict[str, Dim]:
     """What the callee's symbols are in this call. Raises InvalidArgument where an input or output doesn't fit."""
     bindings: dict[str, Dim] = {}
     wanted, given = [a.type for a in callee.block.args], [a.type for a in arguments]
@@ -156,6 +204,7 @@ def _bindings(call: Call, callee: Func, arguments: Sequence[SSAValue]) -> dict[s
                 if isinstance(pattern, SymbolicDim) and pattern.text.isidentifier():
                     bindings.setdefault(pattern.text, dim)
     _require_fit(call, "inputs", wanted, given, bindings)
+    sizes.bind(call, callee, bindings)
     outputs = [v.type for v in split_tokens(call.results)[0]]
     _require_fit(call, "outputs", [v.type for v in callee.outputs], outputs, bindings)
     return {s: d for s, d in bindings.items() if str(d) != s}

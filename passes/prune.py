@@ -14,6 +14,7 @@ from dfc.ir.builder import erase
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops.function import Call, Func, split_tokens
 from dfc.ir.types import CONTROL
+from dfc.passes.late import definers, needed_by
 from dfc.passes.manager import Pass, did_you_mean
 
 
@@ -71,8 +72,11 @@ def _callees(func: Func) -> list[str]:
 
 
 def erase_unused(block: Block, *, pure_only: bool = False) -> int:
-    """Erase ops whose results nobody uses, from the end, so that one walk finds them all; returns how many."""
+    """Erase ops whose results nobody uses, from the end, so that one walk finds them all; returns how many. An op that
+    tells a size which another one has stays."""
     erased = 0
+    known = {} if pure_only else definers(block)
+    told: set[Operation] = set()
     op = block.last_op
     op = None if op is None else op.prev_op  # the terminator stays
     while op is not None:
@@ -81,9 +85,13 @@ def erase_unused(block: Block, *, pure_only: bool = False) -> int:
             if result.first_use is not None:
                 break
         else:
-            if not pure_only or (isinstance(op, Op) and op.EFFECT is Effect.PURE):
+            if op not in told and (not pure_only or (isinstance(op, Op) and op.EFFECT is Effect.PURE)):
                 erase(op)
                 erased += 1
+                op = previous
+                continue
+        if known:
+            told.update(value.owner for value in needed_by(op, known) if isinstance(value.owner, Operation))
         op = previous
     return erased
 

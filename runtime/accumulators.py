@@ -64,10 +64,15 @@ class Accumulator(Waitable):
 
     def set_global_step(self, step: int) -> None:
         """Set the step that gradients are compared with. Warns if it is smaller than before."""
+        text = self.replace_step(step)
+        if text:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+    def replace_step(self, step: int) -> str:
+        """As `set_global_step`; the text of the warning, for who has the user's line."""
         with self._lock:
             before, self.step = self.step, index(step)
-        if step < before:
-            warnings.warn(f"{self}: the global step was set back from {before} to {step}", RuntimeWarning, stacklevel=2)
+        return f"{self}: the global step was set back from {before} to {step}" if step < before else ""
 
     def take_grad(self, num_required: int, done: Done = ignore) -> Attempt:
         """Take the mean or the sum of all gradients there are, once there are `num_required`: a list, as gradients are

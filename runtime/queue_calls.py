@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dfc.errors import Internal, InvalidArgument, OutOfRange
+from dfc.ir import locations
 from dfc.ir.dims import match
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops import accumulator as ac
@@ -192,7 +193,9 @@ def accumulator_take(op: ac.AccumulatorTake, binding: Binding) -> HostOp:
 @maker(ac.AccumulatorSetStep)
 def accumulator_set_step(op: ac.AccumulatorSetStep, binding: Binding) -> HostOp:
     def set_step(values: Values) -> Sequence[Any]:
-        values[0].set_global_step(_count(values[1]))
+        text = values[0].replace_step(_count(values[1]))
+        if text:
+            locations.warn(text, op.location)
         return ()
 
     return simple(op, set_step)

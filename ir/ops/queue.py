@@ -34,20 +34,27 @@ def require_tensors_then_tokens(types: Types, label: str, count: int | None = No
     if not fits or (count is not None and n_tensors != count):
         wanted = "tensors" if count is None else f"{count} tensor{'s' if count != 1 else ''}"
         raise InvalidArgument(
-            f"{wanted} and then control tokens must follow the handle, got ({', '.join(map(str, types))})", label=label
+            f"{wanted} and then control tokens must follow the handle, got ({_listed(types)})", label=label
         )
 
 
-def require_count(type: Attribute, label: str) -> None:
+def require_count(type: Attribute, label: str, what: str = "the number of elements") -> None:
     """Raise InvalidType unless this is an integer scalar."""
     spec = spec_of(type)
     if spec.shape or not spec.dtype.is_integer:
-        raise InvalidType(f"the number of elements must be an integer scalar, got {spec}", label=label)
+        raise InvalidType(f"{what} must be an integer scalar, got {spec}", label=label)
+
+
+def _listed(types: Types) -> str:
+    return ", ".join(map(str, types))
 
 
 class Handle(Op):
     """What stands for something that lives between steps, under its name in the program. `description` says what it
-    is, for people."""
+    is, for people.
+
+    C1: it has a name.
+    """
 
     resource = prop_def(Text)
     description = prop_def(Text)
@@ -57,6 +64,8 @@ class Handle(Op):
 
     @classmethod
     def infer(cls, operands: Types, attributes: Attributes) -> Types:
+        if not attributes["resource"]:
+            raise InvalidArgument(f"a {cls.KIND} needs a name, got {attributes['resource']!r}", label="C1")
         return (resource_type(cls.KIND),)
 
 
@@ -82,10 +91,11 @@ class QueueSelect(Op):
 
     @staticmethod
     def infer(operands: Types, attributes: Attributes) -> Types:
-        require_count(operands[0], "C1")
+        if not operands or not is_tensor(operands[0]):
+            raise InvalidType(f"the first operand must be an index, got ({_listed(operands)})", label="C1")
+        require_count(operands[0], "C1", "the index")
         if len(operands) < 2 or any(t != resource_type(QUEUE) for t in operands[1:]):
-            got = ", ".join(map(str, operands[1:]))
-            raise InvalidType(f"handles of queues must follow the index, got ({got})", label="C2")
+            raise InvalidType(f"handles of queues must follow the index, got ({_listed(operands[1:])})", label="C2")
         return (resource_type(QUEUE),)
 
 

@@ -13,7 +13,7 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir import dtypes
 from dfc.ir.dims import parse_dim
 from dfc.ir.op import Op
-from dfc.ir.types import CONTROL, Spec, ref_type, tensor_type
+from dfc.ir.types import CONTROL, Spec, ref_type, resource_type, tensor_type
 from tests.numerics.values import Case
 from tests.programs import NDArray, Trace
 
@@ -44,9 +44,11 @@ NUMBERS = "int or uint or float or complex"
 
 
 def type_of(text: str) -> Attribute:
-    """`float32[2,b]`, `ref float32[2]` or `token`."""
+    """`float32[2,b]`, `ref float32[2]`, `handle queue` or `token`."""
     if text == "token":
         return CONTROL
+    if text.startswith("handle "):
+        return resource_type(text.removeprefix("handle "))
     is_ref, (name, sizes) = text.startswith("ref "), text.removeprefix("ref ").rstrip("]").split("[")
     spec = Spec(tuple(parse_dim(d) for d in sizes.split(",") if d), dtypes.as_dtype(name))
     return ref_type(spec) if is_ref else tensor_type(*spec)

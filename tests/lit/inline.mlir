@@ -157,3 +157,55 @@ builtin.module {
     df.return %t : (!df.control) -> ()
   }) : () -> ()
 }
+
+// -----
+
+// Sizes that only an op of the callee tells are other ones in each call: those that the call's results have, also
+// where these are formulas, and new ones where none has them.
+builtin.module {
+  // CHECK:      df.func {sym_name = "main", arg_names = ["k"], result_names = ["a", "b", "c"]} ({
+  // CHECK-NEXT: ^bb0(%k: tensor<?xf32, ["k"]>):
+  // CHECK-NEXT:   %0 = df.queue {resource = "q", description = "a queue"} : () -> !df.resource<"queue">
+  // CHECK-NEXT:   %1 = df.constant {value = int32[] 3} : () -> tensor<i32>
+  // CHECK-NEXT:   %2, %t0 = df.dequeue_up_to %0, %1 {results = [tensor<?xf32, ["first"]>]} : (!df.resource<"queue">, tensor<i32>) -> (tensor<?xf32, ["first"]>, !df.control)
+  // CHECK-NEXT:   %a = df.concatenate %2, %2 {axis = 0} : (tensor<?xf32, ["first"]>, tensor<?xf32, ["first"]>) -> tensor<?xf32, ["2*first"]>
+  // CHECK-NEXT:   %3 = df.queue {resource = "q", description = "a queue"} : () -> !df.resource<"queue">
+  // CHECK-NEXT:   %4 = df.constant {value = int32[] 3} : () -> tensor<i32>
+  // CHECK-NEXT:   %5, %6 = df.dequeue_up_to %3, %4, %t0 {results = [tensor<?xf32, ["second"]>]} : (!df.resource<"queue">, tensor<i32>, !df.control) -> (tensor<?xf32, ["second"]>, !df.control)
+  // CHECK-NEXT:   %b = df.concatenate %5, %5 {axis = 0} : (tensor<?xf32, ["second"]>, tensor<?xf32, ["second"]>) -> tensor<?xf32, ["2*second"]>
+  // CHECK-NEXT:   %t1 = df.group %6, %t0 : !df.control
+  // CHECK-NEXT:   %7 = df.queue {resource = "q", description = "a queue"} : () -> !df.resource<"queue">
+  // CHECK-NEXT:   %8 = df.constant {value = int32[] 3} : () -> tensor<i32>
+  // CHECK-NEXT:   %9, %10 = df.dequeue_up_to %7, %8, %t1 {results = [tensor<?xf32, ["k_1"]>]} : (!df.resource<"queue">, tensor<i32>, !df.control) -> (tensor<?xf32, ["k_1"]>, !df.control)
+  // CHECK-NEXT:   %c = df.reduce_sum %9 {axes = [0]} : (tensor<?xf32, ["k_1"]>) -> tensor<f32>
+  // CHECK-NEXT:   %t2 = df.group %10, %t1 : !df.control
+  // CHECK-NEXT:   %11 = df.queue {resource = "q", description = "a queue"} : () -> !df.resource<"queue">
+  // CHECK-NEXT:   %12 = df.constant {value = int32[] 3} : () -> tensor<i32>
+  // CHECK-NEXT:   %13, %14 = df.dequeue_up_to %11, %12, %t2 {results = [tensor<?xf32, ["k_2"]>]} : (!df.resource<"queue">, tensor<i32>, !df.control) -> (tensor<?xf32, ["k_2"]>, !df.control)
+  // CHECK-NEXT:   %d = df.reduce_sum %13 {axes = [0]} : (tensor<?xf32, ["k_2"]>) -> tensor<f32>
+  // CHECK-NEXT:   %t3 = df.group %14, %t2 : !df.control
+  // CHECK-NEXT:   df.return %a, %b, %c, %t3 : (tensor<?xf32, ["2*first"]>, tensor<?xf32, ["2*second"]>, tensor<f32>, !df.control) -> ()
+  // CHECK-NEXT: }) : () -> ()
+  df.func {sym_name = "main", arg_names = ["k"], result_names = ["a", "b", "c"]} ({
+  ^bb0(%k: tensor<?xf32, ["k"]>):
+    %a, %t0 = df.call {callee = "take", results = [tensor<?xf32, ["2*first"]>], stateful = true} : () -> (tensor<?xf32, ["2*first"]>, !df.control)
+    %b, %t1 = df.call %t0 {callee = "take", results = [tensor<?xf32, ["2*second"]>], stateful = true} : (!df.control) -> (tensor<?xf32, ["2*second"]>, !df.control)
+    %c, %t2 = df.call %t1 {callee = "count", results = [tensor<f32>], stateful = true} : (!df.control) -> (tensor<f32>, !df.control)
+    %d, %t3 = df.call %t2 {callee = "count", results = [tensor<f32>], stateful = true} : (!df.control) -> (tensor<f32>, !df.control)
+    df.return %a, %b, %c, %t3 : (tensor<?xf32, ["2*first"]>, tensor<?xf32, ["2*second"]>, tensor<f32>, !df.control) -> ()
+  }) : () -> ()
+  df.func {sym_name = "take", arg_names = [], result_names = ["twice"]} ({
+    %q = df.queue {resource = "q", description = "a queue"} : () -> !df.resource<"queue">
+    %n = df.constant {value = int32[] 3} : () -> tensor<i32>
+    %x, %t = df.dequeue_up_to %q, %n {results = [tensor<?xf32, ["k"]>]} : (!df.resource<"queue">, tensor<i32>) -> (tensor<?xf32, ["k"]>, !df.control)
+    %twice = df.concatenate %x, %x {axis = 0} : (tensor<?xf32, ["k"]>, tensor<?xf32, ["k"]>) -> tensor<?xf32, ["2*k"]>
+    df.return %twice, %t : (tensor<?xf32, ["2*k"]>, !df.control) -> ()
+  }) : () -> ()
+  df.func {sym_name = "count", arg_names = [], result_names = ["sum"]} ({
+    %q = df.queue {resource = "q", description = "a queue"} : () -> !df.resource<"queue">
+    %n = df.constant {value = int32[] 3} : () -> tensor<i32>
+    %x, %t = df.dequeue_up_to %q, %n {results = [tensor<?xf32, ["k"]>]} : (!df.resource<"queue">, tensor<i32>) -> (tensor<?xf32, ["k"]>, !df.control)
+    %sum = df.reduce_sum %x {axes = [0]} : (tensor<?xf32, ["k"]>) -> tensor<f32>
+    df.return %sum, %t : (tensor<f32>, !df.control) -> ()
+  }) : () -> ()
+}

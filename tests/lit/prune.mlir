@@ -1,4 +1,4 @@
-// RUN: dfc opt %s -p prune --no-locations
+// RUN: dfc opt %s -p prune --no-locations --split-input-file
 // What no output needs is dropped; an effect alone keeps nothing, a returned token does.
 
 builtin.module {
@@ -64,5 +64,32 @@ builtin.module {
   df.func {sym_name = "only_called", arg_names = ["x"], result_names = ["y"]} ({
   ^bb0(%x: tensor<4xf32>):
     df.return %x : (tensor<4xf32>) -> ()
+  }) : () -> ()
+}
+
+// -----
+
+// A dequeue that tells a size which is needed stays; one whose size is told by an input, or needed by nobody, goes.
+builtin.module {
+  // CHECK:      df.func {sym_name = "sizes", arg_names = ["x"], result_names = ["y"]} ({
+  // CHECK-NEXT: ^bb0(%x: tensor<?xf32, ["n"]>):
+  // CHECK-NEXT:   %q = df.queue {resource = "q", description = "a queue"} : () -> !df.resource<"queue">
+  // CHECK-NEXT:   %one = df.constant {value = float32[] 1.0} : () -> tensor<f32>
+  // CHECK-NEXT:   %many = df.constant {value = int32[] 3} : () -> tensor<i32>
+  // CHECK-NEXT:   %a, %t0 = df.dequeue_up_to %q, %many {results = [tensor<?xf32, ["k"]>]} : (!df.resource<"queue">, tensor<i32>) -> (tensor<?xf32, ["k"]>, !df.control)
+  // CHECK-NEXT:   %ones = df.broadcast_in_dim %one {shape = ["k", "n"], dims = []} : (tensor<f32>) -> tensor<?x?xf32, ["k", "n"]>
+  // CHECK-NEXT:   df.return %ones : (tensor<?x?xf32, ["k", "n"]>) -> ()
+  // CHECK-NEXT: }) : () -> ()
+  df.func {sym_name = "sizes", arg_names = ["x"], result_names = ["y"]} ({
+  ^bb0(%x: tensor<?xf32, ["n"]>):
+    %q = df.queue {resource = "q", description = "a queue"} : () -> !df.resource<"queue">
+    %one = df.constant {value = float32[] 1.0} : () -> tensor<f32>
+    %many = df.constant {value = int32[] 3} : () -> tensor<i32>
+    %a, %t0 = df.dequeue_up_to %q, %many {results = [tensor<?xf32, ["k"]>]} : (!df.resource<"queue">, tensor<i32>) -> (tensor<?xf32, ["k"]>, !df.control)
+    %b, %t1 = df.dequeue_up_to %q, %many {results = [tensor<?xf32, ["m"]>]} : (!df.resource<"queue">, tensor<i32>) -> (tensor<?xf32, ["m"]>, !df.control)
+    %c, %t2 = df.dequeue_up_to %q, %many {results = [tensor<?xf32, ["n"]>]} : (!df.resource<"queue">, tensor<i32>) -> (tensor<?xf32, ["n"]>, !df.control)
+    %ones = df.broadcast_in_dim %one {shape = ["k", "n"], dims = []} : (tensor<f32>) -> tensor<?x?xf32, ["k", "n"]>
+    %unused = df.broadcast_in_dim %one {shape = ["m"], dims = []} : (tensor<f32>) -> tensor<?xf32, ["m"]>
+    df.return %ones : (tensor<?x?xf32, ["k", "n"]>) -> ()
   }) : () -> ()
 }

@@ -32,6 +32,15 @@ NO_VALUES = {
         "holds, names or ends other ops, which have the meaning",
     ),
     **dict.fromkeys(("py_call", "print", "assert"), "what it does is outside of the program"),
+    **dict.fromkeys(
+        (
+            *("queue", "queue_select", "enqueue", "enqueue_many", "dequeue", "dequeue_many", "dequeue_up_to"),
+            *("queue_close", "queue_size", "queue_is_closed"),
+            *("barrier", "barrier_insert_many", "barrier_take_many", "barrier_ready_size", "barrier_incomplete_size"),
+            *("accumulator", *(f"accumulator_{what}" for what in ("apply", "take", "set_step", "count"))),
+        ),
+        "acts on what lives between steps: tests/semantics has its meaning",
+    ),
     "placeholder": "its value comes from outside",
     "gradients": "a request, which autodiff expands into ops that have a meaning",
 }

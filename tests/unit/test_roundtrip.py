@@ -119,7 +119,48 @@ HOST = """builtin.module {
   }) : () -> ()
 }
 """
+QUEUES = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x", "n", "key"], result_names = ["a", "b", "c"]} ({
+  ^bb0(%0: tensor<4xf32>, %1: tensor<i32>, %2: tensor<4x!df.string>):
+    %3 = df.queue {resource = "q", description = "FIFOQueue of float32[], capacity 4"} : () -> !df.resource<"queue">
+    %4 = df.queue_select %1, %3, %3 : (tensor<i32>, !df.resource<"queue">, !df.resource<"queue">) -> !df.resource<"queue">
+    %5 = df.enqueue_many %4, %0 : (!df.resource<"queue">, tensor<4xf32>) -> !df.control
+    %6, %7 = df.dequeue %4, %5 {results = [tensor<f32>]} : (!df.resource<"queue">, !df.control) -> (tensor<f32>, !df.control)
+    %8 = df.enqueue %3, %6, %7 : (!df.resource<"queue">, tensor<f32>, !df.control) -> !df.control
+    %9, %10 = df.dequeue_many %3, %1, %8 {results = [tensor<2xf32>]} : (!df.resource<"queue">, tensor<i32>, !df.control) -> (tensor<2xf32>, !df.control)
+    %11, %12 = df.dequeue_up_to %3, %1, %10 {results = [tensor<?xf32, ["q_1"]>]} : (!df.resource<"queue">, tensor<i32>, !df.control) -> (tensor<?xf32, ["q_1"]>, !df.control)
+    %13, %14 = df.queue_size %3, %12 : (!df.resource<"queue">, !df.control) -> (tensor<i32>, !df.control)
+    %15, %16 = df.queue_is_closed %3, %14 : (!df.resource<"queue">, !df.control) -> (tensor<i1>, !df.control)
+    %17 = df.queue_close %3, %16 {cancel_pending = true} : (!df.resource<"queue">, !df.control) -> !df.control
+    %18 = df.barrier {resource = "b", description = "Barrier of float32[]"} : () -> !df.resource<"barrier">
+    %19 = df.barrier_insert_many %18, %2, %0 {component = 0} : (!df.resource<"barrier">, tensor<4x!df.string>, tensor<4xf32>) -> !df.control
+    %20, %21, %22, %23 = df.barrier_take_many %18, %1, %19 {results = [tensor<?xi64, ["b_2"]>, tensor<?x!df.string, ["b_2"]>, tensor<?xf32, ["b_2"]>], small_batch = true} : (!df.resource<"barrier">, tensor<i32>, !df.control) -> (tensor<?xi64, ["b_2"]>, tensor<?x!df.string, ["b_2"]>, tensor<?xf32, ["b_2"]>, !df.control)
+    %24, %25 = df.barrier_ready_size %18, %23 : (!df.resource<"barrier">, !df.control) -> (tensor<i32>, !df.control)
+    %26, %27 = df.barrier_incomplete_size %18, %25 : (!df.resource<"barrier">, !df.control) -> (tensor<i32>, !df.control)
+    %28 = df.queue_close %18, %27 {cancel_pending = false} : (!df.resource<"barrier">, !df.control) -> !df.control
+    df.return %9, %11, %22, %17, %28 : (tensor<2xf32>, tensor<?xf32, ["q_1"]>, tensor<?xf32, ["b_2"]>, !df.control, !df.control) -> ()
+  }) : () -> ()
+}
+"""
+ACCUMULATORS = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x", "i", "n"], result_names = ["mean", "rows"]} ({
+  ^bb0(%0: tensor<2xf32>, %1: tensor<2xi32>, %2: tensor<i64>):
+    %3 = df.accumulator {resource = "a", description = "ConditionalAccumulator of float32[2], MEAN"} : () -> !df.resource<"accumulator">
+    %4 = df.accumulator_set_step %3, %2 : (!df.resource<"accumulator">, tensor<i64>) -> !df.control
+    %5 = df.accumulator_apply %3, %0, %2, %4 {shaped = false} : (!df.resource<"accumulator">, tensor<2xf32>, tensor<i64>, !df.control) -> !df.control
+    %6, %7 = df.accumulator_count %3, %5 : (!df.resource<"accumulator">, !df.control) -> (tensor<i32>, !df.control)
+    %8, %9 = df.accumulator_take %3, %6, %7 {results = [tensor<2xf32>]} : (!df.resource<"accumulator">, tensor<i32>, !df.control) -> (tensor<2xf32>, !df.control)
+    %10 = df.accumulator {resource = "rows", description = "SparseConditionalAccumulator of float32[?], SUM"} : () -> !df.resource<"accumulator">
+    %11 = df.constant {value = int64[1] 9} : () -> tensor<1xi64>
+    %12 = df.accumulator_apply %10, %0, %1, %11, %2 {shaped = true} : (!df.resource<"accumulator">, tensor<2xf32>, tensor<2xi32>, tensor<1xi64>, tensor<i64>) -> !df.control
+    %13, %14, %15, %16 = df.accumulator_take %10, %6, %12 {results = [tensor<?xf32, ["rows_1"]>, tensor<?xi64, ["rows_1"]>, tensor<1xi64>]} : (!df.resource<"accumulator">, tensor<i32>, !df.control) -> (tensor<?xf32, ["rows_1"]>, tensor<?xi64, ["rows_1"]>, tensor<1xi64>, !df.control)
+    df.return %8, %13, %9, %16 : (tensor<2xf32>, tensor<?xf32, ["rows_1"]>, !df.control, !df.control) -> ()
+  }) : () -> ()
+}
+"""
 PROGRAMS = {
+    "queues": QUEUES,
+    "accumulators": ACCUMULATORS,
     "state": STATE,
     "functions": FUNCTIONS,
     "scatters": SCATTERS,

@@ -17,7 +17,7 @@ from dfc.ir.attributes import Array
 from dfc.ir.dialect import all_ops
 from dfc.ir.dtypes import DType, as_dtype
 from dfc.ir.op import short_name
-from dfc.ir.types import Spec, ref_type, tensor_type
+from dfc.ir.types import Spec, ref_type, resource_type, tensor_type
 from dfc.passes.autodiff import rules
 from dfc.tools import cli
 from dfc.tools.ops import STRUCTURE, ops, rows, table
@@ -28,6 +28,7 @@ MAIN = {
     "check_numerics": 1,
     "select": 1,
     "dynamic_stitch": -1,
+    "barrier_insert_many": 1,
     "random_integers": 1,
     "random_gamma": 1,
     "random_poisson": 1,
@@ -54,6 +55,26 @@ HOST: dict[str, tuple[list[Spec], Mapping[str, Any]]] = {
     "assert": ([Spec((), dtypes.bool_), Spec((2,), dtypes.float32)], host.ASSERT),
 }
 """Operands and attributes of ops of the host that have no meaning on arrays alone."""
+NUMBERS, COUNT = Spec((2,), dtypes.float32), Spec((), dtypes.int64)
+TAKES = {"results": (NUMBERS,)}
+RESOURCES: dict[str, tuple[str, list[Spec], Mapping[str, Any]]] = {
+    **dict.fromkeys(("enqueue", "enqueue_many"), ("queue", [NUMBERS], {})),
+    "dequeue": ("queue", [], TAKES),
+    **dict.fromkeys(("dequeue_many", "dequeue_up_to"), ("queue", [COUNT], TAKES)),
+    "barrier_insert_many": ("barrier", [Spec((2,), dtypes.string), NUMBERS], {"component": 0}),
+    "barrier_take_many": ("barrier", [COUNT], {**TAKES, "small_batch": False}),
+    "accumulator_apply": ("accumulator", [NUMBERS, COUNT], {"shaped": False}),
+    "accumulator_take": ("accumulator", [COUNT], TAKES),
+    "accumulator_set_step": ("accumulator", [COUNT], {}),
+}
+"""Ops on what lives between steps: the handle, the operands after it, attributes."""
+
+LIKE = {
+    **dict.fromkeys(("queue", "queue_select", "queue_close", "queue_size", "queue_is_closed"), "enqueue"),
+    **dict.fromkeys(("barrier", "barrier_ready_size", "barrier_incomplete_size"), "barrier_insert_many"),
+    **dict.fromkeys(("accumulator", "accumulator_count"), "accumulator_apply"),
+}
+"""Ops in whose types there is no dtype: what they are about takes those of another op."""
 
 
 def calls(name: str) -> Iterator[tuple[list[Spec], Mapping[str, Any]]]:
@@ -64,6 +85,8 @@ def calls(name: str) -> Iterator[tuple[list[Spec], Mapping[str, Any]]]:
         yield HOST[name]
     elif name in ("variable", "initial_value"):
         yield [], {"variable": "w", "shape": (2,), "dtype": dtypes.float32}
+    elif name in RESOURCES:
+        yield RESOURCES[name][1:]
     else:
         for case in cases(name):
             yield (
@@ -78,12 +101,16 @@ def accepts(name: str, specs: list[Spec], attributes: Mapping[str, Any], dtype: 
     chosen = not specs or (name.startswith("random_") and name not in MAIN and "dtype" in attributes)
     if name == "constant":
         attributes = {"value": Array.of(np.full((), b"" if dtype.kind == "string" else 0, dtype.numpy))}
+    elif "results" in attributes and name in RESOURCES:
+        attributes, chosen = {**attributes, "results": (Spec((2,), dtype),)}, True
     elif chosen:
         attributes = {**attributes, "dtype": dtype}
     main = None if chosen else specs[MAIN.get(name, 0)].dtype
     types: list[Any] = [tensor_type(s.shape, dtype if s.dtype is main else s.dtype) for s in specs]
     if name in STATE:
         types[0] = ref_type(Spec(specs[0].shape, dtype))
+    if name in RESOURCES:
+        types.insert(0, resource_type(RESOURCES[name][0]))
     try:
         OPS[name].infer(types, attributes)
     except DfcError:
@@ -93,6 +120,9 @@ def accepts(name: str, specs: list[Spec], attributes: Mapping[str, Any], dtype: 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
 def test_dtypes_are_those_that_infer_takes(row: Any) -> None:
+    if row.name in LIKE:
+        assert row.dtypes == OPS[LIKE[row.name]].KINDS
+        return
     found: set[str] = set()
     for specs, attributes in calls(row.name):
         rest = [d for d in dtypes.ALL if d.kind not in found]
