@@ -40,6 +40,8 @@ FAMILIES = (
     "graph",
     "queue",
     "accumulator",
+    "control",
+    "dataflow",
     "function",
 )
 """Stems of the op families, the same in every room."""

@@ -1,0 +1,3 @@
+"""Branches and loops: StableHLO's own."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Gradients of branches and loops."""
+
+from __future__ import annotations
