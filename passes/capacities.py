@@ -68,7 +68,8 @@ def _larger(op: Operation, a: SSAValue, b: SSAValue) -> SSAValue:
 def _with_counts(op: ControlFlow, inner: Sequence[Needs], names: list[str]) -> tuple[ControlFlow, list[SSAValue]]:
     """The op, in its own place, with the largest counts of what is in its regions among its results."""
     made = _branches(op, inner, names) if isinstance(op, Branches) else _loop(op, inner[-1], names)
-    results, n = list(made.results), len(names)
+    results: list[SSAValue] = list(made.results)
+    n = len(names)
     end = made.n_carried.data if isinstance(made, Loop) else len(results)
     replace(op, [*results[: end - n], *results[end:]])
     return made, results[end - n : end]

@@ -86,9 +86,9 @@ def _without_state(block: Block, n_handles: int) -> tuple[set[int], list[SSAValu
     """Put values in the place of the block's handles, its last arguments. Says which are written, by number, and gives
     the last value of each; the terminator yields no tokens any more."""
     first = len(block.args) - n_handles
-    handles = list(block.args[first:])
-    for handle in handles:
-        block.insert_arg(tensor_type(*spec_behind(handle.type)), len(block.args), handle.location)
+    handles: list[SSAValue] = list(block.args[first:])
+    for argument in list(block.args[first:]):
+        block.insert_arg(tensor_type(*spec_behind(argument.type)), len(block.args), argument.location)
     current: dict[SSAValue, SSAValue] = dict(zip(handles, block.args[first + n_handles :], strict=True))
     written: set[int] = set()
     known: dict[SSAValue, SSAValue] = {}
@@ -108,7 +108,7 @@ def _without_state(block: Block, n_handles: int) -> tuple[set[int], list[SSAValu
             handle = op.operands[0]
             make = Builder(block, before=op, location=op.location, annotations=op.attributes)
             current[handle] = written_value(op, current[handle], make)
-            written.add(handles.index(handle))  # type: ignore[arg-type]
+            written.add(handles.index(handle))
             gone.append(op)
     last = block.last_op
     assert isinstance(last, Yield)
@@ -117,8 +117,8 @@ def _without_state(block: Block, n_handles: int) -> tuple[set[int], list[SSAValu
         op.operands = []
     for op in gone:
         erase(op)
-    for handle in handles:
-        block.erase_arg(handle)
+    for argument in list(block.args[first : first + n_handles]):
+        block.erase_arg(argument)
     return written, [current[h] for h in handles]
 
 
@@ -178,7 +178,7 @@ def _loop(op: Loop, make: Builder, read: Sequence[SSAValue], final: Sequence[SSA
 
 def _split_results(op: ControlFlow, count: int) -> tuple[list[SSAValue], list[SSAValue]]:
     """The op's results without those that are variables' new values, and these."""
-    results = list(op.results)
+    results: list[SSAValue] = list(op.results)
     end = op.n_carried.data if isinstance(op, Loop) else len(results)
     return [*results[: end - count], *results[end:]], results[end - count : end]
 
