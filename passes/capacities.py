@@ -19,9 +19,11 @@ from dfc.ir.dims import symbol
 from dfc.ir.dtypes import int32
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import INDEX, Branches, ControlFlow, Loop, NeedLength, Scan, While
-from dfc.ir.ops.elementwise import And, Compare, Maximum
+from dfc.ir.ops.elementwise import And, Compare, Maximum, Select
+from dfc.ir.ops.function import Yield
+from dfc.ir.ops.indexing import TensorScatter
 from dfc.ir.ops.shape import BroadcastInDim, DimSize
-from dfc.ir.types import Spec
+from dfc.ir.types import Spec, spec_of
 
 Needs = Mapping[str, SSAValue]
 """By symbol the number of iterations, in the block at hand."""
@@ -113,12 +115,61 @@ def _end_without_room(op: While, names: list[str], start: int) -> None:
     """Let the loop go on only while there was room enough in its iterations so far."""
     last = op.condition.last_op
     assert last is not None
-    make = Builder.before_op(last)
-    holds, zero = last.operands[0], _zero(make)
+    make, holds = Builder.before_op(last), last.operands[0]
     for count, name in zip(op.condition.args[start : start + len(names)], names, strict=True):
-        room = make(DimSize, make(BroadcastInDim, zero, shape=(symbol(name),), dims=()), axis=0)
-        holds = make(And, holds, make(Compare, count, room, direction="LE"))
+        holds = make(And, holds, make(Compare, count, _room(make, name), direction="LE"))
     last.operands = [holds]
+
+
+def guarded(make: Builder, needs: Needs, written: Sequence[tuple[SSAValue, SSAValue]]) -> list[SSAValue]:
+    """What variables become, from (value written, value before) of each: as before where there was too little room."""
+    if not needs or not written:
+        return [value for value, _ in written]
+    holds: SSAValue | None = None
+    for name, count in needs.items():
+        fits = make(Compare, count, _room(make, name), direction="LE")
+        holds = fits if holds is None else make(And, holds, fits)
+    assert holds is not None
+    return [_guarded(make, holds, value, before) for value, before in written]
+
+
+def _guarded(make: Builder, holds: SSAValue, value: SSAValue, before: SSAValue) -> SSAValue:
+    """A write to rows of a large variable names no row then, so that it need not be copied."""
+    op = value.owner
+    if isinstance(op, TensorScatter) and op.operands[0] is before and op.result.first_use is None:
+        indices = op.operands[1]
+        spec = spec_of(indices.type)
+        if spec.dtype.kind == "int":
+            nowhere = make(
+                BroadcastInDim,
+                make(ConstantOp, value=Array.of(np.array(-1, spec.dtype.numpy))),
+                shape=spec.shape,
+                dims=(),
+            )
+            return make(
+                type(op),
+                before,
+                make(Select, _spread(make, holds, spec), indices, nowhere),
+                *op.operands[2:],
+                **op.values(),
+            )
+    spec = spec_of(value.type)
+    return make(Select, _spread(make, holds, spec), value, before)
+
+
+def guards(op: Select) -> bool:
+    """Whether the op, in an island, is what `guarded` made for a variable."""
+    user = op.result.first_use
+    return user is not None and isinstance(user.operation, Yield)
+
+
+def _spread(make: Builder, holds: SSAValue, spec: Spec) -> SSAValue:
+    return make(BroadcastInDim, holds, shape=spec.shape, dims=()) if spec.shape else holds
+
+
+def _room(make: Builder, name: str) -> SSAValue:
+    """The size that was chosen for the symbol."""
+    return make(DimSize, make(BroadcastInDim, _zero(make), shape=(symbol(name),), dims=()), axis=0)
 
 
 def _zero(make: Builder) -> SSAValue:

@@ -20,6 +20,7 @@ from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
+from dfc.passes.capacities import guarded
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
 from dfc.passes.late import alone_in, definers, needed_by, symbols_of
 from dfc.passes.manager import Pass
@@ -347,11 +348,13 @@ class _Function:
             argument.name_hint, argument.location = value.name_hint, position_of(value)
         inner: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args, strict=False))
         current: dict[SSAValue, SSAValue] = dict(zip(refs, block.args[len(inputs) :], strict=True))
+        first = dict(current)
         self._fill(run, block, current, inner)
         written = [i for i, ref in enumerate(refs) if ref in run.written]
         location = self.func.location if locations.is_known(self.func.location) else run.ops[0].location
-        yielded = [*(inner.get(v, v) for v in run.outputs), *(current[refs[i]] for i in written)]
-        Builder(block, location=location).op(Yield, *yielded, *run.needs.values())
+        make = Builder(block, location=location)
+        new = guarded(make, run.needs, [(current[refs[i]], first[refs[i]]) for i in written])
+        make.op(Yield, *(inner.get(v, v) for v in run.outputs), *new, *run.needs.values())
         island = Builder(self.block, before=self.func.terminator, location=location).op(
             Island,
             *inputs,

@@ -16,6 +16,7 @@ from dfc.ir.ops.function import Func, Island, Return, Yield, specs_of, split_tok
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import spec_behind, tensor_type
+from dfc.passes.capacities import guarded
 from dfc.passes.compilable import class_compilable, has_strings
 from dfc.passes.writes import written_value
 
@@ -66,6 +67,7 @@ class _Enclosing:
         self.end: Return = end
         self.own = {id(argument) for argument in self.inside.args}
         self.current: dict[SSAValue, SSAValue] = {}  # each reference -> the variable's value at this point
+        self.first: dict[SSAValue, SSAValue] = {}  # and at the start
         self.written: dict[SSAValue, None] = {}
         self.reads: dict[SSAValue, SSAValue] = {}  # what was read -> the value that it is
         self.needs: dict[str, SSAValue] = {}  # symbols of lengths that are chosen -> numbers of iterations
@@ -119,7 +121,7 @@ class _Enclosing:
         value = self.current.get(ref)
         if value is None:
             value = self.inside.insert_arg(tensor_type(*spec_behind(ref.type)), len(self.inside.args), position_of(ref))
-            self.current[ref] = value
+            self.current[ref] = self.first[ref] = value
         if isinstance(op, Write):
             make = Builder(self.inside, before=op, location=op.location, annotations=op.attributes)
             written = written_value(op, value, make)
@@ -134,8 +136,9 @@ class _Enclosing:
         passed: dict[SSAValue, SSAValue] = dict(zip(self.inside.args, outside.args, strict=False))
         refs = list(self.current)
         changed = [i for i, ref in enumerate(refs) if ref in self.written]
-        results = [self.current[refs[i]] for i in changed]
-        Builder(self.inside, location=location).op(Yield, *given, *results, *self.needs.values())
+        make = Builder(self.inside, location=location)
+        results = guarded(make, self.needs, [(self.current[refs[i]], self.first[refs[i]]) for i in changed])
+        make.op(Yield, *given, *results, *self.needs.values())
         stays = drop_unused_arguments(self.inside, len(outside.args))
         inputs = [argument for argument, stay in zip(outside.args, stays, strict=True) if stay]
         island = Builder(outside, location=location).op(
