@@ -1,4 +1,4 @@
-"""Loops whose course depends on data: `while_loop`, `fori_loop`, `scan`, `map`, `fold`. See `frontend/ops/control.py`."""
+"""Loops that depend on data: `while_loop`, `fori_loop`, `scan`, `map`, `fold`: see `frontend/ops/control.py`."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def while_loop(
 
     `loop_vars` is a nest of tensors, one at least. Where it is a list or a tuple, both functions are called with its
     items as arguments, else with it alone. `cond` returns a scalar of dtype bool; `body` returns the next values: the
-    same structure, shapes and dtypes (of one item it may return the item). A Python number takes the dtype of its place.
-    Both are traced once. They may use what is around them, read and write variables, and have other effects, iteration
-    after iteration.
+    same structure, shapes and dtypes (of one item it may return the item). A Python number takes the dtype of its
+    place. Both are traced once. They may use what is around them, read and write variables, and have other effects,
+    iteration after iteration.
 
     Where a size changes from one iteration to the next, `shape_invariants`, of the structure of `loop_vars`, gives the
-    shape of each: a list of sizes with None for those that change, or None where nothing does. Such a loop is run by the
-    host. `maximum_iterations`, an integer scalar, ends the loop at the latest. `parallel_iterations` is how many
-    iterations may run at once where the host runs the loop. With `swap_memory` what gradients need of each iteration may
-    go to the host's memory.
+    shape of each: a list of sizes with None for those that change, or None where nothing does. Such a loop is run by
+    the host. `maximum_iterations`, an integer scalar, ends the loop at the latest. `parallel_iterations` is how many
+    iterations may run at once where the host runs the loop. With `swap_memory` what gradients need of each iteration
+    may go to the host's memory.
 
-    Raises InvalidArgument for no loop variables, and for values that differ from what they must be; InvalidType for what
-    is not callable, and for another condition.
+    Raises InvalidArgument for no loop variables, and for values that differ from what they must be; InvalidType for
+    what is not callable, and for another condition.
     """
     require_callable(cond, "cond", "while_loop")
     require_callable(body, "body", "while_loop")
@@ -135,8 +135,8 @@ def scan(
     length: Dim | None = None,
     swap_memory: bool = False,
 ) -> tuple[Any, Any]:
-    """`carry, y = f(carry, x)` for each row x of `xs` along the first axis, from `carry = init` on; returns the last carry
-    and all y, stacked in the rows' order.
+    """`carry, y = f(carry, x)` for each row x of `xs` along the first axis, from `carry = init` on; returns the last
+    carry and all y, stacked in the rows' order.
 
     `init`, `xs` and y are nests of tensors; the carry keeps its structure, shapes and dtypes. All of xs have the same
     number of rows; for None in their place `length` gives it. With `reverse` the last row comes first. `f` is traced
@@ -275,8 +275,8 @@ class _Carried:
         if got.dtype is spec.dtype and self.what == "while_loop":
             invariant = "" if spec == before else f", the invariant is {spec}"
             return _here(
-                f"the shape of loop variable{which} is not an invariant of the loop: it enters with {before}{invariant}, "
-                f"and is {got} after one iteration",
+                f"the shape of loop variable{which} is not an invariant of the loop: it enters with {before}"
+                f"{invariant}, and is {got} after one iteration",
                 self.what,
                 "give shape_invariants with None for the sizes that change",
             )
@@ -373,7 +373,8 @@ def _shapes_like(nest: Structure, given: Any) -> list[Any]:
         items = list(given) if isinstance(given, list | tuple) else []
     if len(items) != len(nest.children):
         raise _here(
-            f"shape_invariants must have the structure of loop_vars, {nest}, with a shape or None for each, got {given!r}",
+            f"shape_invariants must have the structure of loop_vars, {nest}, with a shape or None for each, got "
+            f"{given!r}",
             "while_loop",
         )
     return [shape for child, item in zip(nest.children, items, strict=True) for shape in _shapes_like(child, item)]

@@ -140,19 +140,10 @@ def _guarded(make: Builder, holds: SSAValue, value: SSAValue, before: SSAValue) 
         indices = op.operands[1]
         spec = spec_of(indices.type)
         if spec.dtype.kind == "int":
-            nowhere = make(
-                BroadcastInDim,
-                make(ConstantOp, value=Array.of(np.array(-1, spec.dtype.numpy))),
-                shape=spec.shape,
-                dims=(),
-            )
-            return make(
-                type(op),
-                before,
-                make(Select, _spread(make, holds, spec), indices, nowhere),
-                *op.operands[2:],
-                **op.values(),
-            )
+            none = make(ConstantOp, value=Array.of(np.array(-1, spec.dtype.numpy)))
+            nowhere = make(BroadcastInDim, none, shape=spec.shape, dims=())
+            indices = make(Select, _spread(make, holds, spec), indices, nowhere)
+            return make(type(op), before, indices, *op.operands[2:], **op.values())
     spec = spec_of(value.type)
     return make(Select, _spread(make, holds, spec), value, before)
 

@@ -75,8 +75,9 @@ class LateProgram:
             return self._program(sizes, ()).run(values)
         while True:
             outputs = self._program(sizes, tuple([room.size for room in rooms])).run(values)
-            counts = [int(xla.to_numpy(count, copy=False)) for count in outputs[-len(rooms) :]]
-            if all([room.fits(count) for room, count in zip(rooms, counts, strict=True)]):
+            counts = [xla.to_int(count) for count in outputs[-len(rooms) :]]
+            fitting = [room.fits(count) for room, count in zip(rooms, counts, strict=True)]  # each takes note
+            if all(fitting):
                 return outputs[: -len(rooms)]
 
     def _program(self, sizes: Sizes, lengths: tuple[int, ...]) -> ProgramRun:

@@ -32,9 +32,9 @@ Leaf = Tensor | Number | Operation
 def cond(pred: Operand, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any) -> Any:
     """`true_fn(*operands)` where `pred`, a scalar of dtype bool, is true, else `false_fn(*operands)`.
 
-    Both functions are traced, and one runs: its writes to variables and its other effects are the only ones that happen.
-    They may use what is around them. They return the same structure of tensors, equal in shape and dtype; a Python
-    number takes the other's dtype. Where both return an Operation, so does `cond`.
+    Both functions are traced, and one runs: its writes to variables and its other effects are the only ones that
+    happen. They may use what is around them. They return the same structure of tensors, equal in shape and dtype; a
+    Python number takes the other's dtype. Where both return an Operation, so does `cond`.
 
     Raises InvalidType for a Python bool, whose branch is known already, and for another dtype; InvalidArgument for
     results that differ.

@@ -136,8 +136,8 @@ class ControlFlow(Op):
 class Branches(ControlFlow):
     """Runs one of its regions: a selector, `n_inputs` tensors, handles, tokens.
 
-    C1: the operands fit the counts. C2: the selector is a scalar of the op's dtype. C3: each region takes the inputs and
-    the handles and yields `results`, then tokens.
+    C1: the operands fit the counts. C2: the selector is a scalar of the op's dtype. C3: each region takes the inputs
+    and the handles and yields `results`, then tokens.
     """
 
     n_inputs = prop_def(Int)
@@ -390,9 +390,10 @@ class While(Loop):
 class Scan(Loop):
     """A loop over the rows of `xs`: a count if `counted`, carried values, `n_xs` xs, captured ones, handles, tokens.
 
-    With a count, an int32 scalar, that many rows are visited, the first ones; rows of the ys that belong to no iteration
-    are zeros. Without one `length` says how many iterations there are; with one it is the room for them, as in df.while. With `reverse` the visited rows come last to first, and an iteration's number
-    is its row's. Results: the last carried values, the ys, a token if `stateful`.
+    With a count, an int32 scalar, that many rows are visited, the first ones; rows of the ys that belong to no
+    iteration are zeros. Without one `length` says how many iterations there are; with one it is the room for them, as
+    in df.while. With `reverse` the visited rows come last to first, and an iteration's number is its row's. Results:
+    the last carried values, the ys, a token if `stateful`.
     C1: the operands fit the counts. C2: length and parallel_iterations are as said. C3: the count is an int32 scalar.
     C4: each of xs has `length` rows. C5: the body takes and yields these values.
     """

@@ -58,8 +58,8 @@ class Switch(Gate):
 
 @irdl_op_definition
 class Merge(Gate):
-    """The operand that comes first, and its number, int32; dead if all are. `result` is its spec, with a symbol for each
-    size in which operands may differ.
+    """The operand that comes first, and its number, int32; dead if all are. `result` is its spec, with a symbol for
+    each size in which operands may differ.
 
     C1: there is an operand, and all are tensors that fit the spec.
     """
