@@ -116,7 +116,7 @@ class _Enclosing:
             self.reads[op.results[0]] = self.reads.get(ref, ref)
             return
         if isinstance(op, NeedLength):
-            self.needs[str(op.length.data[0])] = ref
+            self.needs[str(op.length.data[0])] = self.reads.get(ref, ref)
             return
         value = self.current.get(ref)
         if value is None:
