@@ -11,7 +11,7 @@ from xdsl.ir import Attribute, SSAValue
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import interop, structure
 from dfc.frontend.interior import Body
-from dfc.frontend.ops.constant import asarray
+from dfc.frontend.ops.constant import asarray, zeros_like
 from dfc.frontend.ops.control import require_callable, value_in
 from dfc.frontend.ops.shape import error_here, stack
 from dfc.frontend.promotion import lift, tensor_in
@@ -143,34 +143,43 @@ def scan(
     once. Raises InvalidArgument and InvalidType for what differs.
     """
     require_callable(f, "f", "scan")
-    return _scan_rows("scan", lambda carry, x: _pair(f(carry, x)), init, xs, reverse, length, swap_memory)
+    return scan_rows(
+        "scan", lambda i, carry, x: _pair(f(carry, x)), init, xs, reverse, length=length, swap_memory=swap_memory
+    )
 
 
 def map(f: Callable[[Any], Any], xs: Any, *, swap_memory: bool = False) -> Any:
     """`f(x)` for each row x of `xs` along the first axis, stacked. `xs` and the result are nests of tensors."""
     require_callable(f, "f", "map")
-    return _scan_rows("map", lambda carry, x: ((), f(x)), (), xs, False, None, swap_memory)[1]
+    return scan_rows("map", lambda i, carry, x: ((), f(x)), (), xs, swap_memory=swap_memory)[1]
 
 
 def fold(f: Callable[[Any, Any], Any], init: Any, xs: Any, reverse: bool = False, *, swap_memory: bool = False) -> Any:
     """`acc = f(acc, x)` for each row x of `xs` along the first axis, from `acc = init` on; returns the last acc. With
     `reverse` the last row comes first (a right fold). See `scan`."""
     require_callable(f, "f", "fold")
-    return _scan_rows("fold", lambda acc, x: (f(acc, x), ()), init, xs, reverse, None, swap_memory)[0]
+    return scan_rows("fold", lambda i, acc, x: (f(acc, x), ()), init, xs, reverse, swap_memory=swap_memory)[0]
 
 
-def _scan_rows(
+Step = Callable[[Tensor, Any, Any], tuple[Any, Any]]
+
+
+def scan_rows(
     what: str,
-    f: Callable[[Any, Any], tuple[Any, Any]],
+    f: Step,
     init: Any,
     xs: Any,
-    reverse: bool,
-    length: Dim | None,
-    swap_memory: bool,
+    reverse: bool = False,
+    *,
+    length: Dim | None = None,
+    count: Tensor | None = None,
+    swap_memory: bool = False,
 ) -> tuple[Any, Any]:
+    """`carry, y = f(i, carry, x)` for each row x, the i-th one; as `scan`. With a `count`, an int32 scalar that is at
+    most the number of rows, only so many are visited, the first ones, and the others of y are zeros."""
     trace = current()
     if trace is None:
-        return _scan_at_once(what, f, init, xs, reverse, length)
+        return _scan_at_once(what, f, init, xs, reverse, length, count)
     start = _Carried(trace, init, what)
     rows, nest = structure.flatten(xs, is_operand)
     values = [tensor_in(trace, x)._value for x in rows]
@@ -180,14 +189,16 @@ def _scan_rows(
 
         def run() -> tuple[list[SSAValue], list[Tensor], Structure]:
             n = 1 + len(start.values)
-            carry, y = f(start.packed(step.inputs[1:n]), structure.unflatten(nest, iter(step.inputs[n:])))
+            rows = structure.unflatten(nest, iter(step.inputs[n:]))
+            carry, y = f(step.inputs[0], start.packed(step.inputs[1:n]), rows)
             following = start.next_values(step, carry, start.specs)
             leaves, shape = structure.flatten(y, is_result)
             return following, [tensor_in(step, leaf) for leaf in leaves], shape
 
         following, ys, y_nest = step.run(run)
         given = [*following, *(step.value_of(y) for y in ys)]
-        results = _scan(trace, step, given, start, values, (size,), None, len(ys), reverse, swap_memory)
+        counted = None if count is None else tensor_in(trace, count)._value
+        results = _scan(trace, step, given, start, values, (size,), counted, len(ys), reverse, swap_memory)
     n = len(start.values)
     return structure.unflatten(start.nest, iter(results[:n])), structure.unflatten(y_nest, iter(results[n:]))
 
@@ -432,19 +443,21 @@ def _while_at_once(cond: Callable[..., Any], body: Callable[..., Any], loop_vars
 
 
 def _scan_at_once(
-    what: str, f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any, reverse: bool, length: Dim | None
+    what: str, f: Step, init: Any, xs: Any, reverse: bool, length: Dim | None, count: Tensor | None
 ) -> tuple[Any, Any]:
     carry = structure.unflatten(*_as_tensors(init))
     leaves, nest = structure.flatten(xs, is_operand)
     rows = [asarray(leaf) for leaf in leaves]
     size = _length([spec_of(row._type) for row in rows], length, what)
     assert isinstance(size, int), "concrete tensors have sizes"
-    found: list[Any] = [None] * size
-    for i in reversed(range(size)) if reverse else range(size):
-        carry, y = f(carry, structure.unflatten(nest, iter([row[i] for row in rows])))
+    n = size if count is None else int(count.item())
+    found: list[Any] = [None] * n
+    for i in reversed(range(n)) if reverse else range(n):
+        carry, y = f(asarray(np.int32(i)), carry, structure.unflatten(nest, iter([row[i] for row in rows])))
         carry = structure.unflatten(*_as_tensors(carry))
         found[i] = structure.flatten(y, is_result)
     if not found:
         raise _here("xs must have rows outside a traced function, since only f says what y is", what)
-    columns = zip(*(leaves for leaves, _ in found), strict=True)
-    return carry, structure.unflatten(found[0][1], iter([stack(list(column)) for column in columns]))
+    columns = [[asarray(leaf) for leaf in column] for column in zip(*(leaves for leaves, _ in found), strict=True)]
+    padded = [[*column, *[zeros_like(column[0])] * (size - n)] for column in columns]
+    return carry, structure.unflatten(found[0][1], iter([stack(column) for column in padded]))
