@@ -65,8 +65,8 @@ class TensorArray:
     # ---- elements
 
     def write(self, index: Operand, value: Operand) -> TensorArray:
-        """The array with `value` at `index`, an integer scalar. Raises InvalidArgument for another shape and InvalidType
-        for another dtype."""
+        """The array with `value` at `index`, an integer scalar. Raises InvalidArgument for another shape and
+        InvalidType for another dtype."""
         element = self._element(value)
         buffer = self.buffer if self.buffer is not None else zeros((self.size, *element.shape), dtype=self.dtype)
         want = Spec(tuple(buffer.shape[1:]), self.dtype)
@@ -105,7 +105,7 @@ class TensorArray:
 
     def stack(self) -> Tensor:
         """All elements as one tensor, (size, *element_shape)."""
-        return self._known("stack")
+        return asarray(self._known("stack"))
 
     def concat(self) -> Tensor:
         """All elements one after the other along their first axis."""

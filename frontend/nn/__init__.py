@@ -101,6 +101,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "rnn",
     "sampled_softmax_loss",
     "selu",
     "sigmoid_cross_entropy",
