@@ -124,8 +124,8 @@ def rnn(
 
     `lengths`, integers of shape (batch,), are the sequences' lengths: a batch stops at its longest one. Past its end a
     sequence's outputs are zeros and its state stays, so the last state is that of its end. `initial_state` is by
-    default `cell.initial_state(batch)`. With `time_major` inputs and outputs are (time, batch, features). With `reverse`
-    the sequences are read from their ends to their starts. `swap_memory` is as for `dfc.while_loop`.
+    default `cell.initial_state(batch)`. With `time_major` inputs and outputs are (time, batch, features). With
+    `reverse` the sequences are read from their ends to their starts. `swap_memory` is as for `dfc.while_loop`.
 
     Raises InvalidArgument and InvalidType for what doesn't fit.
     """
