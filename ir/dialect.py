@@ -41,6 +41,8 @@ FAMILIES = (
     "host",
     "queue",
     "accumulator",
+    "control",
+    "dataflow",
     "function",
 )
 """Stems of the op families, the same in every room."""
