@@ -28,7 +28,10 @@ NO_VALUES = {
         "its meaning is an effect on state, which the interpreter carries out",
     ),
     **dict.fromkeys(
-        ("func", "return", "call", "custom_gradient", "checkpoint", "island", "yield"),
+        (
+            *("func", "return", "call", "custom_gradient", "checkpoint", "island", "yield"),
+            *("if", "case", "while", "scan", "need_length"),
+        ),
         "holds, names or ends other ops, which have the meaning",
     ),
     **dict.fromkeys(("py_call", "print", "assert"), "what it does is outside of the program"),

@@ -28,6 +28,7 @@ BY_VERIFIER = {
     "func-C2",
     "custom_gradient-C3",
     "checkpoint-C2",
+    *("if-C3", "case-C3", "while-C4", "while-C5", "scan-C5"),  # tests/unit/test_control_ops.py
 }  # about the body, which `infer` does not see
 
 
