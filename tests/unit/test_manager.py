@@ -120,8 +120,8 @@ def test_options_have_their_types() -> None:
         ),
         (
             "zzz",
-            "there is no pass 'zzz'\n  passes: prune, inline, autodiff, feed, canonicalize, cse, functionalise, cluster, "
-            "specialize",
+            "there is no pass 'zzz'\n  passes: prune, inline, autodiff, feed, canonicalize, cse, functionalise, "
+            "cluster, specialize",
         ),
         (
             "prune{fetch=loss}",
