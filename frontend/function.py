@@ -42,7 +42,7 @@ assert operators  # it gives tensors their operators
 class Compiled:
     """What a call of one signature and one set of sizes runs."""
 
-    __slots__ = ("is_static", "run", "single", "step", "structure", "types")
+    __slots__ = ("flat", "run", "single", "step", "structure", "types")
 
     def __init__(self, step: Step, types: Sequence[Attribute], structure: Structure) -> None:
         self.step, self.run = step, step.run
@@ -50,11 +50,21 @@ class Compiled:
         """Of each result; None for one with sizes that are known only when it is there."""
         self.structure = structure
         self.single = self.types[0] if structure.kind == "leaf" else None
+        is_flat = all(self.types) and all(child.kind == "leaf" for child in structure.children)
+        self.flat = {"list": list, "tuple": tuple}.get(structure.kind) if is_flat else None
+        """What makes the results of a list of tensors, where they are no more than that."""
 
     def __call__(self, arrays: list[Any]) -> Any:
         outputs = self.run(arrays)
         if self.single is not None:
             return Tensor(self.single, None, outputs[0])
+        if self.flat is not None:
+            tensors = []
+            for type_, array in zip(self.types, outputs):  # noqa: B905 - 0.1 us
+                tensor = _new_tensor(Tensor)
+                tensor._type, tensor._trace, tensor._array = type_, None, array  # type: ignore[assignment]
+                tensors.append(tensor)
+            return self.flat(tensors)
         return structure.unflatten(self.structure, self._tensors(outputs))
 
     def _tensors(self, outputs: list[Any]) -> Iterator[Tensor]:
