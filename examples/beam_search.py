@@ -78,8 +78,8 @@ def lengthen(beams: Beams) -> Beams:
 
 @dfc.function(signature=[dfc.TensorSpec((START,), "int32", name="start")])
 def decode(start: dfc.Tensor) -> dict[str, dfc.Tensor]:
-    """How the best lines go on that begin with `start`, words with END after the last one: their words (BEAMS, LONGEST),
-    best first, with END after the last one; their scores (BEAMS,); and how many words the search looked ahead."""
+    """How the best lines go on that begin with `start`, words with END after the last one: what follows, (BEAMS,
+    LONGEST), best first and with END after its last word; scores (BEAMS,); and how many words it looked ahead."""
     before = dfc.concat([dfc.asarray([END], dtype="int32"), start])
     count = dfc.sum(dfc.astype(start != END, "int32"))
     lengths = dfc.expand_dims(count, axis=0)
