@@ -129,6 +129,8 @@ def main(artifact: Path, start: str, words: Path, save: Path | None) -> None:
         np.save(save, numbers)
     found = dfc.load(artifact).decode(start=numbers)
     for line, score in zip(found["words"], found["scores"], strict=True):
+        if score == -np.inf:
+            break  # the search ended before there were BEAMS lines
         following = [vocabulary[i] for i in line if i != END]
         click.echo(f"{score:8.3f}  {join_words([*split_words(start), *following])}")
     click.echo(f"searched {found['steps']} words ahead")

@@ -31,7 +31,7 @@ import numpy as np
 
 import dfc
 
-WORDS, UNITS, BATCH, SAMPLED, LONGEST = 2000, 160, 16, 200, 60
+WORDS, UNITS, BATCH, SAMPLED, LONGEST = 2000, 256, 16, 200, 60
 UNKNOWN, END = 0, 1
 DROPPED = 0.5
 RATE = 5e-3
@@ -100,6 +100,8 @@ def split_words(line: str) -> list[str]:
 
 def prepare(lines: Sequence[str], seed: int) -> Lines:
     """A tenth of the lines, drawn at random, held out; the most frequent words of the others, most frequent first."""
+    if len(lines) < 10:
+        raise click.UsageError(f"the text must have at least 10 lines, one to hold out, got {len(lines)}")
     split = [split_words(line) for line in lines]
     order = np.random.default_rng(seed).permutation(len(split))
     held_out, train = (sorted(part) for part in np.split(order, [len(split) // 10]))
@@ -261,7 +263,7 @@ def join_words(words: Sequence[str]) -> str:
 @click.command()
 @click.option("--text", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[default: pydoc's topics]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/lm"), show_default=True)
-@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Passes over the lines.")
+@click.option("--epochs", type=click.IntRange(min=1), default=12, show_default=True, help="Passes over the lines.")
 @click.option("--steps", type=click.IntRange(min=1), default=32, show_default=True, help="Words in a chunk, at most.")
 @click.option("--softmax", type=click.Choice(["full", "sampled"]), default="full", show_default=True)
 @click.option("--lines", type=click.IntRange(min=0), default=5, show_default=True, help="Lines to write.")
