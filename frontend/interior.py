@@ -88,6 +88,12 @@ class Body(Interior):
         self.outer_tokens: list[SSAValue] = []
         """What ops in here are to wait for, of the parent: the whole op does."""
 
+    def add_input(self, type: Attribute) -> None:
+        """One more argument, after those that the region was made with."""
+        place = len(self.inputs)
+        self.inputs.append(Tensor(type, self, self.block.insert_arg(type, place)))
+        self.input_names.insert(place, f"input_{place}")
+
     def resource(self, variable: Variable) -> Resource:
         self.uses(variable)
         found = self.resources.get(variable)
