@@ -137,6 +137,7 @@ class Function(Generic[P, R]):
         """The specs given to `dfc.function`, or None."""
         self.autograph = autograph
         """Whether Python's `if`, `while` and `for` on tensors become the graph's: see `dfc.autograph`."""
+        self._converted: Callable[..., Any] | None = None
         self._given_parameters = parameters
         self._lock = threading.RLock()  # while compiling; no user code runs with it held
         self._fast: dict[Any, Compiled] = {}
@@ -155,14 +156,16 @@ class Function(Generic[P, R]):
     def _parameters(self) -> Parameters:
         return self._given_parameters or Parameters(self.python_function)
 
-    @functools.cached_property
+    @property
     def _runs(self) -> Callable[..., Any]:
         """What tracing runs: the Python function, or its converted form."""
         if not self.autograph:
             return self.python_function
-        from dfc.frontend.autograph.convert import convert
+        if self._converted is None:
+            from dfc.frontend.autograph.convert import convert
 
-        return convert(self.python_function)
+            self._converted = convert(self.python_function)
+        return self._converted
 
     @functools.cached_property
     def _checked(self) -> Signature | None:

@@ -47,7 +47,12 @@ def noted(run: Callable[[], Any], what: str) -> Any:
     """`run()`; an error of the user's own says that tracing takes every path."""
     try:
         return run()
-    except DfcError:
+    except DfcError as error:
+        if what == "for" and error.diagnostic.op == "index" and not getattr(error, "__notes__", None):
+            error.add_note(
+                "a `for` over tensors, or over range() of a tensor or of a tensor's size, counts in tensors; "
+                "range(int(n)) counts in Python's numbers, and is unrolled"
+            )
         raise
     except Exception as error:
         if not getattr(error, "__notes__", None):

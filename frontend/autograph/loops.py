@@ -194,7 +194,8 @@ class Carried:
             raise self._error(name, f"it has no value after an iteration, and is {described(slot.before)} before")
         found = parts_of(value)
         if found.nest != parts.nest:
-            raise self._error(name, f"got {described(slot.before)} before it and {described(value)} after an iteration")
+            text = f"got {described(slot.before)} before it and {described(value)} after an iteration"
+            raise self._error(name, text, "begin with tensors, such as the first value or dfc.zeros")
         values = []
         for leaf, before in zip(found.leaves, parts.leaves, strict=True):
             spec = spec_of(tensor_in(self.trace, before)._type) if not isinstance(before, Tensor) else None
@@ -203,8 +204,13 @@ class Carried:
             if spec_of(given.type) != spec:
                 number = not isinstance(before, Tensor)
                 own = f"the Python number {before!r}, {spec}," if number else str(spec)
-                hint = f"begin with a value of the dtype: dfc.asarray({before!r}, ...), or 0.0 for 0" if number else ""
-                raise self._error(name, f"got {own} before it and {spec_of(given.type)} after an iteration", hint)
+                new = spec_of(given.type)
+                hint = ""
+                if new.dtype is not spec.dtype:
+                    hint = f"begin with that dtype, dfc.asarray({before!r}, dfc.{new.dtype.name})" if number else ""
+                elif new.shape != spec.shape:
+                    hint = "begin with that shape, or use dfc.while_loop, whose shape_invariants let sizes change"
+                raise self._error(name, f"got {own} before it and {new} after an iteration", hint)
             values.append(given)
         count = len(values)
         slot.final = lambda results: parts.built(iter(results[start : start + count]))
@@ -269,5 +275,5 @@ class Carried:
             InvalidType,
             f"loop variable {name!r} must keep its structure, shape and dtype: {text}",
             self.what,
-            hint or "convert it in the body, or before the loop",
+            hint or "convert it in the body, with dfc.astype, or begin with what the body gives",
         )

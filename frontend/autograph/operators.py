@@ -87,7 +87,7 @@ def while_(
             "while",
             "do that in the body: while True, and a break where it is to end",
         )
-    refuse_changes(changed, "while", needed)
+    refuse_changes(changed, "while", set(names) - set(needed))
     loop_while(trace, test, body, State(get, put, names), needed)
 
 
@@ -105,7 +105,7 @@ def for_(
     trace = current()
     rows = rows_of(iterable) if trace is not None else None
     if rows is not None and trace is not None:
-        refuse_changes(changed, "for", needed)
+        refuse_changes(changed, "for", set(names) - set(needed))
         loop_rows(trace, rows, test, body, State(get, put, names), needed)
         return
     for item in iterable:

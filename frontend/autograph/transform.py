@@ -355,15 +355,14 @@ class _Function(ast.NodeTransformer):
         extra: Sequence[tuple[str, ast.expr]] = (),
     ) -> ast.stmt:
         given = [ast.Name(a, ast.Load()) if isinstance(a, str) else a for a in arguments]
-        inside = {n: line for n, line in changed.items() if n in names or n in self._locals}
-        keys: list[ast.expr | None] = [ast.Constant(n) for n in inside]
+        keys: list[ast.expr | None] = [ast.Constant(n) for n in changed]
         reads: list[ast.expr] = []
-        for n, line in inside.items():
+        for n, line in changed.items():
             read = _lambda(ast.Name(n, ast.Load()))
             read.body.raw = True  # type: ignore[attr-defined]
             reads.append(ast.Tuple([ast.Constant(line), read], ast.Load()))
         call = self._call(operator, [*given, _constants([self._shown(n) for n in names])], place)
-        call.keywords = [ast.keyword("changed", ast.Dict(keys, reads))] if inside else []
+        call.keywords = [ast.keyword("changed", ast.Dict(keys, reads))] if changed else []
         call.keywords += [ast.keyword(k, v) for k, v in extra]
         return _everywhere(_at(ast.Expr(call), place), place)
 

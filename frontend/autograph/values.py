@@ -3,7 +3,7 @@ graph, and what stands for a variable that has no value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -153,26 +153,27 @@ def is_container(value: Any) -> bool:
 Changed = dict[str, tuple[int, Callable[[], Any]]]
 
 
-def refuse_changes(changed: Changed | None, what: str, needed: tuple[str, ...] | None = None) -> None:
-    """Raise where a block of the graph changes a Python container from outside it in place."""
+def refuse_changes(changed: Changed | None, what: str, fresh: Collection[str] = ()) -> None:
+    """Raise where a block of the graph changes a Python container from outside it in place. `fresh` are the variables
+    that the block gives a value of its own first."""
     for name, (line, read) in (changed or {}).items():
         value = peek(read, name)
-        if isinstance(value, Undefined) or not is_container(value):
-            continue
-        if needed is not None and name not in needed:
+        if name in fresh or not is_container(value):
             continue
         file = locations.describe(locations.capture()).rsplit(":", 2)[0]
         kind = type(value).__name__
-        hint = (
-            "a dfc.TensorArray holds what each iteration gives, and so do the results of dfc.scan; a loop over "
-            "Python's own numbers, range(int(n)), is unrolled"
-            if what in ("for", "while")
-            else f"give {name} a new value in both branches, {name} = [*{name}, x] for a list"
-        )
+        if what == "if":
+            text = "both branches are traced, whatever the tensor is"
+            hint = "give the variable a new value in both branches, such as [*items, x]"
+        else:
+            text = "the body is traced once, however often it runs"
+            hint = (
+                "write to a dfc.TensorArray or to a tensor, out[i] = x, or use dfc.scan, which stacks results; "
+                "range(int(n)) in the place of range(n) unrolls a loop of known length"
+            )
         raise failed(
             InvalidType,
-            f"the {kind} {name!r} is changed in place in a block that depends on a tensor, which is traced once and "
-            "runs any number of times",
+            f"the {kind} {name!r} can't be changed in place where it depends on a tensor: {text}",
             what,
             hint,
             f"{file}:{line}",

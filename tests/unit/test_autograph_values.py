@@ -238,11 +238,10 @@ def for_zip(xs: Any, y: Any) -> Any:
 def for_else_return(xs: Any, y: Any) -> Any:
     for x in xs:
         if x > y:
-            found = x * x
             break
     else:
         return y
-    return found * x
+    return x * x
 
 
 def for_writes(xs: Any, y: Any) -> Any:
@@ -445,7 +444,7 @@ def nests(x: Any, y: Any) -> Any:
 
 
 PAIRS = [(S(2.5), S(0.5)), (S(-1.5), S(2.0)), (S(1.25), S(3.5)), (S(0.25), S(-0.5))]
-VECTORS = [(X, S(0.5)), (X, S(5.0)), (-X, S(-1.5))]
+VECTORS = [(X, S(0.625)), (X, S(5.0)), (-X, S(-1.5))]
 SCALARS: list[Callable[..., Any]] = [
     if_else, if_alone, elif_chain, nested_if, returns_in_branches, returns_deep, returns_tuple,
     conditional_expression, boolean_operators, chained_comparison, while_doubling, while_break_continue, while_true,
