@@ -33,6 +33,7 @@ from dfc.ir.ops.indexing import (
     TensorScatterMin,
     TensorScatterMul,
     TensorScatterUpdate,
+    fits,
 )
 from dfc.ir.types import Spec, spec_of
 
@@ -296,6 +297,8 @@ def last_occurrence(emitter: Emitter, op: LastOccurrence, operands: list[Value])
 def dynamic_slice(emitter: Emitter, op: DynamicSlice, operands: list[Value]) -> list[Value]:
     if not op.sizes.data:
         return operands
+    if not fits(op.sizes.data, spec_of(op.x.type).shape):  # of an axis that turned out empty, in code that never runs
+        return [emitter.filled(0, op.sizes.data, spec_of(op.x.type).dtype)]
     attributes = {"slice_sizes": integers(op.sizes.data)}
     return [emitter.create("stablehlo.dynamic_slice", emitter.type(op.result.type), operands, attributes)]
 
@@ -304,6 +307,8 @@ def dynamic_slice(emitter: Emitter, op: DynamicSlice, operands: list[Value]) -> 
 def dynamic_update_slice(emitter: Emitter, op: DynamicUpdateSlice, operands: list[Value]) -> list[Value]:
     if len(operands) == 2:
         return [operands[1]]
+    if not fits(spec_of(op.update.type).shape, spec_of(op.x.type).shape):
+        return [operands[0]]
     return [emitter.create("stablehlo.dynamic_update_slice", emitter.type(op.result.type), operands)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from xdsl.ir import SSAValue
 
 from dfc.errors import DfcError, InvalidArgument
-from dfc.frontend.autograph.values import RESULT, Parts, State, Undefined, described, is_same, parts_of
+from dfc.frontend.autograph.values import RESULT, Parts, State, Undefined, described, failed, is_same, parts_of
 from dfc.frontend.interior import Body
 from dfc.frontend.ops.control import value_in
 from dfc.frontend.promotion import lift, result_type, tensor_in
@@ -24,6 +24,7 @@ NAMES = ("the `if` branch", "the `else` branch")
 
 def branch(trace: Trace, pred: Tensor, blocks: Sequence[Callable[[], Any]], state: State) -> None:
     """Run both blocks in regions of one op, and give each variable of the state the value of the one that is taken."""
+    refuse_recursion(trace)
     before = state.get()
     try:
         with bodies(trace, "if", [], []) as regions:
@@ -41,6 +42,23 @@ def branch(trace: Trace, pred: Tensor, blocks: Sequence[Callable[[], Any]], stat
         state.put(before)
         raise
     state.put(tuple(choice(results) for choice in choices))
+
+
+DEEPEST = 40
+
+
+def refuse_recursion(trace: Trace) -> None:
+    """A function that calls itself under an `if` on a tensor would be traced for ever."""
+    depth, outer = 0, trace
+    while outer.is_interior and outer.parent is not None:
+        depth, outer = depth + 1, outer.parent
+    if depth > DEEPEST:
+        raise failed(
+            InvalidArgument,
+            f"there are more than {DEEPEST} branches and loops on tensors inside each other",
+            "if",
+            "a function that calls itself under an `if` on a tensor is traced without end: write it as a loop",
+        )
 
 
 def noted(run: Callable[[], Any], what: str) -> Any:

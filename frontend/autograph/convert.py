@@ -233,6 +233,7 @@ def _convert(function: FunctionType) -> _Code:
     except Unconvertible as error:
         return _Code(None, "", error)
     code = function.__code__
+    tree.name = f"{transform.INNER}function"  # its own name may be one of a variable around it
     names = [*code.co_freevars, operators]
     outer = transform._function("variables", [tree], *names)
     module = ast.fix_missing_locations(ast.Module([outer], []))

@@ -21,7 +21,7 @@ from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Trace, current
 from dfc.ir.dims import Dim, SymbolicDim
-from dfc.ir.dtypes import bool_, int32
+from dfc.ir.dtypes import bool_, int32, int64
 from dfc.ir.types import spec_of
 
 
@@ -107,7 +107,7 @@ class Rows:
         length: Dim | None,
         how_many: Callable[[], Tensor] | None,
         tensors: Sequence[Tensor],
-        make: Callable[[Tensor, Iterator[Tensor]], Any],
+        make: Callable[[Any, Iterator[Tensor]], Any],
     ) -> None:
         self.length, self._how_many, self.tensors, self._make = length, how_many, list(tensors), make
 
@@ -127,12 +127,15 @@ class Rows:
         return self._make(index, iter(given))
 
     def __iter__(self) -> Iterator[Any]:
-        raise failed(
-            InvalidType,
-            "what depends on tensors can be looped over by a `for` of a converted function alone",
-            "for",
-            "write the loop as a statement; a comprehension, list() and the like run over Python's own",
-        )
+        """One item after the other, as comprehensions and Python's functions ask for them."""
+        if not isinstance(self.length, int):
+            raise failed(
+                InvalidType,
+                f"only a `for` statement can loop over {self.length or 'a number of'} items that tracing does not know",
+                "for",
+                "write the loop as a statement, or use dfc.map or dfc.scan",
+            )
+        return (self._make(i, iter([tensor[i] for tensor in self.tensors])) for i in builtins.range(self.length))
 
 
 def rows_of(value: Any) -> Rows | None:
@@ -170,7 +173,7 @@ def range_(*bounds: Any) -> Any:
     start, stop, step = (_bound(b) for b in (start, stop, step))
 
     def how_many() -> Tensor:
-        span = e.subtract(stop, start)
+        span = e.subtract(_signed(stop), _signed(start))
         if isinstance(step, int) and step in (1, -1):
             return e.maximum(e.multiply(span, step), 0)
         towards = step - 1 if isinstance(step, int) and step > 0 else e.subtract(step, e.sign(step))
@@ -179,14 +182,21 @@ def range_(*bounds: Any) -> Any:
     return Rows(None, how_many, [], lambda index, rows: _value(index, start, step))
 
 
+def _signed(bound: Any) -> Any:
+    unsigned = isinstance(bound, Tensor) and bound.dtype.kind == "uint"
+    return e.astype(bound, int64 if bound.dtype.bits > 16 else int32) if unsigned else bound
+
+
 def _bound(bound: Any) -> Any:
     if isinstance(bound, SymbolicDim):
         return asarray(bound)
     return int(bound) if isinstance(bound, int) else bound
 
 
-def _value(index: Tensor, start: Any, step: Any) -> Tensor:
+def _value(index: Any, start: Any, step: Any) -> Any:
     """start + step * index, in the dtype of the bounds."""
+    if isinstance(index, int):
+        return start + step * index
     tensors = [b for b in (start, step) if isinstance(b, Tensor)]
     if tensors:
         index = e.astype(index, tensors[0].dtype)

@@ -58,7 +58,7 @@ def loop_rows(
 def _scan(trace: Trace, carried: Carried, rows: Rows, body: Callable[[Any], Any], some: bool) -> None:
     xs = [tensor_in(trace, x)._value for x in rows.tensors]
     slices = [tensor_type(s.shape[1:], s.dtype) for s in (spec_of(v.type) for v in xs)]
-    count = rows.count(trace)
+    count = None if xs else rows.count(trace)  # the rows themselves tell how many there are
     with bodies(trace, "for", [INDEX, *carried.types, *slices]) as (step,):
         place = 1 + len(carried.types)
         slots = step.inputs[place:]

@@ -6,6 +6,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.autograph.branches import branch
 from dfc.frontend.autograph.convert import callee, converted
@@ -15,6 +17,7 @@ from dfc.frontend.autograph.values import (
     Changed,
     State,
     Undefined,
+    described,
     failed,
     peek,
     refuse_changes,
@@ -87,7 +90,7 @@ def while_(
             "while",
             "do that in the body: while True, and a break where it is to end",
         )
-    refuse_changes(changed, "while", set(names) - set(needed))
+    refuse_changes(changed, "while")
     loop_while(trace, test, body, State(get, put, names), needed)
 
 
@@ -105,7 +108,7 @@ def for_(
     trace = current()
     rows = rows_of(iterable) if trace is not None else None
     if rows is not None and trace is not None:
-        refuse_changes(changed, "for", set(names) - set(needed))
+        refuse_changes(changed, "for")
         loop_rows(trace, rows, test, body, State(get, put, names), needed)
         return
     for item in iterable:
@@ -181,15 +184,20 @@ def _logical(
                 "use an `if` statement",
             )
         for side in (value, after):
-            if is_symbolic(side) and (side.dtype is not bool_ or side.shape != ()):
+            fits = side.dtype is bool_ and side.shape == () if isinstance(side, Tensor) else is_bool(side)
+            if not fits:
                 raise failed(
                     InvalidArgument,
-                    f"both sides must be scalars of dtype bool, got {spec_of(side._type)}",
+                    f"both sides must be scalars of dtype bool where one is a tensor, got {described(side)}",
                     what,
                     f"use dfc.logical_{what} for each element, dfc.any or dfc.all for one value",
                 )
         value = combine(value, after if isinstance(after, Tensor) else bool(after))
     return value
+
+
+def is_bool(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
 
 
 def not_(value: Any) -> Any:

@@ -89,6 +89,8 @@ def changed(nodes: Iterable[ast.AST]) -> dict[str, int]:
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in CHANGING:
                 found.setdefault(name, node.lineno)
+            case ast.Call(func=ast.Attribute(attr="set_item" | "update_item"), args=[ast.Name(id=name), *_]):
+                found.setdefault(name, node.lineno)  # what assignments to items have become
             case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
                 found.setdefault(name, node.lineno)
     return found

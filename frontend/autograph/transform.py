@@ -228,7 +228,8 @@ class _Function(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> list[ast.stmt]:
         both = [*node.body, *node.orelse]
         names = self._state_of(both)
-        changed = scopes.changed(both)
+        read = scopes.needed(node.body) | scopes.needed(node.orelse)
+        changed = {n: line for n, line in scopes.changed(both).items() if n in read}
         place = _heading(node, node.test)
         body, orelse = self._inner("if", node.body, names), self._inner("else", node.orelse, names)
         get, put = self._accessors(names, place)
@@ -240,7 +241,7 @@ class _Function(ast.NodeTransformer):
         names = self._state_of([*node.body, node.test])
         needed = scopes.needed(node.body, [node.test])
         assigned = scopes.bound([node.test])
-        changed = scopes.changed(node.body)
+        changed = {n: line for n, line in scopes.changed(node.body).items() if n in needed}
         place = _heading(node, node.test)
         body = self._inner("while", node.body, names)
         test = self._inner("test", [_at(ast.Return(node.test), node.test)], names)
@@ -253,7 +254,7 @@ class _Function(ast.NodeTransformer):
         extra_test: ast.expr | None = getattr(node, "extra_test", None)
         names = self._state_of([*node.body, node.target])
         needed = scopes.needed(node.body, [extra_test], node.target)
-        changed = scopes.changed(node.body)
+        changed = {n: line for n, line in scopes.changed(node.body).items() if n in needed}
         place = _heading(node, node.iter)
         item = self._fresh("item_")
         given = _at(ast.Assign([node.target], _at(ast.Name(item, ast.Load()), node.target)), node.target)

@@ -3,7 +3,7 @@ graph, and what stands for a variable that has no value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -153,12 +153,11 @@ def is_container(value: Any) -> bool:
 Changed = dict[str, tuple[int, Callable[[], Any]]]
 
 
-def refuse_changes(changed: Changed | None, what: str, fresh: Collection[str] = ()) -> None:
-    """Raise where a block of the graph changes a Python container from outside it in place. `fresh` are the variables
-    that the block gives a value of its own first."""
+def refuse_changes(changed: Changed | None, what: str) -> None:
+    """Raise where a block of the graph changes a Python container from outside it in place."""
     for name, (line, read) in (changed or {}).items():
         value = peek(read, name)
-        if name in fresh or not is_container(value):
+        if not is_container(value):
             continue
         file = locations.describe(locations.capture()).rsplit(":", 2)[0]
         kind = type(value).__name__
