@@ -353,7 +353,11 @@ def nonzero(emitter: Emitter, op: Nonzero, operands: list[Value]) -> list[Value]
 
 
 def row_at(emitter: Emitter, x: Value, spec: Spec, index: Value) -> Value:
-    """The row of `x` along the first axis at an int32 scalar; the nearest one for an index out of range."""
+    """The row of `x` along the first axis at an int32 scalar; the nearest one for an index out of range.
+
+    Of no rows it is zeros: StableHLO refuses such a slice, also in a loop's body that never runs."""
+    if spec.shape[0] == 0:
+        return emitter.filled(0, spec.shape[1:], spec.dtype)
     sizes = [1, *spec.shape[1:]]
     starts = [index, *[emitter.scalar(0, int32)] * (len(sizes) - 1)]
     attributes = {"slice_sizes": integers(sizes)}
@@ -363,6 +367,8 @@ def row_at(emitter: Emitter, x: Value, spec: Spec, index: Value) -> Value:
 
 def with_row_at(emitter: Emitter, x: Value, spec: Spec, row: Value, index: Value) -> Value:
     """`x` with another row at an int32 scalar; see `row_at`."""
+    if spec.shape[0] == 0:
+        return x
     row = emitter.create("stablehlo.reshape", emitter.tensor([1, *spec.shape[1:]], spec.dtype), [row])
     starts = [index, *[emitter.scalar(0, int32)] * (len(spec.shape) - 1)]
     return emitter.create("stablehlo.dynamic_update_slice", emitter.tensor(*spec), [x, row, *starts])

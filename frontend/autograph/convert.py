@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import importlib
 import site
 import sysconfig
 import threading
@@ -307,13 +308,18 @@ def _extreme(plain: Callable[..., Any], combine: Callable[[Any, Any], Any]) -> C
     return of
 
 
-def _print(*args: Any, **options: Any) -> None:
-    if any(map(is_symbolic, args)) and not options:
-        import dfc
+def host_operation(name: str) -> Callable[..., Any] | None:
+    """What the host does in the middle of a step, where there is that."""
+    try:
+        return getattr(importlib.import_module("dfc.frontend.ops.host"), name, None)
+    except ImportError:
+        return None
 
-        if (show := getattr(dfc, "print", None)) is not None:
-            show(*args)
-            return
+
+def _print(*args: Any, **options: Any) -> None:
+    if any(map(is_symbolic, args)) and not options and (show := host_operation("print")) is not None:
+        show(*args)
+        return
     builtins.print(*args, **options)
 
 

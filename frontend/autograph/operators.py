@@ -10,7 +10,7 @@ import numpy as np
 
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.autograph.branches import branch
-from dfc.frontend.autograph.convert import callee, converted
+from dfc.frontend.autograph.convert import callee, converted, host_operation
 from dfc.frontend.autograph.iteration import Size, as_known, is_symbolic, rows_of, shape, truth
 from dfc.frontend.autograph.loops import loop_rows, loop_while
 from dfc.frontend.autograph.values import (
@@ -124,9 +124,7 @@ def for_(
 def assert_(test: Any, message: Callable[[], Any]) -> None:
     test = as_known(test)
     if _in_graph(test) is not None:
-        import dfc
-
-        check = getattr(dfc, "assert_", None)
+        check = host_operation("assert_")
         if check is not None:
             text = message()
             check(test, message="" if text is None else str(text))
