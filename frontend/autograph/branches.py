@@ -69,7 +69,7 @@ def noted(run: Callable[[], Any], what: str) -> Any:
         if what == "for" and error.diagnostic.op == "index" and not getattr(error, "__notes__", None):
             error.add_note(
                 "a `for` over tensors, or over range() of a tensor or of a tensor's size, counts in tensors; "
-                "range(int(n)) counts in Python's numbers, and is unrolled"
+                "list(range(n)) has Python's numbers, and is unrolled"
             )
         raise
     except Exception as error:

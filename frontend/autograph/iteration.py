@@ -1,7 +1,8 @@
 """What a loop of the graph can run over, and what converted code calls in the place of `range`, `len`, `zip` and such.
 
 A loop over tensors, or over a range with a tensor or the size of a tensor among its bounds, is a loop of the graph. One
-over Python's own numbers and containers is Python's: it is unrolled.
+over Python's own numbers and containers is Python's: it is unrolled. `list(range(len(x)))` and `list(x)` are lists, and
+`range(dfc.asarray(3))` has a tensor for its bound.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def rows_of(value: Any) -> Rows | None:
     """What a loop of the graph would run over; None for Python's own."""
     if isinstance(value, Rows):
         return value
-    if not is_symbolic(value):
+    if type(value) is not Tensor or current() is None:
         return None
     if not value.shape:
         raise failed(InvalidType, f"a scalar can't be iterated over, got {spec_of(value._type)}", "for")
@@ -152,7 +153,7 @@ def rows_of(value: Any) -> Rows | None:
 def range_(*bounds: Any) -> Any:
     """`range`; of tensors and of sizes of tensors a loop of the graph."""
     bounds = tuple(as_known(b) for b in bounds)
-    in_graph = any(is_symbolic(b) or isinstance(b, Size | SymbolicDim) for b in bounds) and current() is not None
+    in_graph = any(isinstance(b, Tensor | Size | SymbolicDim) for b in bounds) and current() is not None
     if not in_graph:
         return builtins.range(*bounds)
     if not 1 <= builtins.len(bounds) <= 3:
@@ -160,7 +161,7 @@ def range_(*bounds: Any) -> Any:
     for b in bounds:
         if not isinstance(b, int | SymbolicDim) and not (b := asarray(b)).dtype.is_integer:
             raise failed(InvalidType, f"a bound must be an integer scalar, got {spec_of(b._type)}", "range")
-        if is_symbolic(b) and b.shape != ():
+        if isinstance(b, Tensor) and b.shape != ():
             raise failed(InvalidArgument, f"a bound must be an integer scalar, got {spec_of(b._type)}", "range")
     start, stop, step = (0, *bounds, 1) if builtins.len(bounds) == 1 else (*bounds, 1)[:3]
     if isinstance(step, int) and step == 0:
@@ -234,7 +235,7 @@ def enumerate_(iterable: Any, start: Any = 0) -> Any:
 
 def reversed_(sequence: Any) -> Any:
     """`reversed`; of a tensor or a range of the graph a loop from its end."""
-    if is_symbolic(sequence):
+    if type(sequence) is Tensor and current() is not None:
         from dfc.frontend.ops.shape import flip
 
         return rows_of(flip(sequence, axis=0))

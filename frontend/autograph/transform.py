@@ -356,6 +356,7 @@ class _Function(ast.NodeTransformer):
         extra: Sequence[tuple[str, ast.expr]] = (),
     ) -> ast.stmt:
         given = [ast.Name(a, ast.Load()) if isinstance(a, str) else a for a in arguments]
+        changed = {n: line for n, line in changed.items() if n in self._locals}  # others may only take notes
         keys: list[ast.expr | None] = [ast.Constant(n) for n in changed]
         reads: list[ast.expr] = []
         for n, line in changed.items():

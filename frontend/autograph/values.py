@@ -168,7 +168,7 @@ def refuse_changes(changed: Changed | None, what: str) -> None:
             text = "the body is traced once, however often it runs"
             hint = (
                 "write to a dfc.TensorArray or to a tensor, out[i] = x, or use dfc.scan, which stacks results; "
-                "range(int(n)) in the place of range(n) unrolls a loop of known length"
+                "a loop over list(range(n)) is unrolled"
             )
         raise failed(
             InvalidType,
