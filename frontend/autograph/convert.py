@@ -205,7 +205,7 @@ def _converted(function: FunctionType) -> FunctionType:
                 found = _codes[key] = (weakref.ref(code, lambda _: _codes.pop(key, None)), _convert(function))
     made = found[1]
     if made.reason is not None:
-        raise made.reason
+        raise Unconvertible(made.reason.reason, made.reason.node)
     assert made.code is not None
     cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
     cells[made.operators] = _operators_cell()

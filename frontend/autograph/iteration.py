@@ -76,19 +76,21 @@ for _name in ("add", "sub", "mul", "floordiv", "mod"):
     setattr(Size, f"__r{_name}__", _sized(f"__r{_name}__"))
 
 
+def _has_sizes(value: Any) -> bool:
+    return current() is not None and (type(value) is Tensor or hasattr(value, "__dfc_tensor__"))
+
+
 def shape(value: Any) -> Any:
     """`value.shape`, of a traced tensor as sizes."""
     found = value.shape
-    if not is_symbolic(value):
+    if not _has_sizes(value):
         return found
     return tuple(Size(d) if type(d) is int else d for d in found)
 
 
 def length(value: Any) -> Any:
     """`len(value)`, of a traced tensor as a size."""
-    if is_symbolic(value):
-        if not value.shape:
-            return len(value)  # the error
+    if _has_sizes(value) and value.shape:
         first = value.shape[0]
         return Size(first) if isinstance(first, int) else first
     return builtins.len(value)
@@ -143,6 +145,7 @@ def rows_of(value: Any) -> Rows | None:
     """What a loop of the graph would run over; None for Python's own."""
     if isinstance(value, Rows):
         return value
+    value = as_known(value)
     if type(value) is not Tensor or current() is None:
         return None
     if not value.shape:

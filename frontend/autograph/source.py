@@ -17,7 +17,7 @@ class Unconvertible(Exception):
 
     def __init__(self, reason: str, node: ast.AST | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.node = reason, node
         self.line: int | None = getattr(node, "lineno", None)
 
 

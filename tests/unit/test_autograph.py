@@ -153,6 +153,35 @@ def test_sizes_are_ints() -> None:
     assert type(seen[0][5]) is int and type(seen[0][4]) is bool
 
 
+def test_sizes_are_weak_numbers_to_operations() -> None:
+    @graph_function
+    def run(small: Any, flag: Any) -> Any:
+        n = len(small)
+        if flag:
+            n = n + 1
+        return small * len(small), n, dfc.full((len(small), 1), len(small)), small // len(small), len(small)
+
+    found = run(np.ones(3, np.int8), np.bool_(True))
+    assert [v.dtype.name for v in found] == ["int8", "int32", "int32", "int8", "int32"]
+    assert found[1].item() == 4 and found[4].item() == 3
+
+
+def test_variables_are_looped_over_too() -> None:
+    v = dfc.Variable(XS)
+
+    @graph_function
+    def run(scale: Any) -> Any:
+        total = 0.0
+        for row in v:
+            total += row * scale
+        for i in range(v.shape[0]):
+            total += v[i]
+        return total
+
+    assert len(ops_of(run.graph(TensorSpec((), "float32")), "scan")) == 2
+    assert run(TWO).item() == 18.0
+
+
 def test_built_ins_on_tensors() -> None:
     @graph_function
     def run(x: Any) -> Any:
