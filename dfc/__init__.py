@@ -74,6 +74,7 @@ _MODULES = {
     "dfc.runtime.load": "load",
 }
 _SUBMODULES = {
+    "autograph": "dfc.frontend.autograph",
     "fft": "dfc.frontend.fft",
     "image": "dfc.frontend.image",
     "linalg": "dfc.frontend.linalg",
@@ -116,6 +117,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     # fmt: off
     # isort: off
+    from dfc.frontend import autograph as autograph
     from dfc.frontend import fft as fft, image as image, linalg as linalg, nn as nn, random as random
     from dfc.frontend import sparse as sparse, special as special, strings as strings, train as train
     from dfc.frontend.function import Function as Function, function as function

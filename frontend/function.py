@@ -15,7 +15,7 @@ import numpy as np
 from xdsl.ir import Attribute
 
 from dfc.backends.xla import to_device
-from dfc.errors import DfcError, FailedPrecondition, InvalidType, Unimplemented
+from dfc.errors import DfcError, FailedPrecondition, InvalidType
 from dfc.frontend import execution, interop, operators, structure, subtrace
 from dfc.frontend.graph import Graph
 from dfc.frontend.signature import Arguments, Parameters, Signature, TensorSpec, changes, describe, type_of
@@ -127,6 +127,7 @@ class Function(Generic[P, R]):
         signature: Sequence[Any] | None = None,
         name: str | None = None,
         parameters: Parameters | None = None,
+        autograph: bool = False,
     ) -> None:
         if not callable(python):
             raise InvalidType(f"dfc.function needs a function, got {python!r}")
@@ -144,6 +145,9 @@ class Function(Generic[P, R]):
         self.name: str = name or str(getattr(python, "__name__", type(python).__name__))
         self.signature = list(signature) if isinstance(signature, list | tuple) else signature
         """The specs given to `dfc.function`, or None."""
+        self.autograph = autograph
+        """Whether Python's `if`, `while` and `for` on tensors become the graph's: see `dfc.autograph`."""
+        self._converted: Callable[..., Any] | None = None
         self._given_parameters = parameters
         self._lock = threading.RLock()  # while compiling; no user code runs with it held
         self._fast: dict[Any, Compiled] = {}
@@ -161,6 +165,17 @@ class Function(Generic[P, R]):
     @functools.cached_property
     def _parameters(self) -> Parameters:
         return self._given_parameters or Parameters(self.python_function)
+
+    @property
+    def _runs(self) -> Callable[..., Any]:
+        """What tracing runs: the Python function, or its converted form."""
+        if not self.autograph:
+            return self.python_function
+        if self._converted is None:
+            from dfc.frontend.autograph.convert import convert
+
+            self._converted = convert(self.python_function)
+        return self._converted
 
     @functools.cached_property
     def _checked(self) -> Signature | None:
@@ -308,7 +323,7 @@ class Function(Generic[P, R]):
 
     def run_python(self, bound: Mapping[str, Any]) -> Any:
         """Call the Python function with the arguments that `bound` names."""
-        return self._parameters.call(self.python_function, bound)
+        return self._parameters.call(self._runs, bound)
 
     def _call_inside(self, trace: Trace, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """A call from another trace: `df.call` to a function of the same program."""
@@ -400,7 +415,7 @@ class Function(Generic[P, R]):
 
     def _bind(self, instance: Any) -> tuple[Any, Function[..., Any]]:
         """A function of its own for each instance, which it doesn't keep alive."""
-        key, table, python = id(instance), self._bound, self.python_function
+        key, table, python, owner = id(instance), self._bound, self.python_function, self
         try:
             reference: Callable[[], Any] = weakref.ref(instance, lambda _: table.pop(key, None))
         except TypeError:  # the class has __slots__ without __weakref__: the latest ones are kept
@@ -411,7 +426,7 @@ class Function(Generic[P, R]):
 
         @functools.wraps(python)
         def method(*args: Any, **kwargs: Any) -> Any:
-            return python(reference(), *args, **kwargs)
+            return owner._runs(reference(), *args, **kwargs)
 
         parameters = Parameters(python, skip_first=True)
         function: Function[..., Any] = Function(method, self.signature, self.name, parameters)
@@ -470,12 +485,15 @@ def function(
     `signature` has a TensorSpec, or a nest of them, for each parameter: one trace then serves all sizes of symbolic
     dimensions, each compiled when it first comes. `name` is the graph's name. Raises InvalidArgument and InvalidType
     where a call doesn't fit.
+
+    With `autograph`, Python's `if`, `while`, `for`, `and`, `or`, `not`, `break`, `continue` and `return` may depend on
+    tensors, here and in the functions of the user's that are called: they become branches and loops of the graph, whose
+    blocks are traced once. A `for` over tensors, or over a range bounded by a tensor or a tensor's size, is a loop; one
+    over Python's own numbers and containers is unrolled. See `dfc.autograph`.
     """
-    if autograph:
-        raise Unimplemented("autograph is not there yet", hint="write dfc.where instead of `if` on tensors")
     if python is None:
-        return lambda given: Function(given, signature, name)
-    return Function(python, signature, name)
+        return lambda given: Function(given, signature, name, autograph=autograph)
+    return Function(python, signature, name, autograph=autograph)
 
 
 def is_entry(value: Any) -> bool:

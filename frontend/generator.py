@@ -62,7 +62,11 @@ def fold_in(key: Operand, data: Operand) -> Tensor:
     row `data` of what `split` gives. Raises InvalidType for other data."""
     trace = current()
     assert trace is not None, "operation() calls bodies in a trace only"
-    number = tensor_in(trace, data % 2**32, uint32) if type(data) is int else tensor_in(trace, data)
+    number = (
+        tensor_in(trace, data % 2**32, uint32)
+        if isinstance(data, int) and type(data) is not bool
+        else tensor_in(trace, data)
+    )
     if not number.dtype.is_integer or number.shape:
         raise error_here(
             InvalidType, f"data must be an integer scalar, got {number.dtype}{list(number.shape)}", "fold_in"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Attribute, BlockArgument, Region, SSAValue
 
 from dfc.errors import FailedPrecondition
@@ -27,8 +28,11 @@ class Interior(Trace):
 
     is_interior = True
 
-    def __init__(self, parent: Trace, what: str, inputs: Sequence[Attribute]) -> None:
-        super().__init__(parent.program, what, inputs, [f"input_{i}" for i in range(len(inputs))], parent=parent)
+    def __init__(
+        self, parent: Trace, what: str, inputs: Sequence[Attribute], location: LocationAttr | None = None
+    ) -> None:
+        names = [f"input_{i}" for i in range(len(inputs))]
+        super().__init__(parent.program, what, inputs, names, parent=parent, location=location)
         self.outside, self.what = parent, what
 
     def _constant_of(self, tensor: Tensor) -> SSAValue:
@@ -84,12 +88,20 @@ class Body(Interior):
     """A region with effects, which happen in program order whenever it runs: of a branch or a loop. The handles of what
     they are on come from outside."""
 
-    def __init__(self, parent: Trace, what: str, inputs: Sequence[Attribute]) -> None:
-        super().__init__(parent, what, inputs)
+    def __init__(
+        self, parent: Trace, what: str, inputs: Sequence[Attribute], location: LocationAttr | None = None
+    ) -> None:
+        super().__init__(parent, what, inputs, location)
         self.given: dict[SSAValue, BlockArgument] = {}
         """Handles of the parent -> this region's arguments for them."""
         self.outer_tokens: list[SSAValue] = []
         """What ops in here are to wait for, of the parent: the whole op does."""
+
+    def add_input(self, type: Attribute) -> None:
+        """One more argument, after those that the region was made with."""
+        place = len(self.inputs)
+        self.inputs.append(Tensor(type, self, self.block.insert_arg(type, place)))
+        self.input_names.insert(place, f"input_{place}")
 
     def resource(self, variable: Variable) -> Resource:
         self.uses(variable)

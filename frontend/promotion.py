@@ -39,6 +39,9 @@ def result_type(*operands: Any) -> DType:
         if type(operand) in NUMBERS:
             weak.append(operand)
             continue
+        if isinstance(operand, int):  # a size of a tensor, in converted functions
+            weak.append(int(operand))
+            continue
         dtype = operand.dtype if isinstance(operand, Tensor) else dtypes.as_dtype(operand)
         strong = dtype if strong is None else promote(strong, dtype)
     for number in weak:
@@ -126,6 +129,8 @@ def lift(trace: Trace, operand: Any) -> Tensor | Number:
     as_tensor = getattr(operand, "__dfc_tensor__", None)
     if as_tensor is not None:
         return _own(trace, as_tensor())
+    if isinstance(operand, int):  # a size of a tensor, in converted functions
+        return int(operand)
     if isinstance(operand, SymbolicDim):
         return dim_value(trace, operand)
     if isinstance(operand, list | tuple) and holds_tensors(operand):

@@ -4,15 +4,17 @@ and the like is the op's effect."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 
 from dfc.frontend.interior import Body
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Trace
+from dfc.ir import locations
 from dfc.ir.builder import create, erase, replace_uses
 from dfc.ir.construct import arrange_arguments
 from dfc.ir.ops.control import ControlFlow
@@ -23,13 +25,19 @@ if TYPE_CHECKING:
     from dfc.frontend.variable import Variable
 
 
-@contextmanager
-def bodies(parent: Trace, what: str, *inputs: Sequence[Attribute]) -> Iterator[list[Body]]:
+def bodies(parent: Trace, what: str, *inputs: Sequence[Attribute]) -> AbstractContextManager[list[Body]]:
     """A region to be traced for each list of argument types; gone from the program afterwards."""
+    return _bodies(parent, what, inputs, locations.capture())  # the user's line: inside it would be contextlib's
+
+
+@contextmanager
+def _bodies(
+    parent: Trace, what: str, inputs: Sequence[Sequence[Attribute]], location: LocationAttr
+) -> Iterator[list[Body]]:
     made: list[Body] = []
     try:
         for types in inputs:
-            made.append(Body(parent, what, types))
+            made.append(Body(parent, what, types, location))
         yield made
     finally:
         for body in made:

@@ -135,7 +135,7 @@ class TensorArray:
     def _element(self, value: Operand) -> Tensor:
         trace = current()
         element = asarray(value) if trace is None else tensor_in(trace, value, self.dtype)
-        if element.dtype is not self.dtype and type(value) in (bool, int, float, complex):
+        if element.dtype is not self.dtype and (type(value) in (float, complex) or isinstance(value, int)):
             element = asarray(value, dtype=self.dtype)
         if element.dtype is not self.dtype:
             raise error_here(InvalidType, f"elements must be {self.dtype}, got {element.dtype}", OP)

@@ -33,6 +33,7 @@ from dfc.ir.ops.indexing import (
     TensorScatterMin,
     TensorScatterMul,
     TensorScatterUpdate,
+    fits,
 )
 from dfc.ir.types import Spec, spec_of
 
@@ -296,6 +297,8 @@ def last_occurrence(emitter: Emitter, op: LastOccurrence, operands: list[Value])
 def dynamic_slice(emitter: Emitter, op: DynamicSlice, operands: list[Value]) -> list[Value]:
     if not op.sizes.data:
         return operands
+    if not fits(op.sizes.data, spec_of(op.x.type).shape):  # of an axis that turned out empty, in code that never runs
+        return [emitter.filled(0, op.sizes.data, spec_of(op.x.type).dtype)]
     attributes = {"slice_sizes": integers(op.sizes.data)}
     return [emitter.create("stablehlo.dynamic_slice", emitter.type(op.result.type), operands, attributes)]
 
@@ -304,6 +307,8 @@ def dynamic_slice(emitter: Emitter, op: DynamicSlice, operands: list[Value]) -> 
 def dynamic_update_slice(emitter: Emitter, op: DynamicUpdateSlice, operands: list[Value]) -> list[Value]:
     if len(operands) == 2:
         return [operands[1]]
+    if not fits(spec_of(op.update.type).shape, spec_of(op.x.type).shape):
+        return [operands[0]]
     return [emitter.create("stablehlo.dynamic_update_slice", emitter.type(op.result.type), operands)]
 
 
@@ -348,7 +353,11 @@ def nonzero(emitter: Emitter, op: Nonzero, operands: list[Value]) -> list[Value]
 
 
 def row_at(emitter: Emitter, x: Value, spec: Spec, index: Value) -> Value:
-    """The row of `x` along the first axis at an int32 scalar; the nearest one for an index out of range."""
+    """The row of `x` along the first axis at an int32 scalar; the nearest one for an index out of range.
+
+    Of no rows it is zeros: StableHLO refuses such a slice, also in a loop's body that never runs."""
+    if spec.shape[0] == 0:
+        return emitter.filled(0, spec.shape[1:], spec.dtype)
     sizes = [1, *spec.shape[1:]]
     starts = [index, *[emitter.scalar(0, int32)] * (len(sizes) - 1)]
     attributes = {"slice_sizes": integers(sizes)}
@@ -358,6 +367,8 @@ def row_at(emitter: Emitter, x: Value, spec: Spec, index: Value) -> Value:
 
 def with_row_at(emitter: Emitter, x: Value, spec: Spec, row: Value, index: Value) -> Value:
     """`x` with another row at an int32 scalar; see `row_at`."""
+    if spec.shape[0] == 0:
+        return x
     row = emitter.create("stablehlo.reshape", emitter.tensor([1, *spec.shape[1:]], spec.dtype), [row])
     starts = [index, *[emitter.scalar(0, int32)] * (len(spec.shape) - 1)]
     return emitter.create("stablehlo.dynamic_update_slice", emitter.tensor(*spec), [x, row, *starts])

@@ -60,6 +60,8 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
         return broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), sizes)
     if interop.is_array(fill_value) and not fill_value.shape:
         fill_value, dtype = fill_value.item(), fill_value.dtype if dtype is None else dtype
+    if isinstance(fill_value, int):
+        fill_value = fill_value if type(fill_value) is bool else int(fill_value)
     if type(fill_value) not in NUMBERS:
         raise error_here(InvalidType, f"fill_value must be a number or a scalar tensor, got {fill_value!r}", "full")
     return _filled(sizes, fill_value, result_type(fill_value) if dtype is None else as_dtype(dtype))

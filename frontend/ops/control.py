@@ -63,7 +63,7 @@ def case(index: Operand, branch_fns: Sequence[Callable[..., Any]], *operands: An
     As `cond`, with any number of branches, one at least. Raises InvalidType for an index that is a Python number or no
     integer, InvalidArgument for results that differ.
     """
-    if type(index) in NUMBERS:
+    if type(index) in NUMBERS or isinstance(index, int):
         raise error_here(
             InvalidType,
             f"index must be a tensor, got the Python number {index}: which branch is taken is known already",

@@ -129,6 +129,28 @@ def test_kmeans_on_the_digits_is_as_good_as_scikit_learn(monkeypatch: pytest.Mon
         assert history[-1] < history[0]
 
 
+# ---- recurrence
+
+
+def test_recurrence_gives_what_its_loop_says_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    recurrence = load("recurrence", monkeypatch)
+    inputs = np.random.default_rng(1).normal(size=(7, recurrence.BATCH, 1)).astype(np.float32)
+    state, want = np.zeros((recurrence.BATCH, recurrence.UNITS), np.float32), np.zeros_like(inputs)
+    w = {name: v.numpy() for name, v in recurrence.cell.named_variables().items()}
+    for i in range(len(inputs)):
+        state = np.tanh(state @ w["recurrent"] + inputs[i] @ w["given"] + w["bias"])
+        want[i] = state @ w["out"]
+    assert_allclose(recurrence.predict(inputs).numpy(), want, atol=1e-5)
+    line = last_line(recurrence, "--steps", "40", "--length", "8")
+    assert number_in(line, "mean squared error on sequences of 80: ") < 1 / 3  # that of saying 0
+    assert recurrence.predict.explain().startswith("predict was traced once")
+
+
+@pytest.mark.slow
+def test_recurrence_remembers_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert number_in(last_line(load("recurrence", monkeypatch)), "mean squared error on sequences of 200: ") < 0.02
+
+
 # ---- own_optimizer: the rule is in tests/semantics/test_l1_own_optimizer.py
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import re
 import shlex
 import sys
@@ -24,17 +25,18 @@ def blocks(kind: str) -> list[str]:
 
 
 def printed(source: str) -> str:
-    stream, names = io.StringIO(), dict[str, Any](__name__="example")
+    stream, names, file = io.StringIO(), dict[str, Any](__name__="example"), f"<README.md {hash(source)}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)  # as notebooks have it
     with contextlib.redirect_stdout(stream):
-        exec(compile(source, "README.md", "exec"), names)
+        exec(compile(source, file, "exec"), names)
     return stream.getvalue()
 
 
 def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # `dfc compile` adds the model's folder
-    model, load, train, net, clients, host = blocks("python")
-    answer, trained, fitted, added, said = blocks("text")
+    model, load, train, net, control, clients, host = blocks("python")
+    answer, trained, fitted, controlled, added, said = blocks("text")
     Path("model.py").write_text(model)
     (commands,) = (block for block in blocks("sh") if block.startswith("dfc compile model.py\n"))
     for line in commands.splitlines():
@@ -46,5 +48,6 @@ def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: py
     assert printed(load) == "[0 1 1 1]\n"
     assert printed(train) == trained
     assert printed(net) == fitted
+    assert printed(control) == controlled
     assert printed(clients) == added
     assert printed(host) == said

@@ -292,8 +292,6 @@ def test_wrong_nests_and_signatures() -> None:
         Spec((), name="a b")
     with pytest.raises(InvalidType, match=r"dfc\.function needs a function, got 3"):
         dfc.function(3)  # type: ignore[call-overload]
-    with pytest.raises(dfc.errors.Unimplemented, match="autograph is not there yet"):
-        dfc.function(autograph=True)
     with pytest.raises(FailedPrecondition, match="'<lambda>' has no signature"):
         _ = dfc.function(lambda x: x).input_names
 
