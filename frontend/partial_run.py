@@ -13,6 +13,7 @@ from dfc.errors import FailedPrecondition, InvalidArgument
 from dfc.frontend import feeding
 from dfc.frontend.feeding import Fed
 from dfc.runtime.executor import Execution
+from dfc.runtime.session import own
 
 if TYPE_CHECKING:
     from dfc.frontend.session import Fetches, Session
@@ -40,13 +41,19 @@ class PartialRun:
 
     def run(self, fetches: Any, feeds: Mapping[Any, Any], timeout: float | None) -> Any:
         """Feed, then fetch. Raises InvalidArgument for what was not named in the setup, for a tensor that was fed
-        before and for a fetch that lacks a feed."""
+        before and for a fetch that lacks a feed; FailedPrecondition once the step has failed, run out of time or been
+        interrupted."""
         graph = self.session.graph
         fetched = self.session.resolve(fetches)
         for value in [*fetched.values, *fetched.tokens]:
             if id(value) not in self._outputs:
                 raise InvalidArgument(f"{graph.name_of(value)!r} was not among the fetches of the setup")
         with self._lock:
+            if (failure := self._execution.error) is not None:
+                raise FailedPrecondition(
+                    f"the step of this handle has ended: {failure.diagnostic.message}",
+                    hint="begin another with partial_run_setup",
+                ) from failure
             self._feed(feeding.resolved(graph, feeds))
             wanted = [self._outputs[id(value)] for value in [*fetched.values, *fetched.tokens]]
             self._execution.drive(wanted, None if timeout is None else monotonic() + timeout)
@@ -71,7 +78,7 @@ class PartialRun:
         feeding.bindings(graph, [*self._given, *fed])  # sizes must go together
         for value, array in fed:
             self._given.append((value, array))
-            self._execution.feed(self._inputs[id(value)], array)
+            self._execution.feed(self._inputs[id(value)], own(array))
 
     def _was_given(self, value: SSAValue) -> bool:
         return any(value is given for given, _ in self._given)

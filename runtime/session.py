@@ -108,7 +108,8 @@ class SessionStep:
 
     def submit(self, feeds: Values, finish: Callable[[Values], Any], timeout: float | None) -> Submitted:
         """Run without anybody waiting; `finish` makes the result of the outputs, in the thread that has them."""
-        return Driven(self.start(feeds), self._wanted, finish, self.end, timeout, self.step.name).start()
+        execution = self.start(feeds, always_copy=True)
+        return Driven(execution, self._wanted, finish, self.end, timeout, self.step.name).start()
 
     def end(self, execution: Execution) -> None:
         """Let go of a step that is over, or whose outputs nobody wants any more."""
@@ -116,13 +117,19 @@ class SessionStep:
         if not execution.is_idle:
             execution.cancel()
 
-    def start(self, feeds: Values) -> Execution:
-        """The step with these inputs given, the first ones, ready to be driven."""
+    def start(self, feeds: Values, always_copy: bool = False) -> Execution:
+        """The step with these inputs given, the first ones, ready to be driven. Arrays that may be in use when the
+        caller's call returns are copied: those that a queue may keep, or with `always_copy` all."""
         execution = Execution(self._flow)
         self._running.add(execution)
         for index, value in enumerate(feeds):
-            execution.feed(index, value)
+            execution.feed(index, own(value) if always_copy or index in self._flow.kept else value)
         return execution
+
+
+def own(value: Any) -> Any:
+    """The value in memory of its own: who fed an array may write to it as soon as the call returns."""
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def wait_until(results: Values, deadline: float, name: str) -> None:
