@@ -109,7 +109,7 @@ class Session:
         if quick is not None and (not feeds or all(map(operator.is_, feeds.values(), arrays))):
             if len(self._quick) >= KEPT:
                 self._quick.clear()
-            self._quick[quick] = bound, (fetches, list(feeds or ()))
+            self._quick[quick] = bound, _key_holders(fetches, feeds)
         return bound.run(arrays, timeout)
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
@@ -386,6 +386,11 @@ def _quick_key(fetches: Any, feeds: Mapping[Any, Any] | None) -> Key | None:
                 return None
             key += (id(tensor), value.dtype, value.shape)
     return tuple(key)
+
+
+def _key_holders(fetches: Any, feeds: Mapping[Any, Any] | None) -> Any:
+    """What a quick key has the identities of: not the caller's list, out of which it may be taken."""
+    return tuple(fetches) if isinstance(fetches, list) else fetches, tuple(feeds or ())
 
 
 def _given_or_current(graph: Any) -> Graph:
