@@ -7,9 +7,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal, ResourceExhausted
+from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
 from dfc.runtime.timers import TIMERS, Timer
-from dfc.runtime.workers import WORKERS
+from dfc.runtime.workers import WORKERS, no_thread
 
 LONGEST_SLEEP = 0.5
 """Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
@@ -23,8 +23,7 @@ class Threads:
         try:
             WORKERS.submit(attempt)
         except RuntimeError as error:
-            what = f"{attempt.operation} needs a thread beside the {WORKERS.count} that there are"
-            raise ResourceExhausted(f"{what}: {error}") from error
+            raise no_thread(attempt.operation, error) from error
         return False
 
     def cancel(self, attempt: InThread, error: DfcError | None = None) -> bool:

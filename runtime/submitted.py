@@ -7,11 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from dfc.errors import DeadlineExceeded
+from dfc.errors import DeadlineExceeded, DfcError
 from dfc.runtime.executor import Execution
 from dfc.runtime.flow import Values
 from dfc.runtime.timers import TIMERS, Timer
-from dfc.runtime.workers import WORKERS
+from dfc.runtime.workers import WORKERS, no_thread
 
 
 class Submitted(Future[Any]):
@@ -46,6 +46,7 @@ class Driven:
     ) -> None:
         self.future = Submitted()
         self._execution, self._wanted, self._finish, self._over = execution, wanted, finish, over
+        self._name = name
         self._lock = threading.Lock()
         self._scheduled, self._again = False, False
         self._timer: Timer | None = None
@@ -53,7 +54,11 @@ class Driven:
         self.future._end = execution.cancel
         if timeout is not None:
             late = DeadlineExceeded("the time limit passed before the step had ended", op=name)
-            self._timer = TIMERS.after(timeout, lambda: execution.cancel(late))
+            try:
+                self._timer = TIMERS.after(timeout, lambda: execution.cancel(late))
+            except RuntimeError as error:
+                over(execution)
+                raise no_thread("a time limit", error).at(op=name) from error
 
     def start(self) -> Submitted:
         """Begin."""
@@ -66,7 +71,17 @@ class Driven:
                 self._again = True
                 return
             self._scheduled = True
-        WORKERS.submit(self._drive)
+        try:
+            WORKERS.submit(self._drive)
+        except RuntimeError as error:
+            self._give_up(no_thread("a step that was submitted", error))
+
+    def _give_up(self, error: DfcError) -> None:
+        """End the step here, for there is no thread to do it."""
+        try:
+            self._execution.stop(error.at(op=self._name))
+        finally:
+            self._settle(error=error)
 
     def _drive(self) -> None:
         while True:
