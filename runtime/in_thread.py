@@ -70,8 +70,16 @@ class InThread:
         self._lock = threading.Lock()
         self._ended = False
         self._timer: Timer | None = None
+        self._begun_by = threading.get_ident()
 
     def __call__(self) -> None:
+        _at_work[threading.get_ident()] = self
+        try:
+            self._run()
+        finally:
+            del _at_work[threading.get_ident()]
+
+    def _run(self) -> None:
         function = self.function
         if function is None:
             return
@@ -108,6 +116,25 @@ class InThread:
     def _finish(self, error: DfcError | None, result: Any = None) -> None:
         if self.end(error, result):
             self.done(self)
+
+
+_at_work: dict[int, InThread] = {}
+"""What each thread is doing."""
+
+
+def is_worker() -> bool:
+    """Whether this thread runs the function of an attempt."""
+    return threading.get_ident() in _at_work
+
+
+def is_awaited_by(thread: int) -> bool:
+    """Whether that thread began what this one does, itself or by way of others, and none of it was given up."""
+    attempt = _at_work.get(threading.get_ident())
+    while attempt is not None and not attempt.is_over:
+        if attempt._begun_by == thread:
+            return True
+        attempt = _at_work.get(attempt._begun_by)
+    return False
 
 
 def wrapped(error: BaseException) -> Internal:
