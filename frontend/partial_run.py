@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from xdsl.ir import SSAValue
@@ -13,7 +12,7 @@ from dfc.errors import FailedPrecondition, InvalidArgument
 from dfc.frontend import feeding
 from dfc.frontend.feeding import Fed
 from dfc.runtime.executor import Execution
-from dfc.runtime.session import own
+from dfc.runtime.session import deadline_after, own
 
 if TYPE_CHECKING:
     from dfc.frontend.session import Fetches, Session
@@ -39,7 +38,7 @@ class PartialRun:
         if hasattr(self, "_execution"):
             self._step.end(self._execution)
 
-    def run(self, fetches: Any, feeds: Mapping[Any, Any], timeout: float | None) -> Any:
+    def run(self, fetches: Any, feeds: Mapping[Any, Any] | None, timeout: float | None) -> Any:
         """Feed, then fetch. Raises InvalidArgument for what was not named in the setup, for a tensor that was fed
         before and for a fetch that lacks a feed; FailedPrecondition once the step has failed, run out of time or been
         interrupted."""
@@ -56,7 +55,7 @@ class PartialRun:
                 ) from failure
             self._feed(feeding.resolved(graph, feeds))
             wanted = [self._outputs[id(value)] for value in [*fetched.values, *fetched.tokens]]
-            self._execution.drive(wanted, None if timeout is None else monotonic() + timeout)
+            self._execution.drive(wanted, deadline_after(timeout))
             if not self._execution.has(wanted):
                 missing = [graph.name_of(value) for value in self._feeds if not self._was_given(value)]
                 if not missing:

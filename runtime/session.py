@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import pipeline, xla
-from dfc.errors import DeadlineExceeded, FailedPrecondition
+from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidType
 from dfc.ir.collector import paused
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
@@ -93,7 +94,7 @@ class SessionStep:
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
         """The outputs, not awaited unless there is a time limit."""
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_after(timeout)
         if self.direct is not None:
             results = self.direct([xla.to_device(f) if isinstance(f, np.ndarray) else f for f in feeds])
         else:
@@ -108,6 +109,7 @@ class SessionStep:
 
     def submit(self, feeds: Values, finish: Callable[[Values], Any], timeout: float | None) -> Submitted:
         """Run without anybody waiting; `finish` makes the result of the outputs, in the thread that has them."""
+        deadline_after(timeout)  # says what is wrong with it
         execution = self.start(feeds, always_copy=True)
         return Driven(execution, self._wanted, finish, self.end, timeout, self.step.name).start()
 
@@ -130,6 +132,16 @@ class SessionStep:
 def own(value: Any) -> Any:
     """The value in memory of its own: who fed an array may write to it as soon as the call returns."""
     return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def deadline_after(timeout: float | None) -> float | None:
+    """When so many seconds are over. Raises InvalidType for what is no number."""
+    if timeout is None:
+        return None
+    try:
+        return monotonic() + float(operator.pos(timeout))
+    except TypeError:
+        raise InvalidType(f"a time limit is a number of seconds, got {timeout!r}") from None
 
 
 def wait_until(results: Values, deadline: float, name: str) -> None:

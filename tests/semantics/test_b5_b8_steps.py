@@ -159,10 +159,10 @@ def test_b6_a_step_that_has_ended_takes_nothing_more() -> None:
             session.partial_run(h, logarithm, {a: 0})
         with pytest.raises(FailedPrecondition) as caught:
             session.partial_run(h, r, {b: 1})
-        assert str(caught.value) == (
-            "the step of this handle has ended: logarithm: tensor had Inf values\n"
-            "  begin another with partial_run_setup"
-        )
+        message, line, hint = str(caught.value).splitlines()
+        assert message == "the step of this handle has ended: logarithm: tensor had Inf values"
+        assert line.endswith(": session.partial_run(h, r, {b: 1})")
+        assert hint == "  begin another with partial_run_setup"
         assert isinstance(caught.value.__cause__, InvalidArgument)
         h = session.partial_run_setup([never, r], [a, b])
         with pytest.raises(DeadlineExceeded):
@@ -185,7 +185,9 @@ def test_b7_a_callable_is_run_by_position() -> None:
         for x_value, k_value in (([1, 2], 3), (np.ones(4, np.float32), np.array(2, np.int32)), ([1, 2], 5)):
             assert call(k_value, x_value) == session.run([y, {"op": add}], {x: x_value, k: k_value})
         assert session.make_callable(v)() == session.run(v)
-        with pytest.raises(InvalidType, match=r"^make_callable: the callable takes 2 values, got 1$"):
+        with pytest.raises(
+            InvalidType, match=r"^make_callable: the callable takes 2 values, got 1\n  at .*: call\(1\)$"
+        ):
             call(1)
         with pytest.raises(InvalidArgument, match="Cannot feed value of shape"):
             call([1, 2], [1, 2])
