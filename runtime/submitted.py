@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -49,6 +50,7 @@ class Driven:
         self._name = name
         self._lock = threading.Lock()
         self._scheduled, self._again = False, False
+        self._tokens: deque[None] = deque()  # one for who shall drive: after an interrupt there may be two tasks
         self._timer: Timer | None = None
         execution.on_arrival = self._schedule
         self.future._end = execution.cancel
@@ -66,15 +68,21 @@ class Driven:
         return self.future
 
     def _schedule(self) -> None:
-        with self._lock:
-            if self._scheduled:
-                self._again = True
-                return
-            self._scheduled = True
+        mine = False
         try:
+            with self._lock:
+                if self._scheduled:
+                    self._again = True
+                    return
+                self._scheduled = mine = True
+                self._tokens.append(None)
             WORKERS.submit(self._drive)
         except RuntimeError as error:
             self._give_up(no_thread("a step that was submitted", error))
+        except BaseException:
+            if mine:
+                WORKERS.submit(self._drive)
+            raise
 
     def _give_up(self, error: DfcError) -> None:
         """End the step here, for there is no thread to do it."""
@@ -84,6 +92,10 @@ class Driven:
             self._settle(error=error)
 
     def _drive(self) -> None:
+        try:
+            self._tokens.pop()
+        except IndexError:
+            return
         while True:
             try:
                 self._execution.advance()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
 import dfc
-from dfc.errors import ResourceExhausted
+from dfc.errors import DeadlineExceeded, ResourceExhausted
 from dfc.runtime.timers import TIMERS
 from dfc.runtime.workers import WORKERS
-from tests.waiting_support import until_waiting
+from tests.unit.test_queue_interrupts import Interrupts
+from tests.waiting_support import Client, until_waiting
 
 REFUSED = "can't start new thread"
 
@@ -70,3 +72,26 @@ def test_no_thread_for_a_time_limit(queue: Any, monkeypatch: pytest.MonkeyPatch)
         ):
             session.submit(take, timeout=5)
         assert len(session._state.running) == 0
+
+
+@pytest.mark.parametrize("kind", ["run", "submit"])
+def test_an_interrupt_anywhere_in_one_step_leaves_no_other_waiting(queue: Any, kind: str) -> None:
+    """Of two elements that are put in, the first in a call that is interrupted, one at least gets to who waits."""
+    graph, put, take = queue
+    with dfc.Session(graph) as session:
+        session.run(put)
+        session.run(take)
+        at, interrupted = 0, True
+        while interrupted:
+            at, interrupted = at + 1, False
+            step = Client(lambda: session.run(take)) if kind == "run" else session.submit(take)
+            until_waiting(session)
+            try:
+                with Interrupts(at):
+                    session.run(put)
+            except KeyboardInterrupt:
+                interrupted = True
+            session.submit(put).result(30)
+            assert step.result(10) == 3, at
+            with contextlib.suppress(DeadlineExceeded):
+                session.run(take, timeout=0.01)
