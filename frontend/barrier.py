@@ -39,8 +39,8 @@ class Barrier(Resource):
         self, dtypes: Any, shapes: Any = None, shared_name: str | None = None, name: str | None = None
     ) -> None:
         super().__init__(name, shared_name)
-        kinds = tuple(map(as_dtype, dtypes if isinstance(dtypes, list | tuple) else [dtypes]))
         try:
+            kinds = tuple(map(as_dtype, dtypes if isinstance(dtypes, list | tuple) else [dtypes]))
             self.spec = QueueSpec("Barrier", UNBOUNDED, kinds, co.shapes_given(shapes, len(kinds)))
         except DfcError as error:
             raise here(error, "Barrier") from None

@@ -23,9 +23,13 @@ ACCEPTED = {"bool": "b", "int": "iu", "uint": "iu", "float": "iuf", "complex": "
 """NumPy's kinds of numbers that a tensor of a kind of dtype takes."""
 
 
-def resolved(graph: Graph, feeds: Mapping[Any, Any]) -> Fed:
+def resolved(graph: Graph, feeds: Mapping[Any, Any] | None) -> Fed:
     """Each fed value of the graph with the array for it. Raises InvalidType and InvalidArgument (spec row B4)."""
     fed: Fed = []
+    if feeds is None:
+        return fed
+    if not isinstance(feeds, Mapping):
+        raise InvalidType(f"feeds are a dict of values by tensors or their names, got {_short(feeds)}")
     for key, given in feeds.items():
         value = key_in(graph, key)
         if any(value is other for other, _ in fed):

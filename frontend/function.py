@@ -22,7 +22,8 @@ from dfc.frontend.signature import Arguments, Parameters, Signature, TensorSpec,
 from dfc.frontend.structure import Structure
 from dfc.frontend.subtrace import Traced
 from dfc.frontend.tensor import Tensor
-from dfc.frontend.tracing import Program, Trace, activity, current, tracing_lock
+from dfc.frontend.tracing import Program, Trace, activity, current
+from dfc.frontend.tracing_lock import owner, refuse_deadlock, tracing_lock
 from dfc.ir import dims, locations
 from dfc.ir.types import Spec, spec_of, tensor_type
 
@@ -300,7 +301,9 @@ class Function(Generic[P, R]):
         if signature is not None:
             types = tuple(tensor_type(*spec) for spec in signature.specs)
         key = (arguments.structure, tuple(names), *map(id, types))
+        refuse_deadlock(f"{self.name!r} can't be traced")
         with tracing_lock:
+            owner.note()
             found = self._traced.get(key)
             if found is None:
                 place = locations.describe(locations.capture())

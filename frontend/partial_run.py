@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from xdsl.ir import SSAValue
@@ -13,6 +12,7 @@ from dfc.errors import FailedPrecondition, InvalidArgument
 from dfc.frontend import feeding
 from dfc.frontend.feeding import Fed
 from dfc.runtime.executor import Execution
+from dfc.runtime.session import deadline_after, own
 
 if TYPE_CHECKING:
     from dfc.frontend.session import Fetches, Session
@@ -38,18 +38,24 @@ class PartialRun:
         if hasattr(self, "_execution"):
             self._step.end(self._execution)
 
-    def run(self, fetches: Any, feeds: Mapping[Any, Any], timeout: float | None) -> Any:
+    def run(self, fetches: Any, feeds: Mapping[Any, Any] | None, timeout: float | None) -> Any:
         """Feed, then fetch. Raises InvalidArgument for what was not named in the setup, for a tensor that was fed
-        before and for a fetch that lacks a feed."""
+        before and for a fetch that lacks a feed; FailedPrecondition once the step has failed, run out of time or been
+        interrupted."""
         graph = self.session.graph
         fetched = self.session.resolve(fetches)
         for value in [*fetched.values, *fetched.tokens]:
             if id(value) not in self._outputs:
                 raise InvalidArgument(f"{graph.name_of(value)!r} was not among the fetches of the setup")
         with self._lock:
+            if (failure := self._execution.error) is not None:
+                raise FailedPrecondition(
+                    f"the step of this handle has ended: {failure.diagnostic.message}",
+                    hint="begin another with partial_run_setup",
+                ) from failure
             self._feed(feeding.resolved(graph, feeds))
             wanted = [self._outputs[id(value)] for value in [*fetched.values, *fetched.tokens]]
-            self._execution.drive(wanted, None if timeout is None else monotonic() + timeout)
+            self._execution.drive(wanted, deadline_after(timeout))
             if not self._execution.has(wanted):
                 missing = [graph.name_of(value) for value in self._feeds if not self._was_given(value)]
                 if not missing:
@@ -71,7 +77,7 @@ class PartialRun:
         feeding.bindings(graph, [*self._given, *fed])  # sizes must go together
         for value, array in fed:
             self._given.append((value, array))
-            self._execution.feed(self._inputs[id(value)], array)
+            self._execution.feed(self._inputs[id(value)], own(array))
 
     def _was_given(self, value: SSAValue) -> bool:
         return any(value is given for given, _ in self._given)

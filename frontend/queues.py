@@ -48,8 +48,8 @@ class QueueBase(Resource):
         **options: Any,
     ) -> None:
         super().__init__(name, shared_name)
-        self.dtypes = tuple(map(as_dtype, dtypes if isinstance(dtypes, list | tuple) else [dtypes]))
         try:
+            self.dtypes = tuple(map(as_dtype, dtypes if isinstance(dtypes, list | tuple) else [dtypes]))
             self.spec = QueueSpec(
                 self.kind, capacity, self._all_dtypes(), self._all_shapes(shapes), _names(names), **options
             )

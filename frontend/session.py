@@ -13,7 +13,11 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from dfc.backends.xla import to_numpy
+<<<<<<< HEAD
 from dfc.errors import FailedPrecondition, InvalidType, NotFound
+=======
+from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType, NotFound
+>>>>>>> w-rev4
 from dfc.frontend import feeding, structure
 from dfc.frontend.function import BoundFunction, Function
 from dfc.frontend.graph import Graph
@@ -34,6 +38,7 @@ from dfc.runtime.submitted import Submitted
 from dfc.runtime.variables import VariableState
 
 Key = tuple[Any, ...]
+INITIALIZE = "run its initializer before, or the operation that dfc.initialize_all() made in the graph"
 KEPT = 1024
 """How many kinds of calls are found without looking at what they fetch."""
 
@@ -93,34 +98,45 @@ class Session:
         what is not in the graph; InvalidArgument and InvalidType for a feed that does not fit, and for a placeholder
         that is needed and not fed; Cancelled where the session is closed meanwhile; and what operations raise.
         """
-        if self._state.is_usable:
-            key = _quick_key(fetches, feeds)
-            if key is not None and (found := self._quick.get(key)) is not None:
-                return found[0].run(list(feeds.values()) if feeds else [], timeout)
-        return self._run_slowly(fetches, feeds, timeout)
+        try:
+            if self._state.is_usable:
+                key = _quick_key(fetches, feeds)
+                if key is not None and (found := self._quick.get(key)) is not None:
+                    return found[0].run(list(feeds.values()) if feeds else [], timeout)
+            return self._run_slowly(fetches, feeds, timeout)
+        except DfcError as error:
+            _add_line(error)
+            raise
 
     def _run_slowly(self, fetches: Any, feeds: Mapping[Any, Any] | None, timeout: float | None) -> Any:
         self._check_usable()
         fetched = self.resolve(fetches)
-        fed = feeding.resolved(self.graph, feeds or {})
+        fed = feeding.resolved(self.graph, feeds)
         arrays = [array for _, array in fed]
         bound = self._bound(fetched, fed)
         quick = _quick_key(fetches, feeds)
         if quick is not None and (not feeds or all(map(operator.is_, feeds.values(), arrays))):
             if len(self._quick) >= KEPT:
                 self._quick.clear()
-            self._quick[quick] = bound, (fetches, list(feeds or ()))
+            self._quick[quick] = bound, _key_holders(fetches, feeds)
         return bound.run(arrays, timeout)
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
         """A function that takes values for the tensors of `feed_list` by position and runs the step."""
-        self._check_usable()
-        fetched = self.resolve(fetches)
-        keys = [feeding.key_in(self.graph, key) for key in feed_list]
-
+        with _ErrorsHaveLines():
+            self._check_usable()
+            fetched = self.resolve(fetches)
+            keys = [feeding.key_in(self.graph, key) for key in feed_list]
         quick: dict[Key, _Bound] = {}
 
         def call(*values: Any, timeout: float | None = None) -> Any:
+            try:
+                return run(values, timeout)
+            except DfcError as error:
+                _add_line(error)
+                raise
+
+        def run(values: Sequence[Any], timeout: float | None) -> Any:
             if self._state.is_usable and all(type(value) is np.ndarray for value in values):
                 found = quick.get(tuple([(value.dtype, value.shape) for value in values]))
                 if found is not None:
@@ -140,16 +156,18 @@ class Session:
     def submit(self, fetches: Any, feeds: Mapping[Any, Any] | None = None, timeout: float | None = None) -> Submitted:
         """As `run`, without waiting: a `concurrent.futures.Future` whose `result()` is what `run` returns, and whose
         `cancel()` ends the step. Any number of steps may wait at once: they hold no thread while they do."""
-        self._check_usable()
-        fetched = self.resolve(fetches)
-        fed = feeding.resolved(self.graph, feeds or {})
-        return self._bound(fetched, fed).submit([array for _, array in fed], timeout)
+        with _ErrorsHaveLines():
+            self._check_usable()
+            fetched = self.resolve(fetches)
+            fed = feeding.resolved(self.graph, feeds)
+            return self._bound(fetched, fed).submit([array for _, array in fed], timeout)
 
     def partial_run_setup(self, fetches: Any, feeds: Sequence[Any] = ()) -> PartialRun:
         """A step whose feeds arrive over several calls of `partial_run`: all that will be fetched, and the tensors that
         will be fed."""
-        self._check_usable()
-        return PartialRun(self, fetches, feeds)
+        with _ErrorsHaveLines():
+            self._check_usable()
+            return PartialRun(self, fetches, feeds)
 
     def partial_run(
         self,
@@ -159,10 +177,11 @@ class Session:
         timeout: float | None = None,
     ) -> Any:
         """Feed some more tensors of the step, and fetch what can be computed now; see `partial_run_setup`."""
-        if not isinstance(handle, PartialRun) or handle.session is not self:
-            raise InvalidType(f"partial_run needs what this session's partial_run_setup gave, got {handle!r}")
-        self._check_usable()
-        return handle.run(fetches, feeds or {}, timeout)
+        with _ErrorsHaveLines():
+            if not isinstance(handle, PartialRun) or handle.session is not self:
+                raise InvalidType(f"partial_run needs what this session's partial_run_setup gave, got {handle!r}")
+            self._check_usable()
+            return handle.run(fetches, feeds, timeout)
 
     # ---- from fetches and feeds to steps
 
@@ -255,7 +274,7 @@ class Session:
         for name, variable in list(self.graph.variables.items()):
             if isinstance(variable, GraphVariable):
                 if name not in self._state.variables:
-                    made = VariableState(name, variable.spec, None, variable.trainable)
+                    made = VariableState(name, variable.spec, None, variable.trainable, hint=INITIALIZE)
                     self._state.variables.setdefault(name, made)
                 states[name] = self._state.variables[name]
             else:
@@ -351,6 +370,24 @@ class _Bound:
         return arrays if self._in_order else [arrays[place] for place in self.step.places]
 
 
+def _add_line(error: DfcError) -> None:
+    """Give an error that has no line that of the call of the session."""
+    error.at(location=locations.describe(locations.capture()))
+
+
+class _ErrorsHaveLines:
+    """Errors inside get the user's line, unless they have one."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, DfcError):
+            _add_line(error)
+
+
 def handed_out(value: Any) -> Any:
     """A result as the caller gets it: a NumPy array that owns its memory, or a NumPy scalar."""
     array = value.copy() if isinstance(value, np.ndarray) else to_numpy(value)
@@ -381,11 +418,18 @@ def _quick_key(fetches: Any, feeds: Mapping[Any, Any] | None) -> Key | None:
     else:
         return None
     if feeds:
+        if type(feeds) is not dict:
+            return None
         for tensor, value in feeds.items():
             if type(value) is not np.ndarray or type(tensor) is not Tensor:
                 return None
             key += (id(tensor), value.dtype, value.shape)
     return tuple(key)
+
+
+def _key_holders(fetches: Any, feeds: Mapping[Any, Any] | None) -> Any:
+    """What a quick key has the identities of: not the caller's list, out of which it may be taken."""
+    return tuple(fetches) if isinstance(fetches, list) else fetches, tuple(feeds or ())
 
 
 def _given_or_current(graph: Any) -> Graph:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,9 +59,6 @@ class _Activity:
 
 
 activity = _Activity()
-tracing_lock = threading.RLock()
-"""Held while user code runs for dfc, in a trace or for an initial value. One for all: each may need the other's result,
-and two threads that held one lock each would wait for each other for ever. Nobody waits for it with another lock."""
 
 
 class Program:

@@ -17,7 +17,8 @@ from dfc.frontend.operation import Operation
 from dfc.frontend.promotion import holds_tensors, tensor_in
 from dfc.frontend.signature import TensorSpec
 from dfc.frontend.tensor import Operand, Tensor
-from dfc.frontend.tracing import Trace, current, suspended, tracing_lock
+from dfc.frontend.tracing import Trace, current, suspended
+from dfc.frontend.tracing_lock import owner, refuse_deadlock, tracing_lock
 from dfc.ir import locations
 from dfc.ir.dims import Shape, is_static
 from dfc.ir.dtypes import DType, as_dtype
@@ -131,7 +132,9 @@ class Variable:
     def state(self) -> VariableState:
         """The runtime's holder of the value; the initial function is called if it wasn't."""
         if self._state is None:
+            refuse_deadlock(f"the initial value of {self.name!r} can't be computed")
             with tracing_lock:
+                owner.note()
                 if self._state is None:
                     self._state = self._make_state()
         return self._state

@@ -20,7 +20,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import monotonic
-from types import SimpleNamespace
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any, ClassVar
 
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, FailedPrecondition, Internal
@@ -44,7 +44,8 @@ class Attempt:
     `result` is valid once the attempt has completed without `error`: a list of components for dequeues and takes, else
     None. `done` is called with the attempt when `submit` returned False and nobody cancelled it: exactly once, with no
     lock held, from whichever thread made it possible. It must not block. An Exception in it goes to
-    `sys.unraisablehook`, an interrupt up in the thread that runs it; that cannot fall into one written in C.
+    `sys.unraisablehook`, an interrupt up in the thread that runs it; that cannot fall into one written in C, and one
+    written in Python is then called once more.
     """
 
     __slots__ = ("done", "error", "notify", "owner", "result", "state")
@@ -320,6 +321,10 @@ class Waitable:
                         attempt.done(attempt)
                     except Exception as error:  # not the business of whoever made it possible
                         _report(attempt, error)
+                    except BaseException:
+                        if isinstance(attempt.done, FunctionType | MethodType):  # it may not even have begun
+                            attempt.done(attempt)
+                        raise
                 with self._lock:
                     if not finished:
                         self._teller = 0

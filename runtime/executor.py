@@ -82,7 +82,7 @@ class Execution:
                 self._sleep(deadline)
         except BaseException as error:
             if self.error is None:
-                self._stop(error if isinstance(error, DfcError) else Cancelled("the step was interrupted"))
+                self.stop(error if isinstance(error, DfcError) else Cancelled("the step was interrupted"))
             raise
 
     def cancel(self, error: DfcError | None = None) -> None:
@@ -122,7 +122,7 @@ class Execution:
         while self._arrived:
             self._settle(self._arrived.popleft())
         if self._stop_with is not None and self.error is None:
-            self._stop(self._stop_with)
+            self.stop(self._stop_with)
         ready = self._ready
         while ready:
             node, iteration = ready.popleft()
@@ -133,12 +133,12 @@ class Execution:
             try:
                 results = node.run(values) if node.mode == SYNC else self._run(node, iteration, values)
             except Exception as error:
-                self._stop(located(error, node))
+                self.stop(located(error, node))
                 return
             if results is not None:
                 self._propagate(node, iteration, results)
             if self._stop_with is not None:
-                self._stop(self._stop_with)
+                self.stop(self._stop_with)
                 return
 
     def _deliver(self, value: Any, edges: Edges, iteration: Iteration) -> None:
@@ -188,12 +188,12 @@ class Execution:
             return
         node, iteration = found
         if attempt.error is not None:
-            self._stop(located(attempt.error, node))
+            self.stop(located(attempt.error, node))
             return
         try:
             results = _results(node, attempt)
         except DfcError as error:
-            self._stop(located(error, node))
+            self.stop(located(error, node))
         else:
             self._propagate(node, iteration, results)
 
@@ -216,8 +216,9 @@ class Execution:
                 raise DeadlineExceeded(f"the time limit passed while the step waited for {listed}", op=self.flow.name)
             self._wake.acquire(timeout=left)
 
-    def _stop(self, error: DfcError) -> None:
-        """End the step with this error. Where it was cancelled, the error of what it waited for says more."""
+    def stop(self, error: DfcError) -> None:
+        """End the step with this error, in the thread that drives it or instead of one. Where it was cancelled, the
+        error of what it waited for says more."""
         self.error = error
         self._ready.clear()
         for attempt, (node, _) in list(self._in_flight.items()):

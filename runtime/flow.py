@@ -117,6 +117,8 @@ class Flow:
         self._uses: dict[int, list[tuple[int, Node]]] = {}  # of each value
         self._known: dict[int, Any] = {}  # results of calls that need not run
         self.n_slots = 0
+        self.kept: set[int] = set()
+        """Inputs that ops of the host take, which may keep them: as elements of a queue, say."""
         made: list[tuple[Node | None, int]] = []  # of each call: its node, and the number of its first result
         number = plan.n_inputs
         host_values = set(range(plan.n_inputs))  # that may be NumPy arrays
@@ -137,6 +139,7 @@ class Flow:
                 node.mode = BEGINS if op.begin is not None else HOST if op.arrays else SYNC
                 node.begin, node.finish, node.run, node.arrays = op.begin, op.finish, op.run or node.run, op.arrays
                 host_values.update(range(number, number + call.n_results))
+                self.kept.update(value for value in call.inputs if value < plan.n_inputs)
             made.append((node, number))
             number += call.n_results
         self.end = self._node(plan.outputs, number, "outputs", "")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal, ResourceExhausted
+from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
 from dfc.runtime.timers import TIMERS, Timer
-from dfc.runtime.workers import WORKERS
+from dfc.runtime.workers import WORKERS, no_thread
 
 LONGEST_SLEEP = 0.5
 """Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
@@ -23,8 +23,7 @@ class Threads:
         try:
             WORKERS.submit(attempt)
         except RuntimeError as error:
-            what = f"{attempt.operation} needs a thread beside the {WORKERS.count} that there are"
-            raise ResourceExhausted(f"{what}: {error}") from error
+            raise no_thread(attempt.operation, error) from error
         return False
 
     def cancel(self, attempt: InThread, error: DfcError | None = None) -> bool:
@@ -71,8 +70,16 @@ class InThread:
         self._lock = threading.Lock()
         self._ended = False
         self._timer: Timer | None = None
+        self._begun_by = threading.get_ident()
 
     def __call__(self) -> None:
+        _at_work[threading.get_ident()] = self
+        try:
+            self._run()
+        finally:
+            del _at_work[threading.get_ident()]
+
+    def _run(self) -> None:
         function = self.function
         if function is None:
             return
@@ -109,6 +116,25 @@ class InThread:
     def _finish(self, error: DfcError | None, result: Any = None) -> None:
         if self.end(error, result):
             self.done(self)
+
+
+_at_work: dict[int, InThread] = {}
+"""What each thread is doing."""
+
+
+def is_worker() -> bool:
+    """Whether this thread runs the function of an attempt."""
+    return threading.get_ident() in _at_work
+
+
+def is_awaited_by(thread: int) -> bool:
+    """Whether that thread began what this one does, itself or by way of others, and none of it was given up."""
+    attempt = _at_work.get(threading.get_ident())
+    while attempt is not None and not attempt.is_over:
+        if attempt._begun_by == thread:
+            return True
+        attempt = _at_work.get(attempt._begun_by)
+    return False
 
 
 def wrapped(error: BaseException) -> Internal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,10 @@ class QueueSpec:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InvalidArgument(f"there is no queue of kind {self.kind!r}", hint=f"kinds: {', '.join(KINDS)}")
+        for what in ("capacity", "min_after_dequeue", "seed"):
+            value = getattr(self, what)
+            if what != "seed" or value is not None:
+                object.__setattr__(self, what, _whole(value, what))
         if self.capacity != UNBOUNDED and self.capacity < 1:
             raise InvalidArgument(f"capacity must be positive, or -1 for unbounded, got {self.capacity}")
         if not self.dtypes:
@@ -156,3 +161,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return str(value)
+
+
+def _whole(value: Any, what: str) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise InvalidType(f"{what} must be an integer, got {value!r}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import pipeline, xla
-from dfc.errors import DeadlineExceeded, FailedPrecondition
+from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidType
 from dfc.ir.collector import paused
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
@@ -93,7 +94,7 @@ class SessionStep:
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
         """The outputs, not awaited unless there is a time limit."""
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_after(timeout)
         if self.direct is not None:
             results = self.direct([xla.to_device(f) if isinstance(f, np.ndarray) else f for f in feeds])
         else:
@@ -108,7 +109,9 @@ class SessionStep:
 
     def submit(self, feeds: Values, finish: Callable[[Values], Any], timeout: float | None) -> Submitted:
         """Run without anybody waiting; `finish` makes the result of the outputs, in the thread that has them."""
-        return Driven(self.start(feeds), self._wanted, finish, self.end, timeout, self.step.name).start()
+        deadline_after(timeout)  # says what is wrong with it
+        execution = self.start(feeds, always_copy=True)
+        return Driven(execution, self._wanted, finish, self.end, timeout, self.step.name).start()
 
     def end(self, execution: Execution) -> None:
         """Let go of a step that is over, or whose outputs nobody wants any more."""
@@ -116,13 +119,29 @@ class SessionStep:
         if not execution.is_idle:
             execution.cancel()
 
-    def start(self, feeds: Values) -> Execution:
-        """The step with these inputs given, the first ones, ready to be driven."""
+    def start(self, feeds: Values, always_copy: bool = False) -> Execution:
+        """The step with these inputs given, the first ones, ready to be driven. Arrays that may be in use when the
+        caller's call returns are copied: those that a queue may keep, or with `always_copy` all."""
         execution = Execution(self._flow)
         self._running.add(execution)
         for index, value in enumerate(feeds):
-            execution.feed(index, value)
+            execution.feed(index, own(value) if always_copy or index in self._flow.kept else value)
         return execution
+
+
+def own(value: Any) -> Any:
+    """The value in memory of its own: who fed an array may write to it as soon as the call returns."""
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def deadline_after(timeout: float | None) -> float | None:
+    """When so many seconds are over. Raises InvalidType for what is no number."""
+    if timeout is None:
+        return None
+    try:
+        return monotonic() + float(operator.pos(timeout))
+    except TypeError:
+        raise InvalidType(f"a time limit is a number of seconds, got {timeout!r}") from None
 
 
 def wait_until(results: Values, deadline: float, name: str) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from dfc.errors import DeadlineExceeded
+from dfc.errors import DeadlineExceeded, DfcError
 from dfc.runtime.executor import Execution
 from dfc.runtime.flow import Values
 from dfc.runtime.timers import TIMERS, Timer
-from dfc.runtime.workers import WORKERS
+from dfc.runtime.workers import WORKERS, no_thread
 
 
 class Submitted(Future[Any]):
@@ -46,14 +47,20 @@ class Driven:
     ) -> None:
         self.future = Submitted()
         self._execution, self._wanted, self._finish, self._over = execution, wanted, finish, over
+        self._name = name
         self._lock = threading.Lock()
         self._scheduled, self._again = False, False
+        self._tokens: deque[None] = deque()  # one for who shall drive: after an interrupt there may be two tasks
         self._timer: Timer | None = None
         execution.on_arrival = self._schedule
         self.future._end = execution.cancel
         if timeout is not None:
             late = DeadlineExceeded("the time limit passed before the step had ended", op=name)
-            self._timer = TIMERS.after(timeout, lambda: execution.cancel(late))
+            try:
+                self._timer = TIMERS.after(timeout, lambda: execution.cancel(late))
+            except RuntimeError as error:
+                over(execution)
+                raise no_thread("a time limit", error).at(op=name) from error
 
     def start(self) -> Submitted:
         """Begin."""
@@ -61,14 +68,34 @@ class Driven:
         return self.future
 
     def _schedule(self) -> None:
-        with self._lock:
-            if self._scheduled:
-                self._again = True
-                return
-            self._scheduled = True
-        WORKERS.submit(self._drive)
+        mine = False
+        try:
+            with self._lock:
+                if self._scheduled:
+                    self._again = True
+                    return
+                self._scheduled = mine = True
+                self._tokens.append(None)
+            WORKERS.submit(self._drive)
+        except RuntimeError as error:
+            self._give_up(no_thread("a step that was submitted", error))
+        except BaseException:
+            if mine:
+                WORKERS.submit(self._drive)
+            raise
+
+    def _give_up(self, error: DfcError) -> None:
+        """End the step here, for there is no thread to do it."""
+        try:
+            self._execution.stop(error.at(op=self._name))
+        finally:
+            self._settle(error=error)
 
     def _drive(self) -> None:
+        try:
+            self._tokens.pop()
+        except IndexError:
+            return
         while True:
             try:
                 self._execution.advance()

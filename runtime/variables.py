@@ -148,7 +148,9 @@ class VariableState:
         initial: Array | Buffer | Callable[[], Any] | None,
         trainable: bool = True,
         device: Device | None = None,
+        hint: str = RESTORE,
     ) -> None:
+        self._hint = hint
         self._slot: tuple[Holder, int] = (Holder([None]), 0)
         self.name, self.spec, self.trainable, self._device = name, spec, trainable, device
         self._initial: Any = initial
@@ -242,7 +244,7 @@ class VariableState:
                 with self._locked() as (holder, index):
                     if holder.buffers[index] is not None:  # another thread was first
                         return
-                raise FailedPrecondition(f"Attempting to use uninitialized value {self.name!r}", hint=RESTORE)
+                raise FailedPrecondition(f"Attempting to use uninitialized value {self.name!r}", hint=self._hint)
             self._initial = _RUNNING
             try:
                 buffer = self._upload(initial() if callable(initial) else initial)

@@ -15,6 +15,8 @@ from contextvars import Context
 from operator import methodcaller
 from queue import Empty, SimpleQueue
 
+from dfc.errors import ResourceExhausted
+
 Task = Callable[[], None]
 LINGER = 2.0
 """Seconds that a thread without work stays."""
@@ -84,6 +86,14 @@ class Workers:
 
 WORKERS = Workers()
 """The one pool of this process: whose work a thread does is the task's business."""
+
+
+def no_thread(what: str, error: RuntimeError) -> ResourceExhausted:
+    """The error where `submit` raised this for `what`."""
+    made = ResourceExhausted(f"{what} needs a thread beside the {WORKERS.count} that there are: {error}")
+    made.__cause__ = error
+    return made
+
 
 with suppress(AttributeError):  # Windows has no fork
     os.register_at_fork(after_in_child=WORKERS._reset)

@@ -121,8 +121,12 @@ def test_c1_a_value_before_the_initializer_is_an_error_that_names_the_variable()
     with dfc.Session(graph) as session:
         assert not session.run(state)
         for fetch in (y, v, add):
-            with pytest.raises(FailedPrecondition, match=r"Attempting to use uninitialized value 'scope/v'"):
+            with pytest.raises(FailedPrecondition) as caught:
                 session.run(fetch)
+            message, line, hint = str(caught.value).splitlines()
+            assert message.endswith("Attempting to use uninitialized value 'scope/v'")
+            assert line.endswith(": session.run(fetch)")
+            assert hint == "  run its initializer before, or the operation that dfc.initialize_all() made in the graph"
         assert not session.run(state)
         session.run(assign)
         assert session.run(state)

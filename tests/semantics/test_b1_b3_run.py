@@ -160,3 +160,53 @@ def test_b3_a_fed_value_counts_as_if_computed_in_gradients() -> None:
         assert session.run(by_x, {x: 3.0, h: 2.0}) == pytest.approx(2 * 2 * 3 * 6 + 4)
         assert session.run(by_h, {x: 3.0, h: 2.0}) == pytest.approx(12)
         assert session.run([y, by_h, h], {x: 3.0, h: 2.0}) == pytest.approx([12, 12, 2])
+
+
+def test_b3_fed_memory_is_the_callers_again_when_the_call_returns() -> None:
+    """What a queue, a barrier or an accumulator keeps is no view of it."""
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", (2,), name="x")
+        xs = dfc.placeholder("float32", (None, 2), name="xs")
+        queue = dfc.FIFOQueue(8, "float32", shapes=[(2,)])
+        barrier = dfc.Barrier(["float32"], shapes=[()])
+        accumulator = dfc.ConditionalAccumulator("float32", (2,))
+        with dfc.control_dependencies([queue.size()]):
+            after = dfc.identity(x)
+        puts = {
+            "enqueue": queue.enqueue(x),
+            "after another": queue.enqueue(after),
+            "enqueue_many": queue.enqueue_many(xs),
+            "insert_many": barrier.insert_many(0, ["a", "b"], x),
+            "apply_grad": accumulator.apply_grad(x, local_step=9),
+        }
+        element, batch, gradient = queue.dequeue(), barrier.take_many(2)[2], accumulator.take_grad(1)
+    takes = {"insert_many": batch, "apply_grad": gradient}
+    with dfc.Session(graph) as session:
+        for what, put in puts.items():
+            many = what == "enqueue_many"
+            for run in (session.run, lambda *args: session.submit(*args).result(60)):
+                fed = np.array([[1, 2]] if many else [1, 2], np.float32)
+                run(put, {xs if many else x: fed})
+                fed[:] = 9
+                np.testing.assert_array_equal(np.ravel(session.run(takes.get(what, element), timeout=60)), [1, 2], what)
+                if what == "insert_many":
+                    break  # the keys are there once
+
+
+def test_b3_a_step_has_what_was_fed_when_it_was_fed() -> None:
+    with dfc.Graph() as graph:
+        x, z = dfc.placeholder("int32", (), name="x"), dfc.placeholder("int32", (), name="z")
+        queue = dfc.FIFOQueue(1, "int32", shapes=[()])
+        go, waited = queue.enqueue(0), queue.dequeue()
+        with dfc.control_dependencies([waited]):
+            y = x * 2
+        total = x + z
+    with dfc.Session(graph) as session:
+        fed = np.array(3, np.int32)
+        step = session.submit([x, y], {x: fed})
+        handle = session.partial_run_setup([x, total], [x, z])
+        assert session.partial_run(handle, x, {x: fed}) == 3
+        fed[...] = 9
+        session.run(go)
+        assert step.result(60) == [3, 6]
+        assert session.partial_run(handle, total, {z: 1}) == 4

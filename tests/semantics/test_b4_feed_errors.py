@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dfc
-from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
+from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType, NotFound
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def test_b4_a_closed_session(graph: dfc.Graph) -> None:
         lambda: session.partial_run_setup("m", ["n"]),
     ]
     for call in calls:
-        with pytest.raises(FailedPrecondition, match=r"^Attempted to use a closed Session\.$"):
+        with pytest.raises(
+            FailedPrecondition, match=r"^Attempted to use a closed Session\.\n  at .*test_b4_feed_errors"
+        ):
             call()
     assert issubclass(FailedPrecondition, RuntimeError)
 
@@ -93,7 +95,7 @@ def test_b4_a_tensor_that_may_not_be_fed(graph: dfc.Graph) -> None:
     assert not graph.is_feedable(y)
     with dfc.Session(graph) as session:
         for key in (y, "y"):
-            with pytest.raises(InvalidArgument, match=r"^Tensor y may not be fed\.$"):
+            with pytest.raises(InvalidArgument, match=r"^Tensor y may not be fed\.\n  at .*test_b4_feed_errors"):
                 session.run("y", {key: 1.0})
 
 
@@ -123,6 +125,45 @@ def test_b4_sizes_that_do_not_go_together() -> None:
         assert session.run(c, {a: [1, 2], b: [3, 4]}) == 11
         with pytest.raises(InvalidArgument) as caught:
             session.run(c, {a: [1, 2], b: [3, 4, 5]})
-        assert str(caught.value) == (
+        message, line = str(caught.value).splitlines()
+        assert message == (
             "Cannot feed value of shape (3,) for Tensor 'b', which has shape (n), where n = 2 by other feeds"
         )
+        assert line.endswith(": session.run(c, {a: [1, 2], b: [3, 4, 5]})")
+
+
+def test_b4_each_way_to_run_names_the_line_of_the_call(graph: dfc.Graph) -> None:
+    with dfc.Session(graph) as session:
+        handle = session.partial_run_setup(["m"], ["n"])
+        call = session.make_callable("m", ["n"])
+        for run in (
+            lambda: session.run("m", {"n": "x"}),
+            lambda: session.submit("m", {"n": "x"}),
+            lambda: session.partial_run(handle, "m", {"n": "x"}),
+            lambda: call("x"),
+        ):
+            with pytest.raises(InvalidType) as caught:
+                run()
+            message, line = str(caught.value).splitlines()
+            assert message == "Type of feed value 'x', <U1, is not compatible with Tensor type int32 of 'n'"
+            assert line.startswith(f"  at {__file__}:") and '"x"' in line
+        for find in (lambda: session.make_callable("none"), lambda: session.partial_run_setup(["none"])):
+            with pytest.raises(
+                NotFound, match=r"there is no tensor called 'none' in the graph 'graph'\n  at .*\"none\""
+            ):
+                find()
+
+
+def test_b4_feeds_that_are_no_dict_and_time_limits_that_are_no_number(graph: dfc.Graph) -> None:
+    m, n = graph.tensor("m"), graph.tensor("n")
+    with dfc.Session(graph) as session:
+        for run in (session.run, session.submit):
+            with pytest.raises(InvalidType, match=r"^feeds are a dict of values by tensors or their names, got \[\("):
+                run(m, [(n, 1)])
+            with pytest.raises(InvalidType, match=r"^a time limit is a number of seconds, got '1'\n  at "):
+                run(m, {n: 1}, timeout="1")
+        handle = session.partial_run_setup([m], [n])
+        with pytest.raises(InvalidType, match=r"^a time limit is a number of seconds, got '1'"):
+            session.partial_run(handle, m, {n: 1}, timeout="1")
+        assert len(session._state.running) == 1, "that of the handle"
+        assert session.run(m, {n: 1}, timeout=np.float32(60)) == session.run(m, {n: 1})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dfc
-from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
+from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.frontend import subtrace
 from dfc.passes import manager
 from dfc.runtime import programs
@@ -148,6 +148,29 @@ def test_b6_what_is_refused() -> None:
             session.partial_run(h, other, {a: 1, b: 1})
 
 
+def test_b6_a_step_that_has_ended_takes_nothing_more() -> None:
+    with dfc.Graph() as graph:
+        a, b = (dfc.placeholder("float32", (), name=name) for name in "ab")
+        logarithm = dfc.check_numerics(dfc.log(a), "logarithm")
+        never, r = dfc.FIFOQueue(1, "float32", shapes=[()]).dequeue(), a + b
+    with dfc.Session(graph) as session:
+        h = session.partial_run_setup([logarithm, r], [a, b])
+        with pytest.raises(InvalidArgument, match="logarithm: tensor had Inf values"):
+            session.partial_run(h, logarithm, {a: 0})
+        with pytest.raises(FailedPrecondition) as caught:
+            session.partial_run(h, r, {b: 1})
+        message, line, hint = str(caught.value).splitlines()
+        assert message == "the step of this handle has ended: logarithm: tensor had Inf values"
+        assert line.endswith(": session.partial_run(h, r, {b: 1})")
+        assert hint == "  begin another with partial_run_setup"
+        assert isinstance(caught.value.__cause__, InvalidArgument)
+        h = session.partial_run_setup([never, r], [a, b])
+        with pytest.raises(DeadlineExceeded):
+            session.partial_run(h, never, timeout=0.01)
+        with pytest.raises(FailedPrecondition, match=r"^the step of this handle has ended: the time limit passed"):
+            session.partial_run(h, r, {a: 1, b: 1})
+
+
 def test_b7_a_callable_is_run_by_position() -> None:
     with dfc.Graph() as graph:
         x = dfc.placeholder("float32", ("n",), name="x")
@@ -162,7 +185,9 @@ def test_b7_a_callable_is_run_by_position() -> None:
         for x_value, k_value in (([1, 2], 3), (np.ones(4, np.float32), np.array(2, np.int32)), ([1, 2], 5)):
             assert call(k_value, x_value) == session.run([y, {"op": add}], {x: x_value, k: k_value})
         assert session.make_callable(v)() == session.run(v)
-        with pytest.raises(InvalidType, match=r"^make_callable: the callable takes 2 values, got 1$"):
+        with pytest.raises(
+            InvalidType, match=r"^make_callable: the callable takes 2 values, got 1\n  at .*: call\(1\)$"
+        ):
             call(1)
         with pytest.raises(InvalidArgument, match="Cannot feed value of shape"):
             call([1, 2], [1, 2])
@@ -192,6 +217,21 @@ def test_b8_a_second_run_traces_places_and_compiles_nothing(monkeypatch: pytest.
             assert session.run({"a": [y, y]}, {x: value})["a"] == [run(value.tolist()), run(value)]
         session.run((y, {"z": z}), {x: three})
         assert session.stats.compiled == 3
+
+
+def test_b8_a_list_of_fetches_may_change_between_runs() -> None:
+    """The step is found by what is fetched, also where a new tensor has the address of one that is gone."""
+    with dfc.Graph() as graph:
+        dfc.identity(dfc.asarray(0.0), name="zero")
+        dfc.identity(dfc.asarray(1.0), name="one")
+    with dfc.Session(graph) as session:
+        fetches = [graph.tensor("zero")]
+        place = id(fetches[0])
+        assert session.run(fetches) == [0]
+        fetches.clear()
+        others = [graph.tensor("one") for _ in range(1000)]
+        fetches += [tensor for tensor in others if id(tensor) == place] or others[:1]
+        assert session.run(fetches) == [1]
 
 
 def test_b8_the_graph_may_grow_while_sessions_run_it() -> None:

@@ -369,3 +369,64 @@ def test_an_artifact_refuses_python() -> None:
         "entry 'f' calls Python, the function 'double', and an artifact holds compiled programs and string constants "
         "only"
     )
+
+
+# ---- a Python function that needs what its caller holds
+
+
+def test_tracing_in_a_call_of_an_initial_value_is_an_error_and_no_deadlock() -> None:
+    @dfc.function
+    def double(x: dfc.Tensor) -> dfc.Tensor:
+        return x * 2
+
+    def call() -> np.ndarray[Any, Any]:
+        return double(dfc.asarray(1.0)).numpy()
+
+    variable = dfc.Variable(lambda: dfc.py_call(call, [], dfc.TensorSpec(()), timeout=30), name="v")
+    with pytest.raises(FailedPrecondition) as caught:
+        variable.numpy()
+    message, line, hint = str(caught.value).splitlines()
+    assert message == (
+        "py_call: 'double' can't be traced in a dfc.py_call whose caller is tracing or computing an initial value: each"
+        " would wait for the other for ever"
+    )
+    assert line.endswith("return double(dfc.asarray(1.0)).numpy()")
+    assert hint == "  do it before, or call the function without dfc.py_call"
+    call()
+    assert variable.numpy() == 2, "what was traced before needs nothing"
+
+
+def test_an_initial_value_in_a_call_of_another_is_an_error_and_no_deadlock() -> None:
+    """Also by way of a step that makes the call."""
+    inner = dfc.Variable(lambda: np.float32(3), name="inner")
+
+    @dfc.function
+    def step() -> dfc.Tensor:
+        return dfc.py_call(lambda: inner.numpy(), [], dfc.TensorSpec(()), timeout=30)
+
+    outer = dfc.Variable(lambda: step().numpy(), name="outer")
+    with pytest.raises(FailedPrecondition, match=r"the initial value of 'inner' can't be computed in a dfc.py_call"):
+        outer.numpy()
+    assert inner.numpy() == outer.numpy() == 3
+
+
+def test_a_call_may_trace_while_other_threads_do() -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    @dfc.function
+    def slow(x: dfc.Tensor) -> dfc.Tensor:
+        entered.set()
+        assert go.wait(30)
+        return x
+
+    @dfc.function
+    def double(x: dfc.Tensor) -> dfc.Tensor:
+        return x * 2
+
+    other = threading.Thread(target=slow, args=(dfc.asarray(1.0),))
+    other.start()
+    assert entered.wait(30)
+    threading.Timer(0.3, go.set).start()
+    call = dfc.py_call(lambda: double(dfc.asarray(1.0)).numpy(), [], dfc.TensorSpec(()))
+    other.join(30)
+    assert call.numpy() == 2

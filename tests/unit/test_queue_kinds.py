@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+import dfc
 from dfc.backends import xla
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.runtime.attempts import Attempt
@@ -250,3 +253,23 @@ def test_every_kind_cancels_alike() -> None:
         assert described(pending) == "Cancelled: Enqueue operation was cancelled"
         assert taken(q) == [1]
         assert q.size() == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "make"),
+    [
+        ("capacity", lambda: dfc.FIFOQueue(1.5, "float32")),  # type: ignore[arg-type]
+        ("min_after_dequeue", lambda: dfc.RandomShuffleQueue(4, 1.5, "float32")),  # type: ignore[arg-type]
+        ("seed", lambda: dfc.RandomShuffleQueue(4, 1, "float32", seed=1.5)),  # type: ignore[arg-type]
+    ],
+)
+def test_numbers_of_a_queue_are_whole(what: str, make: Callable[[], object]) -> None:
+    with pytest.raises(InvalidType, match=rf"Queue: {what} must be an integer, got 1.5\n  at {re.escape(__file__)}:"):
+        make()
+    assert dfc.FIFOQueue(np.int64(4), "float32").spec == dfc.FIFOQueue(4, "float32").spec
+
+
+@pytest.mark.parametrize("make", [lambda: dfc.FIFOQueue(1, "real"), lambda: dfc.Barrier("real", shapes=[()])])
+def test_an_unknown_dtype_is_named_with_the_line(make: Callable[[], object]) -> None:
+    with pytest.raises(InvalidType, match=rf"^\w+: 'real' is not a dtype of dfc\n  at {re.escape(__file__)}:"):
+        make()
