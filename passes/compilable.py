@@ -10,6 +10,7 @@ from xdsl.ir import Operation, SSAValue
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients, Island, Return, Yield
+from dfc.ir.ops.graph import After
 from dfc.ir.ops.shape import Iota
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, ResourceType, spec_behind
@@ -19,6 +20,9 @@ STRUCTURE = (Func, Return, Yield, Call, Gradients, CustomGradient, Checkpoint, I
 
 SOURCES = (ConstantOp, Iota)
 """Ops that need nothing: each island that uses one holds its own copy, since making it is cheaper than passing it."""
+
+EITHER = (*SOURCES, After)
+"""Ops that a device can do and that may be left to the host: to make what it takes, and to hand on what it has."""
 
 STATE = (Read, Write)
 """Effects that become inputs and outputs of a device's program; all others are the host's."""

@@ -49,7 +49,7 @@ class Binding:
 OpT = TypeVar("OpT", bound=Op)
 Maker = Callable[[Any, Binding], HostOp]
 MAKERS: dict[type[Op], Maker] = {}
-MODULES = ("queue_calls",)
+MODULES = ("queue_calls", "gates")
 """Beside this one, those that fill the table."""
 
 

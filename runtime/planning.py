@@ -16,6 +16,7 @@ from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island, Return
 from dfc.ir.ops.state import Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
+from dfc.passes.frames import ROOT, Frame, Frames, has_frames
 from dfc.runtime.plan import HostCall, HostValue, LateCall, Plan, ProgramCall
 
 
@@ -41,13 +42,18 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
     islands: list[Island] = []
     host_ops: list[Op] = []
     called: dict[SSAValue, int] = {}  # the call that gives each token
-    for op in func.block.ops:
-        if isinstance(op, Return | Variable):
-            continue
+    ops = [op for op in func.block.ops if not isinstance(op, Return | Variable)]
+    for op in ops:  # all at first: a merge takes values of later calls
+        for result in op.results:
+            if result.type is not CONTROL:
+                numbers[result] = len(numbers)
+    frames = Frames(func.block) if has_frames(func.block) else None
+    for op in ops:
         after = tuple(dict.fromkeys(called[o] for o in op.operands if o.type is CONTROL))
         called.update((result, len(calls)) for result in op.results if result.type is CONTROL)
+        frame = ROOT if frames is None else frames.of(op)
         if isinstance(op, Island):
-            calls.append(island_call(op, numbers, after))
+            calls.append(island_call(op, numbers, after, frame))
             islands.append(op)
         elif isinstance(op, ConstantOp):
             calls.append(HostValue(op.value.data.value))
@@ -55,11 +61,8 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
             assert isinstance(op, Op), f"{op.name} is not an op of df"
             inputs = tuple(numbers[o] for o in op.operands if o in numbers)
             data = [result for result in op.results if result.type is not CONTROL]
-            calls.append(HostCall(len(host_ops), inputs, len(data), after))
+            calls.append(HostCall(len(host_ops), inputs, len(data), after, frame))
             host_ops.append(op)
-        for result in op.results:
-            if result.type is not CONTROL:
-                numbers[result] = len(numbers)
     outputs = tuple(numbers[value] for value in func.outputs)
     return Plan(len(func.block.args), tuple(calls), outputs), islands, host_ops
 
@@ -69,7 +72,9 @@ def _static(spec_like: Any) -> Spec:
     return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # emission needs static
 
 
-def island_call(island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = ()) -> ProgramCall | LateCall:
+def island_call(
+    island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = (), frame: Frame = ROOT
+) -> ProgramCall | LateCall:
     """How an island is called: `main` takes the written variables, then the others, then the inputs."""
     written = list(island.written.data)
     order = [*written, *(i for i in range(len(island.refs)) if i not in written)]
@@ -80,13 +85,13 @@ def island_call(island: Island, numbers: Mapping[SSAValue, int], after: tuple[in
     taken = tuple(numbers[value] for value in island.inputs)
     data = [result.type for result in island.results if is_tensor(result.type)]
     if not all(is_static(spec_behind(type).shape) for type in [*data, *(value.type for value in island.inputs)]):
-        return LateCall(names, len(written), taken, len(data), overwritten, after)
+        return LateCall(names, len(written), taken, len(data), overwritten, after, frame)
     results = [_static(ref.type) for ref in refs[: len(written)]]
     results += [_static(type) for type in data]
     inputs = tuple(_static(value.type) for value in [*refs, *island.inputs])
     donated = {i: i for i in range(len(written))}
     signature = Signature(inputs, tuple(results), len(refs), len(written), donated)
-    return ProgramCall(names, len(written), taken, signature, overwritten, after)
+    return ProgramCall(names, len(written), taken, signature, overwritten, after, frame)
 
 
 def _variable_name(ref: SSAValue) -> str:

@@ -19,6 +19,7 @@ from dfc.ir.collector import paused
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
+from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
 from dfc.runtime.step import Step, function_of
 from dfc.runtime.submitted import Driven, Submitted
@@ -115,14 +116,15 @@ class SessionStep:
         self._running.remove(execution)
         if not execution.is_idle:
             execution.cancel()
+        execution.close()
 
     def start(self, feeds: Values) -> Execution:
         """The step with these inputs given, the first ones, ready to be driven."""
-        execution = Execution(self._flow)
-        self._running.add(execution)
+        started = execution_of(self._flow)
+        self._running.add(started)
         for index, value in enumerate(feeds):
-            execution.feed(index, value)
-        return execution
+            started.feed(index, value)
+        return started
 
 
 def wait_until(results: Values, deadline: float, name: str) -> None:

@@ -112,7 +112,9 @@ class ControlFlow(Op):
         """The results that are tensors."""
         return list(self.results[:-1] if self.stateful.data else self.results)
 
-    def _require_block(self, index: int, takes: Types, gives: Sequence[Spec], label: str, *, exact: bool = True) -> None:
+    def _require_block(
+        self, index: int, takes: Types, gives: Sequence[Spec], label: str, *, exact: bool = True
+    ) -> None:
         """Raise VerifyException unless the region takes these values and yields those, then tokens if any."""
         block = self.regions[index].block
         last = block.last_op

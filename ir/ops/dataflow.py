@@ -18,7 +18,8 @@ from dfc.ir.dims import Dim
 from dfc.ir.dtypes import bool_, int32
 from dfc.ir.op import Attributes, Effect, Op, Types
 from dfc.ir.ops.control import fits, require_scalar
-from dfc.ir.ops.queue import require_handle, require_tensors_then_tokens
+from dfc.ir.ops.queue import require_count, require_handle, require_tensors_then_tokens
+from dfc.ir.ops.state import require_tokens
 from dfc.ir.types import CONTROL, ControlType, ResourceType, is_tensor, resource_type, spec_of, tensor_type
 
 STACK = "stack"
@@ -58,8 +59,8 @@ class Switch(Gate):
 
 @irdl_op_definition
 class Merge(Gate):
-    """The operand that comes first, and its number, int32; dead if all are. `result` is its spec, with a symbol for each
-    size in which operands may differ.
+    """The operand that comes first, and its number, int32; dead if all are. `result` is its spec, with a symbol for
+    each size in which operands may differ.
 
     C1: there is an operand, and all are tensors that fit the spec.
     """
@@ -173,24 +174,26 @@ class ControlTrigger(Gate):
 
 @irdl_op_definition
 class Stack(Gate):
-    """A new stack of the step for tensors of one dtype, with room for `max_size` elements, or any number where that is
-    negative. It may move elements to the host's memory where `swap_memory` is true and the device's is short.
+    """A new stack of the step, when all tokens have come, for tensors of one dtype, with room for `max_size` elements,
+    or any number where that is negative. It may move elements to the host's memory where `swap_memory` is true and the
+    device's is short. `label` is what errors call it.
 
-    C1: max_size is an integer scalar.
+    C1: max_size is an integer scalar. C2: the rest are tokens.
     """
 
     name = "df.stack"
+    label = prop_def(Text)
     dtype = prop_def(Element)
     swap_memory = prop_def(Flag)
     max_size = operand_def()
+    tokens = var_operand_def()
     handle = result_def()
     EFFECT: ClassVar = Effect.STATEFUL
 
     @staticmethod
     def infer(operands: Types, attributes: Attributes) -> Types:
-        spec = spec_of(operands[0])
-        if spec.shape or not spec.dtype.is_integer:
-            raise InvalidType(f"max_size must be an integer scalar, got {spec}", label="C1")
+        require_count(operands[0], "C1", "max_size")
+        require_tokens(operands[1:], "C2")
         return (resource_type(STACK),)
 
 
@@ -243,13 +246,15 @@ class StackPop(StackOp):
 
 @irdl_op_definition
 class StackPack(StackOp):
-    """Takes all elements, of the spec `element`, as one tensor of `length` rows, the oldest first; rows of zeros follow
-    where they are fewer. A length that is a symbol is the next power of two. Gives a token too.
+    """Takes all elements, of the spec `element`, as one tensor of `length` rows, the oldest first, or the newest with
+    `reverse`; rows of zeros follow where they are fewer. A length that is a symbol is the next power of two. Gives a
+    token too.
     """
 
     name = "df.stack_pack"
     element = prop_def(Specs)
     length = prop_def(Dims)
+    reverse = prop_def(Flag)
 
     @classmethod
     def gives(cls, operands: Types, attributes: Attributes) -> Types:
