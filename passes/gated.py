@@ -57,9 +57,11 @@ def for_host(op: Operation) -> bool:
     is no work for a device."""
     if type(op) is not After:
         return False
-    owner = op.x.owner
-    computed = isinstance(owner, Operation) and not isinstance(owner, ConstantOp) and class_compilable(type(owner))
-    return not computed and not any(class_compilable(type(use.operation)) for use in op.result.uses)
+    return not _is_for_device(op.x.owner) and not any(_is_for_device(use.operation) for use in op.result.uses)
+
+
+def _is_for_device(op: object) -> bool:
+    return isinstance(op, Operation) and type(op) is not ConstantOp and class_compilable(type(op))
 
 
 def _all_waits(block: Block, bits: dict[int, int], late: dict[int, int]) -> dict[int, int]:
