@@ -19,8 +19,9 @@ PIPELINE: dict[Phase, str] = {
     Phase.GRAPH: "prune, inline, autodiff, feed, prune, canonicalize, cse, canonicalize",
     # One device: every op is on it, so placing has nothing to decide.
     Phase.PLACED: "",
-    # One device: there is no edge to cut.
-    Phase.PARTITIONED: "",
+    # One device: there is no edge to cut. Branches and loops that a device runs as a whole get variables as values, for
+    # the islands to come.
+    Phase.PARTITIONED: "functionalise",
     # What one device runs in one go becomes one program; references become its inputs and outputs.
     Phase.CLUSTERED: "cluster",
 }

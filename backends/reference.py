@@ -11,18 +11,21 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.errors import DfcError, FailedPrecondition, Internal, InvalidArgument, NotFound
 from dfc.ir import locations
 from dfc.ir.dims import SymbolicDim, match, substitute
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops import state as st
+from dfc.ir.ops.control import Branches, If, Loop, NeedLength, Scan, While
 from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients, Island, Return, Yield
 from dfc.ir.ops.indexing import require_in_range
 from dfc.ir.types import Spec, is_tensor, spec_of
 
 Array = np.ndarray[Any, Any]
+ROOM = 4
+"""How many iterations a loop has room for at first, whose length is for whoever runs it to choose."""
 Variables = dict[str, Array]
 
 
@@ -37,9 +40,21 @@ def run(
     `evaluate` raises, with the user's line.
     """
     func = _entry(program)
-    interpreter = _Interpreter(func, {name: np.array(value) for name, value in variables.items()})
-    outputs = interpreter.call(func, list(arguments))
-    return outputs, interpreter.variables
+    lengths: dict[str, int] = {}
+    while True:
+        interpreter = _Interpreter(func, {name: np.array(value) for name, value in variables.items()}, lengths)
+        try:
+            return interpreter.call(func, list(arguments)), interpreter.variables
+        except _TooShort as short:
+            lengths[short.symbol] = short.count
+
+
+class _TooShort(Exception):
+    """A loop of a length that is chosen had more iterations."""
+
+    def __init__(self, symbol: str, count: int) -> None:
+        super().__init__(symbol)
+        self.symbol, self.count = symbol, count
 
 
 def _entry(program: ModuleOp | Func) -> Func:
@@ -65,11 +80,12 @@ SCATTERS: dict[type[Op], Callable[[Array, Array], Array]] = {
 class _Interpreter:
     """One run: the variables' values and the functions of the program."""
 
-    def __init__(self, func: Func, variables: Variables) -> None:
+    def __init__(self, func: Func, variables: Variables, lengths: dict[str, int]) -> None:
         self.variables = variables
         parent = func.parent_op()
         siblings = parent.ops if isinstance(parent, ModuleOp) else [func]
         self.functions = {f.sym_name.data: f for f in siblings if isinstance(f, Func)}
+        self.lengths = lengths
 
     def call(self, func: Func, arguments: list[Array]) -> list[Array]:
         bindings = _bind(func, arguments)
@@ -109,6 +125,8 @@ class _Interpreter:
                 return [None]
             case st.Group():
                 return [None]
+            case Branches() | While() | Scan() | NeedLength():
+                return self.control(op, operands, bindings)
             case Call():
                 return self.call_op(op, operands)
             case Island():
@@ -148,6 +166,74 @@ class _Interpreter:
                 value[index] = row if isinstance(op, st.ScatterUpdate) else SCATTERS[type(op)](value[index], row)
         self.variables[variable] = value
 
+    # ---- control flow
+
+    def control(self, op: Op, operands: list[Any], bindings: dict[str, int]) -> list[Any]:
+        match op:
+            case Branches():
+                number = (0 if operands[0] else 1) if isinstance(op, If) else int(operands[0])
+                n = len(op.passed)
+                block = op.blocks[number if 0 <= number < len(op.blocks) else -1]
+                results = self.region(block, operands[1 : 1 + n], bindings)
+            case While():
+                results = self.while_loop(op, operands, bindings)
+            case Scan():
+                results = self.scan(op, operands, bindings)
+            case _:
+                return []
+        n_data = len(op.data)
+        return [*results[:n_data], *([None] if op.stateful.data else [])]
+
+    def region(self, block: Block, arguments: Sequence[Any], bindings: dict[str, int]) -> list[Any]:
+        """What the block yields: values, then None for each token."""
+        for argument, value in zip(block.args, arguments, strict=True):
+            if is_tensor(argument.type):
+                _bind_sizes(spec_of(argument.type), value, bindings)
+        return self.block(block.first_op, dict(zip(block.args, arguments, strict=True)), bindings)
+
+    def while_loop(self, op: While, operands: list[Any], bindings: dict[str, int]) -> list[Any]:
+        n = op.n_carried.data
+        carried, rest = operands[:n], operands[n : n + op.n_captured.data + op.n_handles.data]
+        rows: list[list[Any]] = []
+        count = 0
+        while self.region(op.condition, [np.int32(count), *carried, *rest], bindings)[0]:
+            yielded = self.region(op.body, [np.int32(count), *carried, *rest], bindings)
+            carried = yielded[:n]
+            rows.append(yielded[n : n + len(op.ys)])
+            count += 1
+        for result, value in zip(op.finals, carried, strict=True):
+            _bind_sizes(spec_of(result.type), value, bindings)
+        return [*carried, np.int32(count), *self.stacked(op, rows, range(count), bindings)]
+
+    def scan(self, op: Scan, operands: list[Any], bindings: dict[str, int]) -> list[Any]:
+        n, n_xs, counted = op.n_carried.data, op.n_xs.data, bool(op.counted.data)
+        count = int(operands[0]) if counted else int(substitute(op.length.data, bindings)[0])
+        carried, xs = operands[counted : n + counted], operands[n + counted : n + n_xs + counted]
+        rest = operands[n + n_xs + counted :][: op.n_captured.data + op.n_handles.data]
+        order = list(reversed(range(count)) if op.reverse.data else range(count))
+        rows: list[list[Any]] = []
+        for i in order:
+            yielded = self.region(op.body, [np.int32(i), *carried, *(x[i] for x in xs), *rest], bindings)
+            carried = yielded[:n]
+            rows.append(yielded[n : n + len(op.ys)])
+        return [*carried, *self.stacked(op, rows, order, bindings)]
+
+    def stacked(self, op: Loop, rows: list[list[Any]], order: Sequence[int], bindings: dict[str, int]) -> list[Any]:
+        """The ys: rows where their iterations say, and zeros. A length that may be chosen is chosen once for a run."""
+        if not op.ys:
+            return []
+        name, count = op.open_length, len(rows)
+        if name is not None and bindings.setdefault(name, self.lengths.setdefault(name, ROOM)) < count:
+            raise _TooShort(name, count)
+        length = substitute(op.length.data, bindings)
+        made = []
+        for k, spec in enumerate(op.ys_.data):
+            y = np.zeros((*length, *substitute(spec.shape, bindings)), spec.dtype.numpy)
+            for i, row in zip(order, rows, strict=True):
+                y[i] = row[k]
+            made.append(y)
+        return made
+
     def call_op(self, op: Call, operands: list[Any]) -> list[Any]:
         func = self.functions.get(op.callee.data)
         if func is None:
@@ -161,7 +247,8 @@ class _Interpreter:
         values = [*operands[:n_inputs], *(self.value_of(name) for name in names)]
         yielded = self.block(op.block.first_op, dict(zip(op.block.args, values, strict=True)), bindings)
         n_results = len(op.results_.data)
-        for index, value in zip(op.written.data, yielded[n_results:], strict=True):
+        written = yielded[n_results : n_results + len(op.written.data)]
+        for index, value in zip(op.written.data, written, strict=True):
             self.variables[names[index]] = np.array(value)
         return yielded[:n_results] + [None] * (len(op.results) - n_results)
 
@@ -180,6 +267,12 @@ def _bind(func: Func, arguments: list[Array]) -> dict[str, int]:
         if not fits or not all(match(d, n, bindings) for d, n in zip(want.shape, value.shape, strict=True)):
             raise InvalidArgument(f"input '{name}' must be {want}, got {value.dtype}{list(value.shape)}")
     return bindings
+
+
+def _bind_sizes(spec: Spec, value: Array, bindings: dict[str, int]) -> None:
+    for dim, size in zip(spec.shape, value.shape, strict=True):
+        if isinstance(dim, SymbolicDim) and dim.text.isidentifier():
+            bindings[dim.text] = size
 
 
 def _attributes(op: Op, bindings: dict[str, int]) -> dict[str, Any]:

@@ -56,6 +56,9 @@ _MODULES = {
         stack""",
     "dfc.frontend.ops.arrangement": """
         band_part diag diagonal matrix_diag meshgrid moveaxis pad repeat roll swapaxes tile trace tril triu unstack""",
+    "dfc.frontend.ops.control": "case cond",
+    "dfc.frontend.loops": "fold fori_loop map scan while_loop",
+    "dfc.frontend.tensor_array": "TensorArray",
     "dfc.frontend.ops.indexing": """
         argwhere dynamic_slice dynamic_update_slice gather_nd nonzero scatter_nd take take_along_axis tensor_scatter_add
         tensor_scatter_max tensor_scatter_min tensor_scatter_mul tensor_scatter_update""",
@@ -122,6 +125,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.module import Module as Module
     from dfc.frontend.graph import Graph as Graph
     from dfc.frontend.session import Session as Session
+    from dfc.frontend.ops.control import case as case, cond as cond
+    from dfc.frontend.loops import fold as fold, fori_loop as fori_loop, map as map, scan as scan
+    from dfc.frontend.loops import while_loop as while_loop
+    from dfc.frontend.tensor_array import TensorArray as TensorArray
     from dfc.frontend.control import control_dependencies as control_dependencies, group as group
     from dfc.frontend.control import initialize_all as initialize_all, placeholder as placeholder
     from dfc.runtime.session import SessionConfig as SessionConfig

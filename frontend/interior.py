@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from xdsl.ir import Attribute, Region, SSAValue
+from xdsl.ir import Attribute, BlockArgument, Region, SSAValue
 
 from dfc.errors import FailedPrecondition
 from dfc.frontend.tensor import Tensor
-from dfc.frontend.tracing import Trace
+from dfc.frontend.tracing import Resource, Trace
 from dfc.ir import locations
 from dfc.ir.builder import create, erase
 from dfc.ir.op import Op, short_name
@@ -18,16 +18,32 @@ from dfc.ir.ops.function import Yield
 if TYPE_CHECKING:
     from dfc.frontend.variable import Variable
 
+LARGE = 64
+"""Elements. A larger constant is made outside, once for all regions that use it."""
+
 
 class Interior(Trace):
-    """A region of an op of `parent`. It has no effects: a variable is read where the op stands, and none is written.
-    Functions that are called in it run as part of it."""
+    """A region of an op of `parent`. Functions that are called in it run as part of it."""
 
     is_interior = True
 
     def __init__(self, parent: Trace, what: str, inputs: Sequence[Attribute]) -> None:
         super().__init__(parent.program, what, inputs, [f"input_{i}" for i in range(len(inputs))], parent=parent)
         self.outside, self.what = parent, what
+
+    def _constant_of(self, tensor: Tensor) -> SSAValue:
+        if isinstance(tensor.size, int) and tensor.size > LARGE:
+            return self._capture(Tensor(tensor._type, self.outside, self.outside.value_of(tensor)))._value
+        return super()._constant_of(tensor)
+
+    def discard(self) -> None:
+        """Take the region out of the program; the end of an `Interior`."""
+        self.close()
+        erase(self.func)
+
+
+class Pure(Interior):
+    """A region without effects: a variable is read where the op stands, and none is written."""
 
     def read(self, variable: Variable) -> Tensor:
         self.uses(variable)
@@ -61,17 +77,47 @@ class Interior(Trace):
         )
 
 
+class Body(Interior):
+    """A region with effects, which happen in program order whenever it runs: of a branch or a loop. The handles of what
+    they are on come from outside."""
+
+    def __init__(self, parent: Trace, what: str, inputs: Sequence[Attribute]) -> None:
+        super().__init__(parent, what, inputs)
+        self.given: dict[SSAValue, BlockArgument] = {}
+        """Handles of the parent -> this region's arguments for them."""
+        self.outer_tokens: list[SSAValue] = []
+        """What ops in here are to wait for, of the parent: the whole op does."""
+
+    def resource(self, variable: Variable) -> Resource:
+        self.uses(variable)
+        found = self.resources.get(variable)
+        if found is None:
+            found = self.resources[variable] = Resource(self._handle(self.outside.resource(variable).ref))
+        return found
+
+    def resource_handle(self, key: Any, make: Callable[[Trace], SSAValue]) -> SSAValue:
+        found = self.handles.get(key)
+        if found is None:
+            found = self.handles[key] = self._handle(self.outside.resource_handle(key, make))
+        return found
+
+    def _handle(self, outer: SSAValue) -> SSAValue:
+        found = self.given.get(outer)
+        if found is None:
+            found = self.given[outer] = self.block.insert_arg(outer.type, len(self.block.args))
+            self.input_names.append(f"handle_{len(self.given) - 1}")
+        return found
+
+
 def region_of(
     parent: Trace, what: str, inputs: Sequence[Attribute], body: Callable[[Interior], Sequence[SSAValue]]
 ) -> tuple[Region, list[SSAValue]]:
-    """The region whose ops `body` makes from `inputs` and whose last one yields the values that it returns; and the
-    values of the parent that follow `inputs` as its arguments."""
-    interior = Interior(parent, what, inputs)
+    """The region without effects whose ops `body` makes from `inputs` and whose last one yields the values that it
+    returns; and the values of the parent that follow `inputs` as its arguments."""
+    interior = Pure(parent, what, inputs)
     try:
         values = interior.run(lambda: body(interior))
         interior.block.add_op(create(Yield, values, location=interior.func.location))
         return interior.func.detach_region(0), interior.captures
     finally:
-        interior.close()
-        erase(interior.func)
-        interior.close()
+        interior.discard()

@@ -223,13 +223,13 @@ def dim_value(trace: Trace, dim: SymbolicDim) -> Tensor:
 
     Raises InvalidArgument for a symbol that no input has alone, and for quotients.
     """
-    if trace.is_interior:
-        assert trace.parent is not None
-        return _own(trace, dim_value(trace.parent, dim))
     for tensor in trace.inputs:
         for axis, size in enumerate(tensor.shape):
             if size == dim:
                 return trace.emit(DimSize, (tensor._value,), {"axis": axis})
+    if trace.is_interior:
+        assert trace.parent is not None
+        return _own(trace, dim_value(trace.parent, dim))
     if dim.text.isidentifier() or not all(atom.isidentifier() for monomial, _ in dim.terms for atom in monomial):
         raise InvalidArgument(
             f"the size {dim} is of no input of {trace.name!r}, so it can't be a value here",

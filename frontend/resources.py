@@ -103,19 +103,19 @@ class Resource:
 
     def handle(self, trace: Trace) -> SSAValue:
         """The handle in this trace; made once."""
-        found = trace.handles.get(self)
-        if found is None:
-            root = current_graph()
-            if self.graph is not None and self.graph is not root:
-                raise FailedPrecondition(
-                    f"{self.name!r} belongs to another graph",
-                    op=type(self).__name__,
-                    location=locations.describe(locations.capture()),
-                )
-            attributes = {"resource": trace.program.resource_name(self), "description": self.described()}
-            with trace.aside():
-                found = trace.handles[self] = trace.emit_op(self.handle_class, (), attributes, {}).results[0]
-        return found
+        return trace.resource_handle(self, self._made_in)
+
+    def _made_in(self, trace: Trace) -> SSAValue:
+        root = current_graph()
+        if self.graph is not None and self.graph is not root:
+            raise FailedPrecondition(
+                f"{self.name!r} belongs to another graph",
+                op=type(self).__name__,
+                location=locations.describe(locations.capture()),
+            )
+        attributes = {"resource": trace.program.resource_name(self), "description": self.described()}
+        with trace.aside():
+            return trace.emit_op(self.handle_class, (), attributes, {}).results[0]
 
     def described(self) -> str:
         """What it is, in a few words, for who reads the graph."""

@@ -48,6 +48,22 @@ class Structure:
         fields = {key: child.to_json() for key, child in zip(self.keys, self.children, strict=True)}
         return {"dict": fields} if self.kind == "dict" else {self.kind: self.value.__name__, "fields": fields}
 
+    def __str__(self) -> str:
+        """As Python writes it, with a dot for each leaf: `(., {'a': .})`."""
+        parts = [str(child) for child in self.children]
+        match self.kind:
+            case "leaf":
+                return "."
+            case "static":
+                return repr(self.value)
+            case "list":
+                return f"[{', '.join(parts)}]"
+            case "tuple":
+                return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+            case "dict":
+                return f"{{{', '.join(f'{k!r}: {p}' for k, p in zip(self.keys, parts, strict=True))}}}"
+        return f"{self.value.__name__}({', '.join(f'{k}={p}' for k, p in zip(self.keys, parts, strict=True))})"
+
 
 LEAF = Structure("leaf")
 

@@ -475,6 +475,13 @@ class Trace:
 
     # ---- other effects
 
+    def resource_handle(self, key: Any, make: Callable[[Trace], SSAValue]) -> SSAValue:
+        """The handle of a queue or the like in this trace, which `make` makes once."""
+        found = self.handles.get(key)
+        if found is None:
+            found = self.handles[key] = make(self)
+        return found
+
     def emit_ordered(
         self,
         keys: Sequence[Any],

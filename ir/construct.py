@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from xdsl.dialects.builtin import LocationAttr
-from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue, Use
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, OpResult, Region, SSAValue, Use
 from xdsl.ir.core import SSAValues
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -73,3 +73,11 @@ def drop_unused_arguments(block: Block, count: int) -> list[bool]:
     for index, argument in enumerate(block._args):
         argument.index = index
     return stays
+
+
+def arrange_arguments(block: Block, arguments: Sequence[BlockArgument]) -> None:
+    """Put the block's arguments into this order."""
+    assert {id(a) for a in arguments} == {id(a) for a in block.args}, "an order has each argument once"
+    block._args = tuple(arguments)
+    for index, argument in enumerate(block._args):
+        argument.index = index

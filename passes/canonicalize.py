@@ -44,7 +44,7 @@ def canonicalize(program: ModuleOp, limit: int = FOLD_LIMIT) -> dict[str, int]:
         replacing = Replacing()
         _simplify(func.block, limit, counts, replacing)
         replacing.finish()
-        counts["erased"] += _erase_unused(func.block)
+        counts["erased"] += erase_unused(func.block, pure_only=True)
     return counts
 
 
@@ -76,11 +76,6 @@ def _simplify(block: Block, limit: int, counts: dict[str, int], replacing: Repla
                 continue
         replacing.replace(op, [value])
         op = previous.next_op if previous is not None else block.first_op
-
-
-def _erase_unused(block: Block) -> int:
-    inner = sum(_erase_unused(b) for op in block.ops for region in op.regions for b in region.blocks)
-    return inner + erase_unused(block, pure_only=True)
 
 
 @cache

@@ -16,10 +16,12 @@ from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.cycles import is_from_later
 from dfc.ir.op import Op, error_at
+from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
+from dfc.passes.capacities import guarded
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
 from dfc.passes.frames import has_gates
 from dfc.passes.gated import Gated, for_host
@@ -106,6 +108,7 @@ class _Unit:
     before: dict[_Unit, None] = field(default_factory=dict)  # units that it needs something of
     awaited: dict[Operation, None] = field(default_factory=dict)  # ops elsewhere whose tokens it takes
     sources: dict[SSAValue, Op] = field(default_factory=dict)  # of SOURCES used here -> this run's own copy
+    needs: dict[str, SSAValue] = field(default_factory=dict)  # symbols of lengths that are chosen -> iterations
     token: list[SSAValue] = field(default_factory=list)  # of the island, once made
 
 
@@ -304,6 +307,8 @@ class _Function:
         wanted = {symbol for op in run.ops for symbol in symbols_of(op)} & self.sizes.keys()
         for symbol in sorted(wanted - alone_in(list(run.inputs))):
             value = self.sizes[symbol]
+            if self.unit_of[id(value.owner)] is run:
+                continue
             if has_strings([value]):
                 raise error_at(
                     Unimplemented,
@@ -372,11 +377,13 @@ class _Function:
             argument.name_hint, argument.location = value.name_hint, position_of(value)
         inner: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args, strict=False))
         current: dict[SSAValue, SSAValue] = dict(zip(refs, block.args[len(inputs) :], strict=True))
+        first = dict(current)
         self._fill(run, block, current, inner)
         written = [i for i, ref in enumerate(refs) if ref in run.written]
         location = self.func.location if locations.is_known(self.func.location) else run.ops[0].location
-        yielded = [*(inner.get(v, v) for v in run.outputs), *(current[refs[i]] for i in written)]
-        Builder(block, location=location).op(Yield, *yielded)
+        make = Builder(block, location=location)
+        new = guarded(make, run.needs, [(current[refs[i]], first[refs[i]]) for i in written])
+        make.op(Yield, *(inner.get(v, v) for v in run.outputs), *new, *run.needs.values())
         island = Builder(self.block, before=self.func.terminator, location=location).op(
             Island,
             *inputs,
@@ -387,6 +394,7 @@ class _Function:
             n_refs=len(refs),
             written=tuple(written),
             results=specs_of(list(run.outputs)),
+            **({"needs": tuple(run.needs)} if run.needs else {}),
         )
         outputs = dict(zip(run.outputs, island.results, strict=False))
         replace_uses(outputs, lambda user: user.parent is not block)
@@ -406,6 +414,9 @@ class _Function:
                 value = inner[op.results[0]] = current[op.operands[0]] if cls is Read else op.operands[0]
                 value.name_hint = value.name_hint or op.results[0].name_hint
                 stale.update(id(use.operation) for use in op.results[0].uses)
+                self.done[id(op)] = op
+            elif isinstance(op, NeedLength):
+                run.needs[str(op.length.data[0])] = op.count
                 self.done[id(op)] = op
             elif isinstance(op, Write):
                 ref = op.operands[0]

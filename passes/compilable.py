@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.control import ControlFlow, Loop, NeedLength, While
 from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients, Island, Return, Yield
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.shape import Iota
@@ -24,13 +25,41 @@ SOURCES = (ConstantOp, Iota)
 EITHER = (*SOURCES, After)
 """Ops that a device can do and that may be left to the host: to make what it takes, and to hand on what it has."""
 
-STATE = (Read, Write)
+STATE = (Read, Write, NeedLength)
 """Effects that become inputs and outputs of a device's program; all others are the host's."""
 
 
 def compilable(op: Operation) -> bool:
     """True for work that a device can do: not for the host only, and without strings."""
+    if isinstance(op, ControlFlow):
+        return structured(op)
     return class_compilable(type(op)) and not has_strings(op.results) and not has_strings(op.operands)
+
+
+def structured(op: ControlFlow) -> bool:
+    """True for branches and loops that a device can run as a whole: work that it can do and variables, and nothing that
+    changes its size from one iteration to the next. A condition must not write."""
+    if has_strings(op.operands) or has_strings(op.results):
+        return False
+    if any(isinstance(handle.type, ResourceType) for handle in op.handles):
+        return False
+    if isinstance(op, While) and (op.invariants is not None or not _is_plain(op.condition)):
+        return False
+    for block in op.blocks:
+        for inner in block.ops:
+            if not isinstance(inner, Group | After | Yield) and not compilable(inner):
+                return False
+    return True
+
+
+def _is_plain(condition: Block) -> bool:
+    """Whether nothing is written in the block, and no loop in it needs room that is chosen when it runs."""
+    for op in condition.ops:
+        if isinstance(op, Write) or (isinstance(op, Loop) and op.open_length is not None):
+            return False
+        if isinstance(op, ControlFlow) and not all(map(_is_plain, op.blocks)):
+            return False
+    return True
 
 
 @cache
@@ -38,6 +67,8 @@ def class_compilable(cls: type[Operation]) -> bool:
     """What can be told from the op's class alone."""
     if not issubclass(cls, Op) or cls.HOST_ONLY or cls in STRUCTURE:
         return False
+    if issubclass(cls, ControlFlow):  # what remains of these when islands are made
+        return True
     return cls.EFFECT is Effect.PURE or issubclass(cls, STATE)
 
 

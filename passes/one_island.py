@@ -11,10 +11,12 @@ from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 from dfc.ir import locations
 from dfc.ir.builder import Builder, erase, replace, replace_uses
 from dfc.ir.construct import drop_unused_arguments
+from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import spec_behind, tensor_type
+from dfc.passes.capacities import guarded
 from dfc.passes.compilable import class_compilable, has_strings
 from dfc.passes.writes import written_value
 
@@ -46,7 +48,7 @@ def _sort(block: Block, variables: list[Operation], effects: list[Operation]) ->
         elif class_compilable(cls):
             if not op._operands and has_strings(op.results):  # without strings going in, only a constant can be one
                 return None
-            if cls is Read or cls is After or issubclass(cls, Write):
+            if cls is Read or cls is After or cls is NeedLength or issubclass(cls, Write):
                 effects.append(op)
             count += 1
         elif cls is not Return:
@@ -65,8 +67,10 @@ class _Enclosing:
         self.end: Return = end
         self.own = {id(argument) for argument in self.inside.args}
         self.current: dict[SSAValue, SSAValue] = {}  # each reference -> the variable's value at this point
+        self.first: dict[SSAValue, SSAValue] = {}  # and at the start
         self.written: dict[SSAValue, None] = {}
         self.reads: dict[SSAValue, SSAValue] = {}  # what was read -> the value that it is
+        self.needs: dict[str, SSAValue] = {}  # symbols of lengths that are chosen -> numbers of iterations
 
     def run(self, variables: list[Operation], effects: list[Operation], count: int) -> int:
         first = self.inside.first_op
@@ -111,10 +115,13 @@ class _Enclosing:
         if isinstance(op, After):
             self.reads[op.results[0]] = self.reads.get(ref, ref)
             return
+        if isinstance(op, NeedLength):
+            self.needs[str(op.length.data[0])] = self.reads.get(ref, ref)
+            return
         value = self.current.get(ref)
         if value is None:
             value = self.inside.insert_arg(tensor_type(*spec_behind(ref.type)), len(self.inside.args), position_of(ref))
-            self.current[ref] = value
+            self.current[ref] = self.first[ref] = value
         if isinstance(op, Write):
             make = Builder(self.inside, before=op, location=op.location, annotations=op.attributes)
             written = written_value(op, value, make)
@@ -129,8 +136,9 @@ class _Enclosing:
         passed: dict[SSAValue, SSAValue] = dict(zip(self.inside.args, outside.args, strict=False))
         refs = list(self.current)
         changed = [i for i, ref in enumerate(refs) if ref in self.written]
-        results = [self.current[refs[i]] for i in changed]
-        Builder(self.inside, location=location).op(Yield, *given, *results)
+        make = Builder(self.inside, location=location)
+        results = guarded(make, self.needs, [(self.current[refs[i]], self.first[refs[i]]) for i in changed])
+        make.op(Yield, *given, *results, *self.needs.values())
         stays = drop_unused_arguments(self.inside, len(outside.args))
         inputs = [argument for argument, stay in zip(outside.args, stays, strict=True) if stay]
         island = Builder(outside, location=location).op(
@@ -142,6 +150,7 @@ class _Enclosing:
             n_refs=len(refs),
             written=tuple(changed),
             results=specs_of(given),
+            **({"needs": tuple(self.needs)} if self.needs else {}),
         )
         made = dict(zip(given, island.results, strict=False))
         for value, result in made.items():

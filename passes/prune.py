@@ -13,11 +13,13 @@ from dfc.ir import attributes, locations
 from dfc.ir.builder import erase
 from dfc.ir.cycles import has_cycles
 from dfc.ir.op import Effect, Op
+from dfc.ir.ops.control import ControlFlow
 from dfc.ir.ops.function import Call, Func, split_tokens
 from dfc.ir.types import CONTROL
 from dfc.passes.extract import ancestors
 from dfc.passes.late import definers, needed_by
 from dfc.passes.manager import Pass, did_you_mean
+from dfc.passes.shrink import shrink
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,13 @@ def erase_unused(block: Block, *, pure_only: bool = False) -> int:
             if result.first_use is not None:
                 break
         else:
-            if op not in told and (not pure_only or (isinstance(op, Op) and op.EFFECT is Effect.PURE)):
+            if op not in told and (not pure_only or _is_pure(op)):
                 erase(op)
                 erased += 1
                 op = previous
                 continue
+        if op.regions and isinstance(op, ControlFlow):
+            op = shrink(op, lambda inner: erase_unused(inner, pure_only=pure_only))
         if known:
             told.update(value.owner for value in needed_by(op, known) if isinstance(value.owner, Operation))
         op = previous
@@ -111,6 +115,12 @@ def _erase_unreached(block: Block) -> int:
     for op in unused:
         erase(op)
     return len(unused)
+
+
+def _is_pure(op: Operation) -> bool:
+    if isinstance(op, ControlFlow):
+        return not op.stateful.data
+    return isinstance(op, Op) and op.EFFECT is Effect.PURE
 
 
 # ---- fetches

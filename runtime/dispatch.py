@@ -17,7 +17,7 @@ from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition, Internal
 from dfc.runtime.flow import DeviceOp, Flow, HostOp
 from dfc.runtime.frames import execution_of
-from dfc.runtime.plan import Plan, ProgramCall
+from dfc.runtime.plan import LateCall, Plan, ProgramCall
 from dfc.runtime.variables import Device, Holder, Lost, Transfer, VariableState, join
 
 Values = list[Any]
@@ -305,10 +305,10 @@ class PlanRun:
             ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name, call.overwritten)
             for call, executable in zip(plan.programs, executables, strict=True)
         ]
-        self.is_direct = _is_direct(plan)
-        self.run: Callable[[Values], Values] = self.programs[0].run if self.is_direct else self._execute
         programs, later = iter(self.programs), iter(late)
         runs = [next(programs) if isinstance(call, ProgramCall) else next(later) for call in plan.of_device]
+        self.is_direct = _is_direct(plan)
+        self.run: Callable[[Values], Values] = runs[0].run if self.is_direct else self._execute
         places = where or [""] * len(runs)
         ops = [DeviceOp(each.run, place) for each, place in zip(runs, places, strict=True)]
         self.flow = Flow(plan, ops, host_ops, device, name, outputs)
@@ -319,7 +319,7 @@ class PlanRun:
         """The parts of a direct plan of one input and one output that has run before and writes every variable that it
         uses; else None."""
         one_to_one = self.is_direct and self.plan.n_inputs == len(self.plan.outputs) == 1
-        return self.programs[0].direct if one_to_one else None
+        return self.programs[0].direct if one_to_one and self.programs else None
 
     def _execute(self, feeds: Values) -> Values:
         if len(feeds) != self.plan.n_inputs:
@@ -334,7 +334,7 @@ class PlanRun:
 
 
 def _is_direct(plan: Plan) -> bool:
-    if len(plan.calls) != 1 or not isinstance(plan.calls[0], ProgramCall):
+    if len(plan.calls) != 1 or not isinstance(plan.calls[0], ProgramCall | LateCall):
         return False
     call, n = plan.calls[0], plan.n_inputs
     return call.inputs == tuple(range(n)) and plan.outputs == tuple(range(n, n + call.n_results))

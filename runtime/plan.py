@@ -46,8 +46,8 @@ class ProgramCall:
 
 @dataclass(frozen=True)
 class LateCall:
-    """An island with sizes that are known only when it is called: those of its inputs. As `ProgramCall`, without a
-    signature."""
+    """An island with sizes that are known only when it is called: those of its inputs, and lengths of loops, which
+    whoever calls it chooses. As `ProgramCall`, without a signature."""
 
     state: tuple[str, ...]
     n_written: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from xdsl.ir import SSAValue
+from xdsl.ir import SSAValue, Use
 
 from dfc.backends import compile_cache
 from dfc.backends.xla import Signature, Spec
@@ -13,9 +13,12 @@ from dfc.ir.collector import paused
 from dfc.ir.dims import is_static
 from dfc.ir.op import Op
 from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.control import INDEX
+from dfc.ir.ops.elementwise import Select
 from dfc.ir.ops.function import Func, Island, Return
 from dfc.ir.ops.state import Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
+from dfc.passes.capacities import guards
 from dfc.passes.frames import ROOT, Frame, Frames, has_frames
 from dfc.runtime.plan import HostCall, HostValue, LateCall, Plan, ProgramCall
 
@@ -72,26 +75,59 @@ def _static(spec_like: Any) -> Spec:
     return tuple(int(size) for size in spec.shape), spec.dtype.numpy  # emission needs static
 
 
+class _State(NamedTuple):
+    """The variables of an island, the `n_written` that it writes first, and which of these need no value before."""
+
+    refs: list[SSAValue]
+    n_written: int
+    overwritten: tuple[int, ...]
+
+    @classmethod
+    def of(cls, island: Island) -> _State:
+        written = list(island.written.data)
+        order = [*written, *(i for i in range(len(island.refs)) if i not in written)]
+        before = island.block.args[len(island.inputs) :]
+        overwritten = tuple(i for i in range(len(written)) if all(map(_keeps_old, before[order[i]].uses)))
+        return cls([island.refs[i] for i in order], len(written), overwritten)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(map(_variable_name, self.refs))
+
+
+def _keeps_old(use: Use) -> bool:
+    """Whether a variable's old value is used only in case that a loop had too little room."""
+    op, block = use.operation, use.operation.parent
+    return isinstance(op, Select) and use.index == 2 and block is not None and guards(op)
+
+
 def island_call(
     island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = (), frame: Frame = ROOT
 ) -> ProgramCall | LateCall:
-    """How an island is called: `main` takes the written variables, then the others, then the inputs."""
-    written = list(island.written.data)
-    order = [*written, *(i for i in range(len(island.refs)) if i not in written)]
-    refs = [island.refs[i] for i in order]
-    names = tuple(_variable_name(ref) for ref in refs)
-    before = island.block.args[len(island.inputs) :]
-    overwritten = tuple(i for i in range(len(written)) if before[order[i]].first_use is None)
-    taken = tuple(numbers[value] for value in island.inputs)
+    """How an island is called."""
     data = [result.type for result in island.results if is_tensor(result.type)]
-    if not all(is_static(spec_behind(type).shape) for type in [*data, *(value.type for value in island.inputs)]):
-        return LateCall(names, len(written), taken, len(data), overwritten, after, frame)
-    results = [_static(ref.type) for ref in refs[: len(written)]]
-    results += [_static(type) for type in data]
-    inputs = tuple(_static(value.type) for value in [*refs, *island.inputs])
-    donated = {i: i for i in range(len(written))}
-    signature = Signature(inputs, tuple(results), len(refs), len(written), donated)
-    return ProgramCall(names, len(written), taken, signature, overwritten, after, frame)
+    types = [*data, *(value.type for value in island.inputs)]
+    if not island.needed and all(is_static(spec_behind(type).shape) for type in types):
+        return program_call(island, numbers, after, frame)
+    state = _State.of(island)
+    taken = tuple(numbers[value] for value in island.inputs)
+    return LateCall(state.names, state.n_written, taken, len(data), state.overwritten, after, frame)
+
+
+def program_call(
+    island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = (), frame: Frame = ROOT
+) -> ProgramCall:
+    """How an island is called whose sizes are all known: `main` takes the written variables, then the others, then the
+    inputs, and gives the variables' new values, the results, the numbers of iterations of loops."""
+    state = _State.of(island)
+    n = state.n_written
+    results = [_static(ref.type) for ref in state.refs[:n]]
+    results += [_static(result.type) for result in island.results if is_tensor(result.type)]
+    results += [_static(INDEX)] * len(island.needed)
+    inputs = tuple(_static(value.type) for value in [*state.refs, *island.inputs])
+    signature = Signature(inputs, tuple(results), len(state.refs), n, {i: i for i in range(n)})
+    taken = tuple(numbers[value] for value in island.inputs)
+    return ProgramCall(state.names, n, taken, signature, state.overwritten, after, frame)
 
 
 def _variable_name(ref: SSAValue) -> str:

@@ -273,7 +273,7 @@ def parameter_order(island: Island) -> list[int]:
 
 def emit_island(island: Island, *, context: ir.Context, name: str, donate: bool = False) -> ir.Module:
     """The StableHLO module of an island: `main(written references' values, the other references' values, inputs) ->
-    (new values of the written references, results)`.
+    (new values of the written references, results, numbers of iterations)`.
 
     `donate` marks parameter i, for each written reference, with `tf.aliasing_output = i`: the new value may take the
     old one's memory. Raises Unimplemented for dtypes and ops that no device takes and FailedPrecondition for symbolic
@@ -281,8 +281,9 @@ def emit_island(island: Island, *, context: ir.Context, name: str, donate: bool 
     """
     arguments = list(island.block.args)
     yielded = list(island.block.last_op.operands) if island.block.last_op is not None else []
-    n_results, n_written = len(yielded) - len(island.written.data), len(island.written.data)
-    outputs = [*yielded[n_results:], *yielded[:n_results]]
+    n_results, n_written = len(island.results_.data), len(island.written.data)
+    end = n_results + n_written
+    outputs = [*yielded[n_results:end], *yielded[:n_results], *yielded[end:]]
     names = [_operand_name(operand) for operand in (*island.inputs, *island.refs)]
     order = parameter_order(island)
     return _emit(

@@ -345,3 +345,19 @@ def nonzero(emitter: Emitter, op: Nonzero, operands: list[Value]) -> list[Value]
         columns.append(emitter.create("stablehlo.reshape", emitter.tensor((wanted, 1), int32), [index]))
         rest_size = inner
     return [emitter.create("stablehlo.concatenate", emitter.type(op.result.type), columns, {"dimension": integer(1)})]
+
+
+def row_at(emitter: Emitter, x: Value, spec: Spec, index: Value) -> Value:
+    """The row of `x` along the first axis at an int32 scalar; the nearest one for an index out of range."""
+    sizes = [1, *spec.shape[1:]]
+    starts = [index, *[emitter.scalar(0, int32)] * (len(sizes) - 1)]
+    attributes = {"slice_sizes": integers(sizes)}
+    row = emitter.create("stablehlo.dynamic_slice", emitter.tensor(sizes, spec.dtype), [x, *starts], attributes)
+    return emitter.create("stablehlo.reshape", emitter.tensor(spec.shape[1:], spec.dtype), [row])
+
+
+def with_row_at(emitter: Emitter, x: Value, spec: Spec, row: Value, index: Value) -> Value:
+    """`x` with another row at an int32 scalar; see `row_at`."""
+    row = emitter.create("stablehlo.reshape", emitter.tensor([1, *spec.shape[1:]], spec.dtype), [row])
+    starts = [index, *[emitter.scalar(0, int32)] * (len(spec.shape) - 1)]
+    return emitter.create("stablehlo.dynamic_update_slice", emitter.tensor(*spec), [x, row, *starts])

@@ -41,7 +41,7 @@ from dfc.frontend.nn.losses import (
     sparse_softmax_cross_entropy,
 )
 from dfc.frontend.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
-from dfc.frontend.nn.recurrent import GRUCell, LSTMCell
+from dfc.frontend.nn.recurrent import GRUCell, LSTMCell, rnn
 from dfc.frontend.nn.vision import AvgPool, BatchNorm, Conv, ConvTranspose, LayerNorm, MaxPool
 from dfc.frontend.ops.convolution import conv, conv_transpose, depthwise_conv
 from dfc.frontend.ops.logarithm import log_sigmoid, softplus
@@ -101,6 +101,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "rnn",
     "sampled_softmax_loss",
     "selu",
     "sigmoid_cross_entropy",

@@ -1,16 +1,21 @@
-"""Cells of recurrent networks: one step, from an input and a state to an output and the next state."""
+"""Recurrent networks: cells, which do one step, and `rnn`, which does one after the other."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
+from dfc.frontend import structure
+from dfc.frontend.loops import scan_rows
 from dfc.frontend.nn.initializers import Given, glorot_uniform, orthogonal
 from dfc.frontend.nn.layers import Layer, require_features, weight
-from dfc.frontend.ops.constant import asarray, zeros
-from dfc.frontend.ops.elementwise import sigmoid, tanh
+from dfc.frontend.ops.constant import asarray, zeros, zeros_like
+from dfc.frontend.ops.elementwise import astype, less, minimum, sigmoid, tanh, where
 from dfc.frontend.ops.linalg import matmul
-from dfc.frontend.ops.shape import error_here, split
+from dfc.frontend.ops.reduction import max as max_of
+from dfc.frontend.ops.shape import error_here, permute_dims, reshape, split
+from dfc.frontend.subtrace import is_result
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.ir.dims import Dim
 from dfc.ir.types import spec_of
@@ -102,3 +107,69 @@ class GRUCell(Cell):
     def initial_state(self, batch: Dim) -> Tensor:
         """Zeros for a batch of this size."""
         return self.zeros(batch)
+
+
+def rnn(
+    cell: Callable[[Any, Any], tuple[Any, Any]],
+    inputs: Operand,
+    lengths: Operand | None = None,
+    *,
+    initial_state: Any = None,
+    time_major: bool = False,
+    reverse: bool = False,
+    swap_memory: bool = False,
+) -> tuple[Any, Any]:
+    """`output, state = cell(input, state)` for each step of the sequences in `inputs`, (batch, time, features); returns
+    the outputs, stacked along the time axis, and the last state. Nothing is unrolled.
+
+    `lengths`, integers of shape (batch,), are the sequences' lengths: a batch stops at its longest one. Past its end a
+    sequence's outputs are zeros and its state stays, so the last state is that of its end. `initial_state` is by
+    default `cell.initial_state(batch)`. With `time_major` inputs and outputs are (time, batch, features). With
+    `reverse` the sequences are read from their ends to their starts. `swap_memory` is as for `dfc.while_loop`.
+
+    Raises InvalidArgument and InvalidType for what doesn't fit.
+    """
+    x = asarray(inputs)
+    if x.ndim < 2:
+        raise error_here(InvalidArgument, f"inputs must have a batch and a time axis, got {spec_of(x._type)}", "rnn")
+    swapped = (1, 0, *range(2, x.ndim))
+    xs = x if time_major else permute_dims(x, swapped)
+    time, batch = xs.shape[:2]
+    if initial_state is None:
+        if not hasattr(cell, "initial_state"):
+            raise error_here(InvalidArgument, "a cell without initial_state(batch) needs initial_state", "rnn")
+        initial_state = cell.initial_state(batch)
+    sizes = None if lengths is None else _lengths(lengths, batch)
+    count = None if sizes is None else minimum(max_of(sizes), time)
+
+    def step(i: Tensor, state: Any, x: Tensor) -> tuple[Any, Any]:
+        output, after = cell(x, state)
+        if sizes is None:
+            return after, output
+        alive = less(i, sizes)
+        outputs, nest = structure.flatten(output, is_result)
+        kept = structure.unflatten(nest, iter([_where(alive, o, zeros_like(o)) for o in map(asarray, outputs)]))
+        old, _ = structure.flatten(state, is_result)
+        new, nest = structure.flatten(after, is_result)
+        states = [_where(alive, asarray(n), asarray(o)) for n, o in zip(new, old, strict=True)]
+        return structure.unflatten(nest, iter(states)), kept
+
+    state, ys = scan_rows("rnn", step, initial_state, xs, reverse, count=count, swap_memory=swap_memory)
+    if time_major:
+        return ys, state
+    outputs, nest = structure.flatten(ys, is_result)
+    return structure.unflatten(nest, (permute_dims(o, (1, 0, *range(2, o.ndim))) for o in outputs)), state
+
+
+def _lengths(lengths: Operand, batch: Dim) -> Tensor:
+    found = asarray(lengths)
+    if not found.dtype.is_integer:
+        raise error_here(InvalidType, f"lengths must be integers, got {spec_of(found._type)}", "rnn")
+    if found.shape != (batch,):
+        raise error_here(InvalidArgument, f"lengths must have the shape ({batch},), got {spec_of(found._type)}", "rnn")
+    return astype(found, "int32")
+
+
+def _where(alive: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Row by row of the batch."""
+    return where(reshape(alive, (*alive.shape, *[1] * (x.ndim - 1))), x, y)

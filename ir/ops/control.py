@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.irdl import (
     irdl_op_definition,
+    operand_def,
     opt_prop_def,
     prop_def,
     region_def,
@@ -26,7 +27,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.attributes import Dims, Flag, Int, Specs
-from dfc.ir.dims import Dim, SymbolicDim
+from dfc.ir.dims import SymbolicDim
 from dfc.ir.dtypes import bool_, int32
 from dfc.ir.op import Attributes, Effect, Op, Types
 from dfc.ir.types import (
@@ -135,8 +136,8 @@ class ControlFlow(Op):
 class Branches(ControlFlow):
     """Runs one of its regions: a selector, `n_inputs` tensors, handles, tokens.
 
-    C1: the operands fit the counts. C2: the selector is a scalar of the op's dtype. C3: each region takes the inputs and
-    the handles and yields `results`, then tokens.
+    C1: the operands fit the counts. C2: the selector is a scalar of the op's dtype. C3: each region takes the inputs
+    and the handles and yields `results`, then tokens.
     """
 
     n_inputs = prop_def(Int)
@@ -202,9 +203,9 @@ class Loop(ControlFlow):
     """Runs its body again and again: carried values go in and come out changed; captured ones stay.
 
     A body takes the number of the iteration (int32), then carried values, slices of `xs`, captured values, handles. It
-    yields the next carried values, then slices of the results `ys`, then tokens. `length` is one dimension: of the
-    xs and of the ys along their first axis. `ys` has the spec of each slice. An iteration's effects come after those of
-    the iteration before.
+    yields the next carried values, then slices of the results `ys`, then tokens. `length` has one dimension, that of
+    the xs and ys along their first axis, or none where there are neither. `ys` has the spec of each slice. An
+    iteration's effects come after those of the iteration before.
 
     `parallel_iterations` is how many iterations may run at once where the host runs them. `swap_memory` lets what
     gradients need of each iteration go to the host's memory.
@@ -220,10 +221,11 @@ class Loop(ControlFlow):
     @staticmethod
     def require_options(attributes: Attributes, label: str) -> None:
         """Raise InvalidArgument for a length that is no dimension, or no iterations at once."""
-        if len(attributes["length"]) != 1 or attributes["parallel_iterations"] < 1:
+        length, parallel = attributes["length"], attributes["parallel_iterations"]
+        if len(length) > 1 or (attributes["ys"] and not length) or parallel < 1:
             raise InvalidArgument(
-                f"a loop has one length and runs one iteration at least at a time, got length={attributes['length']} and "
-                f"parallel_iterations={attributes['parallel_iterations']}",
+                "a loop with ys has one length, and each runs one iteration at least at a time, got "
+                f"length={list(length)} and parallel_iterations={parallel}",
                 label=label,
             )
 
@@ -233,9 +235,17 @@ class Loop(ControlFlow):
         return [tensor_type((*attributes["length"], *s.shape), s.dtype) for s in attributes["ys"]]
 
     @property
-    def size(self) -> Dim:
-        """The length of xs and ys."""
-        return self.length.data[0]
+    def open_length(self) -> str | None:
+        """The symbol of a length that whoever runs the loop chooses; None where there is none."""
+        if not self.ys_.data or any(is_tensor(t) and self._mentions(t) for t in self.operand_types):
+            return None
+        (size,) = self.length.data
+        return size.text if isinstance(size, SymbolicDim) and size.text.isidentifier() else None
+
+    def _mentions(self, type: Attribute) -> bool:
+        (size,) = self.length.data
+        own = size.symbols if isinstance(size, SymbolicDim) else frozenset()
+        return any(isinstance(d, SymbolicDim) and own & d.symbols for d in spec_of(type).shape)
 
     @property
     def carried(self) -> list[SSAValue]:
@@ -299,9 +309,8 @@ class While(Loop):
 
     The first region, the condition, takes what the body takes and yields a bool, then tokens; the second is the body.
     Results: the last carried values, the number of iterations (int32), the ys, a token if `stateful`. Rows of the ys
-    that no iteration wrote are zeros. `length`, which only ys have, is the room for iterations: where it is a number,
-    no run has more; where it is a symbol that is no other value's, whoever runs the loop makes room as needed. Without
-    ys it means nothing.
+    that no iteration wrote are zeros. `length` is the room for iterations: where it is a number, no run has more; where
+    it is a symbol that none of the operands has, whoever runs the loop makes room as needed.
 
     Where sizes change from iteration to iteration, `invariants` has the specs of the carried values inside, with a
     symbol for each such size, and `results` the specs afterwards.
@@ -376,20 +385,15 @@ class While(Loop):
         start = self.n_carried.data + 1
         return list(self.results[start : start + len(self.ys_.data)])
 
-    @property
-    def open_length(self) -> str | None:
-        """The symbol of a length that whoever runs the loop chooses; None where there is none."""
-        size = self.size
-        return size.text if self.ys_.data and isinstance(size, SymbolicDim) else None
-
 
 @irdl_op_definition
 class Scan(Loop):
     """A loop over the rows of `xs`: a count if `counted`, carried values, `n_xs` xs, captured ones, handles, tokens.
 
-    With a count, an int32 scalar, only that many rows are visited, the first ones, and `length` at most; rows of the ys
-    that belong to no iteration are zeros. With `reverse` the visited rows come last to first, and an iteration's number
-    is its row's. Results: the last carried values, the ys, a token if `stateful`.
+    With a count, an int32 scalar, that many rows are visited, the first ones; rows of the ys that belong to no
+    iteration are zeros. Without one `length` says how many iterations there are; with one it is the room for them, as
+    in df.while. With `reverse` the visited rows come last to first, and an iteration's number is its row's. Results:
+    the last carried values, the ys, a token if `stateful`.
     C1: the operands fit the counts. C2: length and parallel_iterations are as said. C3: the count is an int32 scalar.
     C4: each of xs has `length` rows. C5: the body takes and yields these values.
     """
@@ -409,11 +413,15 @@ class Scan(Loop):
             if not operands or not is_tensor(operands[0]):
                 raise InvalidArgument("the first operand must be the count", label="C1")
             require_scalar(operands[0], (int32,), "the count", "C3")
-        (length,) = attributes["length"]
+        length = attributes["length"]
+        if not length and not counted:
+            raise InvalidArgument("a scan needs a length or a count", label="C2")
         for x in xs:
             spec = spec_of(x)
-            if not spec.shape or spec.shape[0] != length:
-                raise InvalidArgument(f"each of xs must have {length} rows, got {spec}", label="C4")
+            if spec.shape[:1] != length or not length:
+                raise InvalidArgument(
+                    f"each of xs must have as many rows as length={list(length)}, got {spec}", label="C4"
+                )
         results = [*carried, *cls.stacked(attributes)]
         return [*results, CONTROL] if attributes["stateful"] else results
 
@@ -456,6 +464,26 @@ class Scan(Loop):
     @property
     def ys(self) -> list[SSAValue]:
         return list(self.results[self.n_carried.data : self.n_carried.data + len(self.ys_.data)])
+
+
+@irdl_op_definition
+class NeedLength(Op):
+    """Says how many iterations a loop had whose room, the length `length`, is chosen when it runs.
+
+    C1: the count is an int32 scalar. C2: there is one length.
+    """
+
+    name = "df.need_length"
+    length = prop_def(Dims)
+    count = operand_def()
+    EFFECT: ClassVar = Effect.STATEFUL
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        require_scalar(operands[0], (int32,), "the count", "C1")
+        if len(attributes["length"]) != 1:
+            raise InvalidArgument(f"there must be one length, got {list(attributes['length'])}", label="C2")
+        return ()
 
 
 def fits(spec: Spec, pattern: Spec) -> bool:

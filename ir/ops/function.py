@@ -320,8 +320,9 @@ class Island(Op):
     """A run of ops that one device executes as one program.
 
     Operands: `n_inputs` tensors, `n_refs` references, then tokens. The block has one argument an input and one a
-    reference (the variable's value before); it yields the results and then the new value of each reference in
-    `written`. Results: the tensors of `results`, then a token.
+    reference (the variable's value before); it yields the results, then the new value of each reference in `written`,
+    then for each symbol of `needs` the number of iterations that a loop of that length had: the size of the symbol is
+    chosen when the island runs. Results: the tensors of `results`, then a token.
     C1: operands are tensors, references, tokens in the stated numbers. C2: `written` indexes references.
     """
 
@@ -330,6 +331,7 @@ class Island(Op):
     n_refs = prop_def(Int)
     written = prop_def(Ints)
     results_ = prop_def(Specs, prop_name="results")
+    needs = opt_prop_def(Texts)
     arguments = var_operand_def()
     outputs = var_result_def()
     body = region_def("single_block")
@@ -360,6 +362,11 @@ class Island(Op):
     @property
     def refs(self) -> list[SSAValue]:
         return list(self.operands[self.n_inputs.data : self.n_inputs.data + self.n_refs.data])
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The symbols of `needs`."""
+        return () if self.needs is None else self.needs.data
 
     @property
     def block(self) -> Block:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
@@ -24,6 +26,7 @@ from dfc.passes.autodiff.plan import plan
 from dfc.passes.autodiff.rules import RULES, RuleBuilder
 from dfc.passes.autodiff.sparse import Takes, takes_of
 from dfc.passes.manager import Pass
+from dfc.passes.specialize import symbols_of
 
 
 def autodiff(program: ModuleOp) -> dict[str, int]:
@@ -33,6 +36,14 @@ def autodiff(program: ModuleOp) -> dict[str, int]:
     Returns the numbers of requests expanded and of ops made. Raises NoGradient for an op on a path without a rule,
     FailedPrecondition for a call on one, and what rules raise, each with the user's line.
     """
+    token = _lengths.set(Lengths(program))
+    try:
+        return _autodiff(program)
+    finally:
+        _lengths.reset(token)
+
+
+def _autodiff(program: ModuleOp) -> dict[str, int]:
     requests = list(_requests(program))
     # Before the first expansion: a later request's paths lead through earlier ones, and must be what they were when its
     # rows were counted.
@@ -40,6 +51,30 @@ def autodiff(program: ModuleOp) -> dict[str, int]:
     made = sum(expand(request, takes) for request, takes in zip(requests, rows, strict=True))
     _dissolve(program)
     return {"expanded": len(requests), "made": made} if requests else {}
+
+
+class Lengths:
+    """Symbols for lengths of loops that nobody knows."""
+
+    def __init__(self, program: ModuleOp | None = None) -> None:
+        self._program = program
+        self._taken: set[str] | None = None
+
+    def fresh(self) -> str:
+        """A symbol that the program does not have."""
+        if self._taken is None:
+            self._taken = set() if self._program is None else symbols_of(self._program)
+        name = next(n for i in count(1) if (n := f"length_{i}") not in self._taken)
+        self._taken.add(name)
+        return name
+
+
+_lengths: ContextVar[Lengths] = ContextVar("dfc_lengths")
+
+
+def fresh_length() -> str:
+    """A symbol for the length of a loop that is being differentiated."""
+    return _lengths.get().fresh()
 
 
 def _requests(op: Operation) -> Iterator[Gradients]:
@@ -176,6 +211,7 @@ class _Flow:
         if not any(grads):  # the rules of later ops passed nothing on
             return
         try:
+            b.reached = [operand is not None for operand in operands]
             found = RULES[type(op)](op, grads, b)
             if len(found) != len(operands):
                 raise InvalidArgument(

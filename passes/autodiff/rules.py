@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from dfc.errors import AlreadyExists
@@ -80,7 +81,20 @@ class RuleBuilder(Builder):
         block = request.parent
         assert block is not None, "the request must be in a block"
         super().__init__(block, before=request, location=request.location)
+        self._start()
+
+    @classmethod
+    def at_end(cls, block: Block, location: LocationAttr) -> RuleBuilder:
+        """A builder at the end of a block that has no terminator yet."""
+        made = cls.__new__(cls)
+        Builder.__init__(made, block, location=location)
+        made._start()
+        return made
+
+    def _start(self) -> None:
         self.made = 0
+        self.reached: Sequence[bool] = ()
+        """Of the op whose rule is called, which operands an x reaches."""
         self._constants: dict[tuple[float, int], SSAValue] = {}
 
     def op(self, cls: type[OpT], *operands: SSAValue, regions: Sequence[Region] = (), **attributes: Any) -> OpT:

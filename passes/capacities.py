@@ -1,0 +1,171 @@
+"""Room for what loops keep of each iteration, where only running them tells how many there are.
+
+Such a loop has a symbol for a length. Whoever runs the program chooses its value, and learns at the end how many
+iterations there were at most: if it was too small, the program runs again with more. What a loop keeps is garbage
+then, so a loop whose end may depend on that ends at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from xdsl.ir import Block, Operation, Region, SSAValue
+
+from dfc.ir.attributes import Array
+from dfc.ir.builder import Builder, replace
+from dfc.ir.construct import arrange_arguments
+from dfc.ir.dims import symbol
+from dfc.ir.dtypes import int32
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.control import INDEX, Branches, ControlFlow, Loop, NeedLength, Scan, While
+from dfc.ir.ops.elementwise import And, Compare, Maximum, Select
+from dfc.ir.ops.function import Yield
+from dfc.ir.ops.indexing import TensorScatter
+from dfc.ir.ops.shape import BroadcastInDim, DimSize
+from dfc.ir.types import Spec, spec_of
+
+Needs = Mapping[str, SSAValue]
+"""By symbol the number of iterations, in the block at hand."""
+COUNT = Spec((), int32)
+
+
+def add_needs(block: Block) -> None:
+    """Say at the end of the block how much room its loops, and those inside, needed."""
+    last = block.last_op
+    assert last is not None
+    make = Builder.before_op(last)
+    for name, count in _needs(block).items():
+        make.op(NeedLength, count, length=(symbol(name),))
+
+
+def _needs(block: Block) -> Needs:
+    found: dict[str, SSAValue] = {}
+    for op in list(block.ops):
+        if not isinstance(op, ControlFlow):
+            continue
+        inner = [_needs(b) for b in op.blocks]
+        names = list(dict.fromkeys(name for needs in inner for name in needs))
+        here: dict[str, SSAValue] = {}
+        made = op
+        if names:
+            made, counts = _with_counts(op, inner, names)
+            here.update(zip(names, counts, strict=True))
+        if isinstance(made, Loop) and (own := made.open_length) is not None:
+            count = made.count if isinstance(made, While | Scan) else None
+            assert count is not None, "a loop of unknown length has a count"
+            here[own] = count if own not in here else _larger(made, here[own], count)
+        for name, count in here.items():
+            found[name] = count if name not in found else _larger(made, found[name], count)
+    return found
+
+
+def _larger(op: Operation, a: SSAValue, b: SSAValue) -> SSAValue:
+    """The larger one, computed behind the op."""
+    following, block = op.next_op, op.parent
+    assert following is not None and block is not None
+    return Builder(block, before=following, location=op.location)(Maximum, a, b)
+
+
+def _with_counts(op: ControlFlow, inner: Sequence[Needs], names: list[str]) -> tuple[ControlFlow, list[SSAValue]]:
+    """The op, in its own place, with the largest counts of what is in its regions among its results."""
+    made = _branches(op, inner, names) if isinstance(op, Branches) else _loop(op, inner[-1], names)
+    results: list[SSAValue] = list(made.results)
+    n = len(names)
+    end = made.n_carried.data if isinstance(made, Loop) else len(results)
+    replace(op, [*results[: end - n], *results[end:]])
+    return made, results[end - n : end]
+
+
+def _branches(op: Branches, inner: Sequence[Needs], names: list[str]) -> Branches:
+    for block, needs in zip(op.blocks, inner, strict=True):
+        last = block.last_op
+        assert last is not None
+        none = None if all(name in needs for name in names) else _zero(Builder.before_op(last))
+        last.operands = [*last.operands, *(needs.get(name, none) for name in names)]  # type: ignore[list-item]
+    attributes = op.values()
+    attributes["results"] += (COUNT,) * len(names)
+    return Builder.before_op(op).op(type(op), *op.operands, regions=_detached(op), **attributes)
+
+
+def _loop(op: ControlFlow, needs: Needs, names: list[str]) -> Loop:
+    assert isinstance(op, While | Scan)
+    n, start = len(names), 1 + op.n_carried.data
+    for block in op.blocks:
+        added = [block.insert_arg(INDEX, len(block.args), op.location) for _ in names]
+        own = list(block.args[:-n])
+        arrange_arguments(block, [*own[:start], *added, *own[start:]])
+    last = op.body.last_op
+    assert last is not None
+    make, counts = Builder.before_op(last), op.body.args[start : start + n]
+    totals = [make(Maximum, before, needs[name]) for before, name in zip(counts, names, strict=True)]
+    last.operands = [*last.operands[: start - 1], *totals, *last.operands[start - 1 :]]
+    if isinstance(op, While):
+        _end_without_room(op, names, start)
+    attributes = op.values()
+    attributes["n_carried"] += n
+    make = Builder.before_op(op)
+    zeros = [_zero(make)] * n
+    count = [op.count] if isinstance(op, Scan) and op.count is not None else []
+    operands = [*count, *op.carried, *zeros, *op.xs, *op.captured]
+    return make.op(type(op), *operands, regions=_detached(op), **attributes)
+
+
+def _end_without_room(op: While, names: list[str], start: int) -> None:
+    """Let the loop go on only while there was room enough in its iterations so far."""
+    last = op.condition.last_op
+    assert last is not None
+    make, holds = Builder.before_op(last), last.operands[0]
+    for count, name in zip(op.condition.args[start : start + len(names)], names, strict=True):
+        holds = make(And, holds, make(Compare, count, _room(make, name), direction="LE"))
+    last.operands = [holds]
+
+
+def guarded(make: Builder, needs: Needs, written: Sequence[tuple[SSAValue, SSAValue]]) -> list[SSAValue]:
+    """What variables become, from (value written, value before) of each: as before where there was too little room."""
+    if not needs or not written:
+        return [value for value, _ in written]
+    holds: SSAValue | None = None
+    for name, count in needs.items():
+        fits = make(Compare, count, _room(make, name), direction="LE")
+        holds = fits if holds is None else make(And, holds, fits)
+    assert holds is not None
+    return [_guarded(make, holds, value, before) for value, before in written]
+
+
+def _guarded(make: Builder, holds: SSAValue, value: SSAValue, before: SSAValue) -> SSAValue:
+    """A write to rows of a large variable names no row then, so that it need not be copied."""
+    op = value.owner
+    if isinstance(op, TensorScatter) and op.operands[0] is before and op.result.first_use is None:
+        indices = op.operands[1]
+        spec = spec_of(indices.type)
+        if spec.dtype.kind == "int":
+            none = make(ConstantOp, value=Array.of(np.array(-1, spec.dtype.numpy)))
+            nowhere = make(BroadcastInDim, none, shape=spec.shape, dims=())
+            indices = make(Select, _spread(make, holds, spec), indices, nowhere)
+            return make(type(op), before, indices, *op.operands[2:], **op.values())
+    spec = spec_of(value.type)
+    return make(Select, _spread(make, holds, spec), value, before)
+
+
+def guards(op: Select) -> bool:
+    """Whether the op, in an island, is what `guarded` made for a variable."""
+    user = op.result.first_use
+    return user is not None and isinstance(user.operation, Yield)
+
+
+def _spread(make: Builder, holds: SSAValue, spec: Spec) -> SSAValue:
+    return make(BroadcastInDim, holds, shape=spec.shape, dims=()) if spec.shape else holds
+
+
+def _room(make: Builder, name: str) -> SSAValue:
+    """The size that was chosen for the symbol."""
+    return make(DimSize, make(BroadcastInDim, _zero(make), shape=(symbol(name),), dims=()), axis=0)
+
+
+def _zero(make: Builder) -> SSAValue:
+    return make(ConstantOp, value=Array.of(np.zeros((), np.int32)))
+
+
+def _detached(op: Operation) -> list[Region]:
+    return [op.detach_region(0) for _ in list(op.regions)]
