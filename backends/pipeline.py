@@ -21,7 +21,7 @@ PIPELINE: dict[Phase, str] = {
     Phase.PLACED: "",
     # One device: there is no edge to cut. Branches and loops that a device runs as a whole get variables as values, for
     # the islands to come.
-    Phase.PARTITIONED: "functionalise",
+    Phase.PARTITIONED: "lower-control-flow, functionalise",
     # What one device runs in one go becomes one program; references become its inputs and outputs.
     Phase.CLUSTERED: "cluster",
 }

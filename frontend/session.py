@@ -235,7 +235,7 @@ class Session:
             graph.func,
             program,
             name="step",
-            outputs=[(f"output_{i}", value) for i, value in enumerate(fetched.values)],
+            outputs=[(graph.name_of(value), value) for value in fetched.values],
             tokens=fetched.tokens,
             feeds=list(zip(labels, feeds, strict=True)),
             location=locations.capture(),

@@ -380,7 +380,11 @@ class _Function:
         first = dict(current)
         self._fill(run, block, current, inner)
         written = [i for i, ref in enumerate(refs) if ref in run.written]
-        location = self.func.location if locations.is_known(self.func.location) else run.ops[0].location
+        location = run.ops[0].location
+        if self.gated is not None:  # its results may be dead, and an error says which
+            location = run.ops[-1].location
+        elif locations.is_known(self.func.location):
+            location = self.func.location
         make = Builder(block, location=location)
         new = guarded(make, run.needs, [(current[refs[i]], first[refs[i]]) for i in written])
         make.op(Yield, *(inner.get(v, v) for v in run.outputs), *new, *run.needs.values())

@@ -16,6 +16,7 @@ from dfc.ir.ops.function import Return
 from dfc.ir.ops.queue import Handle
 from dfc.ir.ops.state import Variable
 from dfc.ir.types import CONTROL
+from dfc.passes.late import definers, needed_by
 
 Frame = tuple[str, ...]
 """The names of the frames around an op, the outermost first."""
@@ -45,6 +46,8 @@ class Frames:
         self._of: dict[int, Frame | None] = {}  # of each op: where it runs; None for everywhere
         self._left: dict[int, frozenset[Frame]] = {}  # the frames that lead to an op and not around it
         self._floating: set[int] = set()
+        self.sizes = definers(block)
+        """Of sizes that only running an op tells: the values that have them."""
         self.parallel: dict[Frame, int] = {}
         """How many iterations of each frame may be under way at once."""
         for op in block.ops:
@@ -70,10 +73,17 @@ class Frames:
         """Whether the value is pure work on constants alone."""
         return isinstance(value.owner, Operation) and id(value.owner) in self._floating
 
+    def taken(self, op: Operation) -> list[SSAValue]:
+        """What the op takes of its own iteration: operands, and values that tell it a size."""
+        found = [o for o in op.operands if not is_from_later(op, o)]
+        if self.sizes and not isinstance(op, fl.Gate) and type(op) is not Return:
+            found += needed_by(op, self.sizes)
+        return found
+
     def _frame(self, op: Operation) -> Frame | None:
         if isinstance(op, EVERYWHERE):
             return None
-        taken = [(o, w) for o in op.operands if not is_from_later(op, o) and (w := self.where(o)) is not None]
+        taken = [(o, w) for o in self.taken(op) if (w := self.where(o)) is not None]
         if type(op) is Return:
             _check_returned(taken)
             return ROOT
@@ -177,7 +187,8 @@ def described(frame: Frame | None) -> str:
 
 
 def _mixed(op: Operation, taken: Iterable[tuple[SSAValue, Frame | None]]) -> InvalidArgument:
-    listed = [f"operand {list(op.operands).index(value)} of {described(frame)}" for value, frame in taken]
+    places = {id(value): f"operand {index}" for index, value in enumerate(op.operands)}
+    listed = [f"{places.get(id(value), 'a size')} of {described(frame)}" for value, frame in taken]
     return error_at(
         InvalidArgument,
         op,

@@ -59,7 +59,7 @@ class Guards:
         elif type(op) is fl.ControlTrigger:
             guard = frozenset({("one of", id(op))}) if self._frames.of(op) else ALWAYS
         else:
-            guard = self._all([self.of_value(o) for o in op.operands])
+            guard = self._all(self.of_value(o) for o in self._frames.taken(op))
         if guard:
             self._op[id(op)] = guard
         if type(op) is fl.Switch:
