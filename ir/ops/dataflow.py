@@ -27,8 +27,8 @@ STACK = "stack"
 
 def require_value(type: Attribute, label: str) -> None:
     """Raise InvalidType unless values of this type go from op to op: tensors, and handles that a step makes."""
-    if not is_tensor(type) and not (isinstance(type, ResourceType) and type.kind.data == STACK):
-        raise InvalidType(f"the operand must be a tensor or a stack, got {type}", label=label)
+    if not is_tensor(type) and not isinstance(type, ResourceType):
+        raise InvalidType(f"the operand must be a tensor or a handle, got {type}", label=label)
 
 
 class Gate(Op):
@@ -41,7 +41,7 @@ class Gate(Op):
 class Switch(Gate):
     """`data` on its second result where `pred` is true, else on the first; the other one is dead.
 
-    C1: data is a tensor or a stack. C2: pred is a scalar of dtype bool.
+    C1: data is a tensor or a handle. C2: pred is a scalar of dtype bool.
     """
 
     name = "df.switch"
@@ -85,7 +85,7 @@ class Enter(Gate):
     """The operand in the first iteration of the frame `frame` below the present one; in every iteration where it is
     `is_constant`. At most `parallel_iterations` of the frame are under way at once.
 
-    C1: the operand is a tensor or a stack. C2: the frame has a name. C3: one iteration at least is under way.
+    C1: the operand is a tensor or a handle. C2: the frame has a name. C3: one iteration at least is under way.
     """
 
     name = "df.enter"
@@ -109,7 +109,7 @@ class Enter(Gate):
 class Passing(Gate):
     """Hands its operand on.
 
-    C1: the operand is a tensor or a stack.
+    C1: the operand is a tensor or a handle.
     """
 
     x = operand_def()
