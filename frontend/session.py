@@ -244,7 +244,7 @@ class Session:
         self.stats.compiled += 1
         variables = self._variables()
         initial = graph.trace.initial_arrays if isinstance(graph.trace, GraphTrace) else {}
-        binding = Binding(variables, initial, Resources(self.graph.resources, self._live))
+        binding = Binding(variables, initial, Resources(self.graph.resources, self._live), self._state.memory)
         step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
         step.places = [labels.index(name) for name in step.inputs]
         return step

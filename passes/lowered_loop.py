@@ -57,6 +57,8 @@ class _Loop:
         specs = op.inside if isinstance(op, While) else [spec_of(v.type) for v in op.carried]
         self.limit = None if isinstance(op, While) else self._limit()
         self.stacks = [self._stack(k) for k in self.packed]
+        if self.packed:
+            self.length = (None if op.open_length else self._rows()) or number(self.make, -1)
         if self._is_counted():
             self.index = cycle.carry(self._start())
         if self.has_effects:
@@ -88,22 +90,31 @@ class _Loop:
 
     def _limit(self) -> SSAValue:
         """How many rows a scan visits."""
-        op, make = self.op, self.make
+        op = self.op
         assert isinstance(op, Scan)
         if op.count is not None:
             return op.count
+        found = self._rows()
+        if found is not None:
+            return found
         (length,) = op.length.data
-        if isinstance(length, int):
-            return number(make, length)
-        for value in (*op.xs, *op.carried, *op.captured):
-            if length in (shape := spec_of(value.type).shape):
-                return make(DimSize, value, axis=shape.index(length))
         raise error_at(
             Unimplemented,
             op,
             f"nothing tells how many rows {length} are",
             "use a tensor of that size in the loop, or give it a number of rows",
         )
+
+    def _rows(self) -> SSAValue | None:
+        """How many rows xs and ys have; None where nothing tells."""
+        op, make = self.op, self.make
+        (length,) = op.length.data
+        if isinstance(length, int):
+            return number(make, length)
+        for value in (*op.xs, *op.carried, *op.captured):
+            if length in (shape := spec_of(value.type).shape):
+                return make(DimSize, value, axis=shape.index(length))
+        return None
 
     def _stack(self, index: int) -> SSAValue:
         spec = self.op.ys_.data[index]
@@ -180,6 +191,6 @@ class _Loop:
                 results[op.token] = done
             for k, stack in zip(self.packed, self.stacks, strict=True):
                 attributes = {"element": (op.ys_.data[k],), "length": op.length.data, "reverse": self.reverse}
-                results[op.ys[k]] = make(fl.StackPack, stack, done, **attributes)
+                results[op.ys[k]] = make(fl.StackPack, stack, self.length, done, **attributes)
         replace_uses(results)
         erase(op)

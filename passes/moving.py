@@ -87,8 +87,9 @@ class Moved:
         live = any(o in self._live for o in op.operands)
         if isinstance(op, ControlFlow):
             self._nested.append(op)
-            if isinstance(op, Loop) and not structured(op):  # each value that enters must be of this region's
-                op.operands = [self._here(o) for o in op.operands]
+            if not structured(op):  # what it begins with must be of this region
+                count = len(op.operands) if isinstance(op, Loop) else 1
+                op.operands = [*(self._here(o) for o in op.operands[:count]), *op.operands[count:]]
         waits = isinstance(op, ControlFlow) or (isinstance(op, Op) and op.EFFECT in ORDERED)
         has_effect = waits and (not isinstance(op, ControlFlow) or op.stateful.data or bool(op.n_handles.data))
         if waits and (not live or (has_effect and self._must_be_ordered(op))):

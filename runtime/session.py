@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
@@ -14,13 +14,14 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import pipeline, xla
-from dfc.errors import DeadlineExceeded, FailedPrecondition
+from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from dfc.ir.collector import paused
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
+from dfc.runtime.memory import Account, Held, bytes_of
 from dfc.runtime.step import Step, function_of
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
@@ -54,6 +55,12 @@ class SessionConfig:
 
     cluster: bool = True
     host_threads: int = 4
+    device_memory_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        limit = self.device_memory_limit
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0):
+            raise InvalidArgument(f"device_memory_limit must be a positive int or None, got {limit!r}")
 
 
 class Running:
@@ -85,12 +92,15 @@ class SessionStep:
     """One pruned, compiled step: `run` takes fed arrays in the order of `inputs`. `places` says for each input which of
     the caller's feeds it is."""
 
-    def __init__(self, step: Step, inputs: Sequence[str], running: Running) -> None:
+    def __init__(
+        self, step: Step, inputs: Sequence[str], running: Running, new: Callable[[], None] | None = None
+    ) -> None:
         self.step, self.inputs, self._running = step, list(inputs), running
+        self._check_memory = new
         self.places = list(range(len(self.inputs)))
         self._flow = step.flow
         self._wanted = range(len(step.plan.outputs))
-        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct else None
+        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and new is None else None
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
         """The outputs, not awaited unless there is a time limit."""
@@ -120,6 +130,8 @@ class SessionStep:
 
     def start(self, feeds: Values) -> Execution:
         """The step with these inputs given, the first ones, ready to be driven."""
+        if self._check_memory is not None:
+            self._check_memory()
         started = execution_of(self._flow)
         self._running.add(started)
         for index, value in enumerate(feeds):
@@ -138,6 +150,11 @@ def wait_until(results: Values, deadline: float, name: str) -> None:
             pause = min(2 * pause, POLL[1])
 
 
+def held_by(state: VariableState) -> Held:
+    """What a variable takes on the device."""
+    return Held(bytes_of(state.spec), f"variable {state.name!r}")
+
+
 class SessionState:
     """The values of a session, shared by its steps, and its life: open, closed, or left behind by a fork."""
 
@@ -145,6 +162,7 @@ class SessionState:
         self.config = config
         self.variables: dict[str, VariableState] = {}
         self.resources: dict[Any, Any] = {}
+        self.memory = Account(config.device_memory_limit, self._variables_held)
         self.running = Running()
         self.lock = threading.RLock()
         self.closed = False
@@ -187,7 +205,20 @@ class SessionState:
             pipeline.lower(lowered, passes=passes)
             func = function_of(lowered, name)
         step = Step(func, binding.variables, name=name, binding=binding)
-        return SessionStep(step, func.arg_names.data, self.running)
+        check = None
+        if self.config.device_memory_limit is not None:
+            states = [binding.variables[variable] for variable in step.plan.variables]
+
+            def check() -> None:
+                self.memory.require_room(held_by(v) for v in states if not self._is_counted(v))
+
+        return SessionStep(step, func.arg_names.data, self.running, check)
+
+    def _variables_held(self) -> Iterator[Held]:
+        return (held_by(v) for v in list(self.variables.values()) if v.is_initialized)
+
+    def _is_counted(self, state: VariableState) -> bool:
+        return state.is_initialized and self.variables.get(state.name) is state
 
     def close(self) -> None:
         """End every step with Cancelled, and take no more."""

@@ -247,17 +247,20 @@ class StackPop(StackOp):
 @irdl_op_definition
 class StackPack(StackOp):
     """Takes all elements, of the spec `element`, as one tensor of `length` rows, the oldest first, or the newest with
-    `reverse`; rows of zeros follow where they are fewer. A length that is a symbol is the next power of two. Gives a
-    token too.
+    `reverse`; rows of zeros follow where they are fewer. The tensor behind the handle is the length; where it is
+    negative, the next power of two will do. Gives a token too.
+    C3: the length is an integer scalar.
     """
 
     name = "df.stack_pack"
     element = prop_def(Specs)
     length = prop_def(Dims)
     reverse = prop_def(Flag)
+    COUNT: ClassVar = 1
 
     @classmethod
     def gives(cls, operands: Types, attributes: Attributes) -> Types:
+        require_count(operands[1], "C3", "the length")
         (spec,) = attributes["element"]
         length: Dim = attributes["length"][0]
         return (tensor_type((length, *spec.shape), spec.dtype),)

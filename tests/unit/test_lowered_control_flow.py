@@ -351,9 +351,7 @@ def test_a_loop_whose_values_grow_and_that_has_effects() -> None:
             log.note(dfc.shape(m)[0])
             return i + 1, dfc.concat([m, m * 2.0 + 1.0], axis=0)
 
-        _, grown = dfc.while_loop(
-            lambda i, m: i < 3, body, (0, dfc.zeros((1,))), shape_invariants=(None, [None])
-        )
+        _, grown = dfc.while_loop(lambda i, m: i < 3, body, (0, dfc.zeros((1,))), shape_invariants=(None, [None]))
         return dfc.sum(grown)
 
     x = np.zeros(1)
