@@ -182,18 +182,20 @@ def stack(dtype: Any, max_size: Operand = -1, swap_memory: bool = False, name: s
 def stack_push(stack: Stack, x: Operand, name: str | None = None) -> Tensor:
     """Put `x` on the stack; gives `x`. What makes it depend on this is sure that it is there."""
     trace = require_graph("dfc.raw.stack_push")
+    handle = _handle(stack, trace, "stack_push")
     tensor = tensor_in(trace, x, stack.dtype)
     if tensor.dtype is not stack.dtype:
         raise error_here(InvalidType, f"the stack takes {stack.dtype}, got {tensor.dtype}", "stack_push")
-    op = _emit(trace, fl.StackPush, name, (_handle(stack, trace, "stack_push"), tensor._value))
+    op = _emit(trace, fl.StackPush, name, (handle, tensor._value))
     return Tensor(op.results[0].type, trace, op.results[0])
 
 
 def stack_pop(stack: Stack, shape: Sequence[Any] = (), name: str | None = None) -> Tensor:
     """Take the newest tensor off the stack. `shape` is its shape, with None for sizes that are not known."""
     trace = require_graph("dfc.raw.stack_pop")
+    handle = _handle(stack, trace, "stack_pop")
     spec = Spec(_fresh(trace, shape), stack.dtype)
-    op = _emit(trace, fl.StackPop, name, (_handle(stack, trace, "stack_pop"),), {"element": (spec,)})
+    op = _emit(trace, fl.StackPop, name, (handle,), {"element": (spec,)})
     return Tensor(op.results[0].type, trace, op.results[0])
 
 

@@ -9,6 +9,7 @@ it, and it goes to the next iteration once the last ones have happened.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +27,7 @@ from dfc.ir.types import CONTROL, is_tensor, spec_of
 from dfc.passes.compilable import structured
 from dfc.passes.cycle import frame_names
 from dfc.passes.frames import EVERYWHERE, enter_constants, has_frames, has_gates
-from dfc.passes.lowered_loop import lower_loop
+from dfc.passes.lowered_loop import Counts, is_handed_over, lower_loop
 from dfc.passes.manager import Pass
 from dfc.passes.moving import Moved, after_all, number, once
 
@@ -40,20 +41,24 @@ class LowerControlFlow(Pass):
     compilable and uses variables at most. The others are gates of dfc.ir.ops.dataflow around their regions' ops, which
     keep their positions; results and tokens come as those of the op did. Values that are known without running anything
     enter the frames in which they are used.
+
+    With `swap` a loop with `swap_memory` whose iterations yield something is lowered in any case: what they yield goes
+    to a stack, which may move it to the host's memory. A loop that takes it back, last to first, takes it off it.
     """
 
     name: ClassVar[str] = "lower-control-flow"
+    swap: bool = False
 
     def apply(self, program: ModuleOp) -> dict[str, int]:
-        return lower_control_flow(program)
+        return lower_control_flow(program, swap=self.swap)
 
 
-def lower_control_flow(program: ModuleOp) -> dict[str, int]:
+def lower_control_flow(program: ModuleOp, *, swap: bool = False) -> dict[str, int]:
     """Lower each function. Raises Unimplemented for a loop over rows whose number nothing tells."""
     lowered = 0
     for func in program.ops:
         if isinstance(func, Func):
-            lowered += _Function(func.block).lower()
+            lowered += _Function(func.block, swap).lower()
             if has_frames(func.block):
                 enter_constants(func.block)
     return {"lowered": lowered}
@@ -62,9 +67,10 @@ def lower_control_flow(program: ModuleOp) -> dict[str, int]:
 class _Function:
     """The block of a function while it is lowered."""
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
-        self.pending = [op for op in block.ops if isinstance(op, ControlFlow)]
+    def __init__(self, block: Block, swap: bool) -> None:
+        self.block, self.swap = block, swap
+        self.pending = deque(op for op in block.ops if isinstance(op, ControlFlow))
+        self.counts: Counts = {}
         self.nested: set[int] = set()
         """Those that come from a region: values that enter them are there only when they run."""
 
@@ -73,8 +79,8 @@ class _Function:
         count = 0
         gated = bool(self.pending) and has_gates(self.block)
         while self.pending:
-            op = self.pending.pop()
-            if structured(op):
+            op = self.pending.popleft()
+            if structured(op) and not (self.swap and self._is_swapped(op)):
                 continue
             count += 1
             if gated and id(op) not in self.nested:
@@ -84,10 +90,17 @@ class _Function:
                 _Branches(op, inside).lower()
             else:
                 assert isinstance(op, Loop)
-                lower_loop(op, self._frame(op), inside, nested=id(op) in self.nested)
+                nested = id(op) in self.nested
+                lower_loop(op, self._frame(op), inside, self.counts, nested=nested, swap=self.swap)
             self.nested.update(map(id, inside))
-            self.pending += inside
+            self.pending.extendleft(reversed(inside))
         return count
+
+    def _is_swapped(self, op: ControlFlow) -> bool:
+        if not isinstance(op, Loop):
+            return False
+        yields = op.swap_memory.data and any(y.first_use is not None for y in op.ys)
+        return yields or any(is_handed_over(op, x, self.counts) for x in op.xs)
 
     def _frame(self, op: Loop) -> str:
         taken = frame_names(list(self.block.ops))

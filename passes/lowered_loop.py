@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.errors import Unimplemented
 from dfc.ir.builder import Builder, erase, replace_uses
@@ -19,32 +19,67 @@ from dfc.ir.types import is_tensor, spec_of
 from dfc.passes.cycle import Cycle
 from dfc.passes.moving import Moved, after_all, number, once
 
+Counts = dict[SSAValue, SSAValue | None]
+"""Of what was packed of a stack: how many rows there are, None for as many as its type says."""
 
-def lower_loop(op: Loop, frame: str, inside: list[ControlFlow], *, nested: bool) -> None:
+
+def is_handed_over(op: Loop, xs: SSAValue, counts: Counts) -> bool:
+    """Whether the loop takes the rows of a stack as they come off it, and nobody else wants them."""
+    pack = xs.owner
+    if xs not in counts or not isinstance(op, Scan) or not isinstance(pack, fl.StackPack) or not xs.has_one_use():
+        return False
+    return op.reverse.data is not pack.reverse.data and op.count is counts[xs]
+
+
+def lower_loop(
+    op: Loop, frame: str, inside: list[ControlFlow], counts: Counts, *, nested: bool, swap: bool = False
+) -> None:
     """Put a frame called `frame` in the place of the op. `inside` gets the ops with regions that come out of it;
-    `nested` says that it came out of one itself, so that its operands may be dead.
+    `nested` says that it came out of one itself, so that its operands may be dead. With `swap` what its iterations
+    yield may go to the host's memory; `counts` has what such loops gave so far.
 
     Raises Unimplemented for a loop over rows whose number nothing tells.
     """
     make = Builder.before_op(op)
-    anchor = op.tokens
+    stacks: dict[int, Operation] = {}
+    for k, x in enumerate(op.xs):
+        if swap and is_handed_over(op, x, counts) and isinstance(x.owner, Operation):
+            stacks[k] = x.owner
+    anchor = [*op.tokens, *(pack.operands[2] for pack in stacks.values())]
     if nested and not anchor:
         anchor = [make(Group, next(o for o in op.operands if is_tensor(o.type)))]
-    loop = _Loop(op, make, Cycle(make, frame, op.parallel_iterations.data), anchor)
+    loop = _Loop(op, make, Cycle(make, frame, op.parallel_iterations.data), anchor, stacks)
     loop.carry()
     loop.condition(inside)
     loop.body(inside)
-    loop.finish()
+    results = loop.finish()
+    if swap and op.swap_memory.data:
+        count = op.count if isinstance(op, While | Scan) else None
+        for y in op.ys:
+            if y in results:
+                counts[results[y]] = None if count is None else results.get(count, count)
+    replace_uses(results)
+    erase(op)
+    for pack in stacks.values():
+        erase(pack)
 
 
 class _Loop:
-    """The loop on its way. `anchor` are tokens that come when it is to run."""
+    """The loop on its way. `anchor` are tokens that come when it is to run; `stacks` has those xs that are taken off a
+    stack row by row."""
 
-    def __init__(self, op: Loop, make: Builder, cycle: Cycle, anchor: Sequence[SSAValue]) -> None:
-        self.op, self.make, self.cycle, self.anchor = op, make, cycle, anchor
+    def __init__(
+        self,
+        op: Loop,
+        make: Builder,
+        cycle: Cycle,
+        anchor: Sequence[SSAValue],
+        stacks: Mapping[int, Operation],
+    ) -> None:
+        self.op, self.make, self.cycle, self.anchor, self.taken = op, make, cycle, anchor, stacks
         self.packed = [k for k, y in enumerate(op.ys) if y.first_use is not None]
         """The ys that somebody uses."""
-        self.has_effects = op.stateful.data or bool(self.packed)
+        self.has_effects = op.stateful.data or bool(self.packed) or bool(stacks)
         self.reverse = isinstance(op, Scan) and op.reverse.data
         self.index = self.effects = -1
         """Which carried values are the iteration's number, and what stands for its effects; -1 for none."""
@@ -69,7 +104,7 @@ class _Loop:
         self.carried = [cycle.carry(v, spec) for v, spec in zip(start, specs, strict=True)]
         self.main = max(self.effects, self.index, 0)
         """Stands for the iteration."""
-        self.xs = [cycle.constant(x) for x in op.xs]
+        self.xs = [cycle.constant(self.taken[k].operands[0] if k in self.taken else x) for k, x in enumerate(op.xs)]
         self.constants = [cycle.constant(v) for v in (*op.captured, *op.handles)]
         self.entered_stacks = [cycle.constant(s) for s in self.stacks]
         self.bound = None if self.limit is None else cycle.constant(self.limit)
@@ -139,7 +174,8 @@ class _Loop:
     def body(self, inside: list[ControlFlow]) -> None:
         """What happens in an iteration, and what the next one gets."""
         op, cycle, make = self.op, self.cycle, self.make
-        rows = [self._row(x) for x in self.xs]
+        pops: list[SSAValue] = []
+        rows = [self._popped(k, x, pops) if k in self.taken else self._row(x) for k, x in enumerate(self.xs)]
         moved = self._moved(op.body, [cycle.on(k) for k in range(cycle.count)], rows, inside)
         for index, k in enumerate(self.carried):
             cycle.following(k, moved.value(index))
@@ -148,7 +184,7 @@ class _Loop:
             cycle.following(self.index, make(step, cycle.on(self.index), number(make, 1)))
         if self.effects >= 0:
             here = cycle.on(self.effects)
-            tokens = moved.tokens
+            tokens = [*moved.tokens, *pops]
             if self.packed:
                 before = make(Group, here)
                 for k, stack in zip(self.packed, self.entered_stacks, strict=True):
@@ -174,10 +210,18 @@ class _Loop:
         starts = [self.cycle.on(self.index), *(number(make, 0) for _ in shape[1:])]
         return make(Reshape, make(DynamicSlice, xs, *starts, sizes=(1, *shape[1:])), shape=shape[1:])
 
+    def _popped(self, k: int, stack: SSAValue, pops: list[SSAValue]) -> SSAValue:
+        """The next row of a stack; `pops` gets the token."""
+        element = self.taken[k].properties["element"].data  # type: ignore[attr-defined]
+        before = self.make(Group, self.cycle.on(self.effects))
+        row, token = self.make.op(fl.StackPop, stack, before, element=element).results
+        pops.append(token)
+        return row
+
     # ---- after the loop
 
-    def finish(self) -> None:
-        """Put what leaves the frame in the place of the op's results."""
+    def finish(self) -> dict[SSAValue, SSAValue]:
+        """What leaves the frame, for the op's results."""
         op, cycle, make = self.op, self.cycle, self.make
         results: dict[SSAValue, SSAValue] = {}
         for k, result in zip(self.carried, op.finals, strict=True):
@@ -192,5 +236,4 @@ class _Loop:
             for k, stack in zip(self.packed, self.stacks, strict=True):
                 attributes = {"element": (op.ys_.data[k],), "length": op.length.data, "reverse": self.reverse}
                 results[op.ys[k]] = make(fl.StackPack, stack, self.length, done, **attributes)
-        replace_uses(results)
-        erase(op)
+        return results

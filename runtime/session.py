@@ -200,6 +200,8 @@ class SessionState:
             if chosen
         ]
         passes = {Phase.CLUSTERED: f"cluster{{{' '.join(options)}}}"} if options else {}
+        if self.config.device_memory_limit is not None:
+            passes[Phase.PARTITIONED] = pipeline.SWAPPING
         with paused():
             lowered = specialize(program, bindings) if bindings else program
             pipeline.lower(lowered, passes=passes)
