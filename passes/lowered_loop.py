@@ -107,7 +107,7 @@ class _Loop:
         self.xs = [cycle.constant(self.taken[k].operands[0] if k in self.taken else x) for k, x in enumerate(op.xs)]
         self.constants = [cycle.constant(v) for v in (*op.captured, *op.handles)]
         self.entered_stacks = [cycle.constant(s) for s in self.stacks]
-        self.bound = None if self.limit is None else cycle.constant(self.limit)
+        self.bound = None if self.limit is None or self.reverse else cycle.constant(self.limit)
 
     def _is_counted(self) -> bool:
         """Whether anybody asks for the number of the iteration."""
@@ -194,7 +194,7 @@ class _Loop:
 
     def _moved(self, block: Block, values: list[SSAValue], rows: list[SSAValue], inside: list[ControlFlow]) -> Moved:
         """The region's ops, in the frame. `values` are those that the loop carries."""
-        index = values[self.index] if self.index >= 0 else number(self.make, 0)
+        index = values[max(self.index, 0)]  # nobody takes it where there is none
         return Moved(
             block,
             [index, *(values[k] for k in self.carried), *rows, *self.constants],

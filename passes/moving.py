@@ -61,7 +61,7 @@ class Moved:
         self._make, self._pivot, self._ordered, self._nested = make, pivot, ordered, nested
         self._live = set(live)
         self._chained = set[SSAValue]()  # tokens that come after those of an effect that waits for the pivot
-        replace_uses(dict(zip(block.args, arguments, strict=True)))
+        replace_uses({a: value for a, value in zip(block.args, arguments, strict=True) if a.first_use is not None})
         last = block.last_op
         assert isinstance(last, Yield)
         self._yielded = list(last.operands)
