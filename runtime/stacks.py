@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from dfc.backends import xla
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, ResourceExhausted
 from dfc.ir.op import short_name
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.types import Spec
@@ -54,6 +55,8 @@ class StepStack:
         self._lock = threading.Lock()
         self._elements: list[Element] = []
         self._closed = False
+        self._oldest = 1
+        """The first element that may be moved to the host: those before it were, or stay."""
 
     def __len__(self) -> int:
         return len(self._elements)
@@ -97,7 +100,7 @@ class StepStack:
         """Take all elements, the oldest first."""
         with self._lock:
             self._check_open()
-            elements, self._elements = self._elements, []
+            elements, self._elements, self._oldest = self._elements, [], 1
             for element in elements:
                 self._let_go(element)
             return [element.value for element in elements]
@@ -133,23 +136,32 @@ class StepStack:
     # ---- swapping
 
     def _make_room(self, nbytes: int) -> None:
-        first = self._elements[0].value if self._elements else None
-        for element in self._elements[1:]:
-            if not self._account.is_fuller_than(FULL, nbytes):
-                return
+        """Move the oldest elements to the host until the device is not full, or there is none to move."""
+        elements = self._elements
+        first = elements[0].value if elements else None
+        while self._oldest < len(elements) and self._account.is_fuller_than(FULL, nbytes):
+            element = elements[self._oldest]
+            self._oldest += 1
             if element.is_on_device and element.value is not first and element.nbytes > WORTH_SWAPPING:
                 element.device = next(iter(element.value.devices()))
                 element.value = np.array(xla.to_numpy(element.value))
                 self._let_go(element)
 
     def _bring_back(self) -> None:
-        """The most recent element that was swapped, if there is room."""
-        for element in reversed(self._elements):
-            if element.device is not None:
-                if not self._account.is_fuller_than(FULL, element.nbytes):
+        """Move the most recent element that was moved to the host back, if there is room."""
+        self._oldest = max(1, min(self._oldest, len(self._elements)))
+        for index in range(self._oldest - 1, 0, -1):
+            element = self._elements[index]
+            if element.device is None:
+                continue
+            if not self._account.is_fuller_than(FULL, element.nbytes):
+                with suppress(ResourceExhausted):  # another step has taken the room meanwhile
                     element.held = self._account.take(element.nbytes, f"an element of stack {self.label!r}", self.where)
-                    element.value, element.device = xla.to_device(element.value, element.device), None
-                return
+                if element.held is None:
+                    return
+                element.value, element.device = xla.to_device(element.value, element.device), None
+                self._oldest = index
+            return
 
 
 # ---- ops
