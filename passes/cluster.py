@@ -209,10 +209,16 @@ class _Function:
             if result.type is CONTROL:
                 self.awaits[result] = {op: None}
 
+    def _sized(self, op: Operation) -> list[SSAValue]:
+        """What tells the op sizes that its operands don't."""
+        if self.gated is not None:
+            return self.gated.frames.sized(op, self.gated.frames.of(op))
+        return needed_by(op, self.sizes)
+
     def _needs(self, op: Operation, start: _Key) -> _Key:
         """The least key at which all operands are there; `start` says whether the op is the device's or the host's."""
         key, for_host = start, start.stage < 0
-        sized = (value.owner for value in needed_by(op, self.sizes)) if self.sizes else ()
+        sized = (value.owner for value in self._sized(op)) if self.sizes else ()
         for owner in (*_ops_behind(op, self.awaits), *sized):
             found = self.keys.get(id(owner))
             if found is None and (given := self.hosts.get(id(owner))) is not None:
@@ -307,6 +313,8 @@ class _Function:
         wanted = {symbol for op in run.ops for symbol in symbols_of(op)} & self.sizes.keys()
         for symbol in sorted(wanted - alone_in(list(run.inputs))):
             value = self.sizes[symbol]
+            if self.gated is not None:
+                value = self.gated.frames.teller(symbol, self.gated.frames.of(run.ops[0]))
             if self.unit_of[id(value.owner)] is run:
                 continue
             if has_strings([value]):

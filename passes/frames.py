@@ -38,7 +38,8 @@ def has_frames(block: Block) -> bool:
 class Frames:
     """The frames of a block's ops. Raises InvalidArgument for an op that takes values of several (row F6).
 
-    With `lenient` a pure op of nothing but constants, which stands outside of all frames, may be used in them.
+    With `lenient` a pure op of nothing but constants, which stands where its sizes are known, may be used in frames
+    below; `missing` gets values that tell a size to an op in a frame where no value does, and the frame.
     """
 
     def __init__(self, block: Block, *, lenient: bool = False) -> None:
@@ -48,10 +49,15 @@ class Frames:
         self._floating: set[int] = set()
         self.sizes = definers(block)
         """Of sizes that only running an op tells: the values that have them."""
+        self.missing: list[tuple[SSAValue, Frame]] = []
+        self._copies: dict[SSAValue, list[SSAValue]] = {v: [v] for v in self.sizes.values()}
         self.parallel: dict[Frame, int] = {}
         """How many iterations of each frame may be under way at once."""
         for op in block.ops:
             self._of[id(op)] = self._frame(op)
+            if type(op) is fl.Enter and op.is_constant.data and op.x in self._copies:
+                self._copies[op.x].append(op.result)
+                self._copies[op.result] = self._copies[op.x]
         for op in block.ops:
             if type(op) is fl.Merge:
                 for operand in op.operands:
@@ -75,28 +81,54 @@ class Frames:
 
     def taken(self, op: Operation) -> list[SSAValue]:
         """What the op takes of its own iteration: operands, and values that tell it a size."""
-        found = [o for o in op.operands if not is_from_later(op, o)]
-        if self.sizes and not isinstance(op, fl.Gate) and type(op) is not Return:
-            found += needed_by(op, self.sizes)
-        return found
+        return [*(o for o in op.operands if not is_from_later(op, o)), *self.sized(op, self.of(op))]
+
+    def sized(self, op: Operation, frame: Frame) -> list[SSAValue]:
+        """Values that tell the op the sizes which its operands don't: of this frame, if there are such."""
+        if not self.sizes or isinstance(op, fl.Gate) or type(op) is Return:
+            return []
+        return [self._teller(value, frame) for value in needed_by(op, self.sizes)]
+
+    def teller(self, symbol: str, frame: Frame) -> SSAValue:
+        """As `sized`, for one size."""
+        return self._teller(self.sizes[symbol], frame)
+
+    def _teller(self, value: SSAValue, frame: Frame) -> SSAValue:
+        return next((copy for copy in self._copies[value] if self.where(copy) == frame), value)
 
     def _frame(self, op: Operation) -> Frame | None:
         if isinstance(op, EVERYWHERE):
             return None
-        taken = [(o, w) for o in self.taken(op) if (w := self.where(o)) is not None]
+        taken = [(o, w) for o in op.operands if not is_from_later(op, o) and (w := self.where(o)) is not None]
         if type(op) is Return:
             _check_returned(taken)
             return ROOT
         lenient = self._lenient and type(op) is not fl.Merge
         fixed = [(o, w) for o, w in taken if not (lenient and self.is_floating(o))]
-        frames = {where for _, where in fixed}
-        if len(frames) > 1:
-            raise _mixed(op, fixed)
-        if not fixed and _is_pure(op) and all(o.type is not CONTROL for o in op.operands):
-            self._floating.add(id(op))
-        frame = next(iter(frames), ROOT)
+        if fixed:
+            frame = fixed[0][1]
+        else:  # where what it is made of is known
+            known = [*(w for _, w in taken), *(self.where(v) or ROOT for v in self.sized(op, ROOT))]
+            frame = max(known, key=len, default=ROOT)
+            if _is_pure(op) and all(o.type is not CONTROL for o in op.operands):
+                self._floating.add(id(op))
+        self._require_one(op, frame, fixed, taken)
         self._check(op, frame)
         return frame
+
+    def _require_one(
+        self, op: Operation, frame: Frame, fixed: list[tuple[SSAValue, Frame]], taken: list[tuple[SSAValue, Frame]]
+    ) -> None:
+        """Refuse an op that takes something of another frame. What may enter this one is noted, or is floating."""
+        sized = [(v, self.where(v) or ROOT) for v in self.sized(op, frame)]
+        for value, where in sized:
+            if where != frame and self._lenient and where == frame[: len(where)]:
+                self.missing.append((value, frame))
+            elif where != frame:
+                raise _mixed(op, [*taken, *sized])
+        below = [w for _, w in taken if w != frame[: len(w)]]
+        if below or any(w != frame for _, w in fixed):
+            raise _mixed(op, taken)
 
     def _check(self, op: Operation, frame: Frame) -> None:
         """Refuse an exit from nowhere, and a frame that is entered by what has left it."""
@@ -122,14 +154,16 @@ class Frames:
 
 
 def enter_constants(block: Block) -> int:
-    """Have what is pure work on constants alone enter the frames in which it is used; returns how many enters that
-    takes. Raises InvalidArgument for an op that takes other values of several frames."""
+    """Have what is pure work on constants alone enter the frames in which it is used, and what tells sizes there;
+    returns how many enters that takes. Raises InvalidArgument for an op that takes other values of several frames."""
     frames = Frames(block, lenient=True)
     entered: Entered = {}
     for op in list(block.ops):
         frame = frames.of(op)
-        if frame and any(frames.is_floating(o) for o in op.operands):
+        if frame and type(op) is not Return and any(frames.is_floating(o) for o in op.operands):
             op.operands = [_entered(o, frame, frames, entered) if frames.is_floating(o) else o for o in op.operands]
+    for value, frame in frames.missing:
+        _entered(value, frame, frames, entered)
     return len(entered)
 
 
@@ -138,7 +172,7 @@ Entered = dict[tuple[SSAValue, Frame], SSAValue]
 
 def _entered(value: SSAValue, frame: Frame, frames: Frames, entered: Entered) -> SSAValue:
     """The value in the frame; it enters right behind the op that gives it."""
-    if not frame:
+    if frame == frames.where(value):
         return value
     found = entered.get((value, frame))
     if found is None:

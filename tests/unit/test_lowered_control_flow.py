@@ -360,6 +360,86 @@ def test_a_loop_whose_values_grow_and_that_has_effects() -> None:
     assert Run(build)() == (x.sum(), [1, 2, 4])
 
 
+def test_sizes_that_only_a_queue_tells() -> None:
+    with dfc.Graph() as graph:
+        log = Log()
+        queue = dfc.FIFOQueue(100, "float32", shapes=[(2,)], name="q")
+        x = dfc.placeholder("float32", (None, 2), name="x")
+        put, got = queue.enqueue_many(x), queue.dequeue_up_to(5)
+
+        def summing(i: Any, total: Any) -> Any:
+            log.note(i)
+            return i + 1, total + dfc.sum(got * 2.0 + dfc.ones_like(got))
+
+        def growing(i: Any, t: Any) -> Any:
+            log.note(i)
+            return i + 1, t * 2.0 + got + 1.0
+
+        def noting() -> Any:
+            log.note(7)
+            return got + 1.0
+
+        _, total = dfc.while_loop(lambda i, t: i < 3, summing, (0, 0.0))
+        _, grown = dfc.while_loop(lambda i, t: i < 3, growing, (0, dfc.zeros_like(got)))
+        either = dfc.cond(total > 5.0, noting, lambda: got)
+        rows = dfc.map(lambda row: (log.note(1), dfc.sum(row))[1], got)
+        close = queue.close()
+    with dfc.Session(graph) as session:
+        for k, (fetch, expected) in enumerate(
+            [(total, 90.0), (grown, np.full((5, 2), 14)), (either, np.full((5, 2), 2)), (rows, np.full(5, 2))]
+        ):
+            session.run(put, {x: np.ones((5, 2), np.float32)})
+            np.testing.assert_array_equal(session.run(fetch), expected, err_msg=str(k))
+        session.run(put, {x: np.ones((3, 2), np.float32)})
+        session.run(close)
+        assert session.run(rows).shape == (3,)
+
+
+# ---- beside gates that a user made
+
+
+def test_branches_and_loops_of_values_that_may_be_dead() -> None:
+    with dfc.Graph() as graph:
+        log = Log()
+        p = dfc.placeholder("bool", (), name="p")
+        no, yes = dfc.raw.switch(3, p)
+
+        def body(i: Any) -> Any:
+            log.note(i)
+            return i + 1
+
+        (count,) = dfc.while_loop(lambda i: i < yes, body, (0,))
+        chosen = dfc.cond(dfc.equal(yes, 3), lambda: (log.note(9), yes + 1)[1], lambda: yes - 1)
+        fetches = dfc.raw.merge(no - 10, count).value, dfc.raw.merge(chosen, no).value
+        size = log.queue.size()
+    with dfc.Session(graph) as session:
+        assert session.run(fetches, {p: False}) == (-7, 3)
+        assert session.run(size) == 0
+        assert session.run(fetches, {p: True}) == (3, 4)
+        assert session.run(size) == 4
+
+
+def test_values_that_come_one_by_one() -> None:
+    """A partial run through a branch and a loop of the host."""
+    with dfc.Graph() as graph:
+        log = Log()
+        x, n = dfc.placeholder("int32", (), name="x"), dfc.placeholder("int32", (), name="n")
+        chosen = dfc.cond(x > 0, lambda: (log.note(1), x * 2)[1], lambda: x)
+
+        def body(i: Any, total: Any) -> Any:
+            log.note(i)
+            return i + 1, total + chosen
+
+        _, total = dfc.while_loop(lambda i, t: i < n, body, (0, 0))
+        size = log.queue.size()
+    with dfc.Session(graph) as session:
+        handle = session.partial_run_setup([chosen, total], [x, n])
+        assert session.partial_run(handle, chosen, {x: 5}) == 10
+        assert session.run(size) == 1
+        assert session.partial_run(handle, total, {n: 3}) == 30
+        assert session.run(size) == 4
+
+
 # ---- programs at random against Python
 
 
