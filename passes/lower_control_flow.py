@@ -29,7 +29,7 @@ from dfc.passes.cycle import frame_names
 from dfc.passes.frames import EVERYWHERE, enter_constants, has_frames, has_gates
 from dfc.passes.lowered_loop import Counts, is_handed_over, lower_loop
 from dfc.passes.manager import Pass
-from dfc.passes.moving import Moved, after_all, number, once
+from dfc.passes.moving import Moved, Nested, after_all, number, once
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ class _Function:
             count += 1
             if gated and id(op) not in self.nested:
                 self._tie(op)
-            inside: list[ControlFlow] = []
+            inside = Nested(self.swap)
             if isinstance(op, Branches):
                 _Branches(op, inside).lower()
             else:
                 assert isinstance(op, Loop)
                 nested = id(op) in self.nested
-                lower_loop(op, self._frame(op), inside, self.counts, nested=nested, swap=self.swap)
-            self.nested.update(map(id, inside))
-            self.pending.extendleft(reversed(inside))
+                lower_loop(op, self._frame(op), inside, self.counts, nested=nested)
+            self.nested.update(map(id, inside.ops))
+            self.pending.extendleft(reversed(inside.ops))
         return count
 
     def _is_swapped(self, op: ControlFlow) -> bool:
@@ -122,7 +122,7 @@ class _Function:
 class _Branches:
     """A df.if or a df.case."""
 
-    def __init__(self, op: Branches, nested: list[ControlFlow]) -> None:
+    def __init__(self, op: Branches, nested: Nested) -> None:
         self.op, self.nested = op, nested
         self.make = Builder.before_op(op)
         self.selector = after_all(self.make, op.selector, op.tokens)

@@ -10,14 +10,14 @@ from dfc.errors import Unimplemented
 from dfc.ir.builder import Builder, erase, replace_uses
 from dfc.ir.op import error_at
 from dfc.ir.ops import dataflow as fl
-from dfc.ir.ops.control import ControlFlow, Loop, Scan, While
+from dfc.ir.ops.control import Loop, Scan, While
 from dfc.ir.ops.elementwise import Add, Compare, Subtract
 from dfc.ir.ops.indexing import DynamicSlice
 from dfc.ir.ops.shape import DimSize, Reshape
 from dfc.ir.ops.state import Group
 from dfc.ir.types import is_tensor, spec_of
 from dfc.passes.cycle import Cycle
-from dfc.passes.moving import Moved, after_all, number, once
+from dfc.passes.moving import Moved, Nested, after_all, number, once
 
 Counts = dict[SSAValue, SSAValue | None]
 """Of what was packed of a stack: how many rows there are, None for as many as its type says."""
@@ -31,19 +31,17 @@ def is_handed_over(op: Loop, xs: SSAValue, counts: Counts) -> bool:
     return op.reverse.data is not pack.reverse.data and op.count is counts[xs]
 
 
-def lower_loop(
-    op: Loop, frame: str, inside: list[ControlFlow], counts: Counts, *, nested: bool, swap: bool = False
-) -> None:
+def lower_loop(op: Loop, frame: str, inside: Nested, counts: Counts, *, nested: bool) -> None:
     """Put a frame called `frame` in the place of the op. `inside` gets the ops with regions that come out of it;
-    `nested` says that it came out of one itself, so that its operands may be dead. With `swap` what its iterations
-    yield may go to the host's memory; `counts` has what such loops gave so far.
+    `nested` says that it came out of one itself, so that its operands may be dead. `counts` has what loops gave so far
+    whose iterations yield what may go to the host's memory.
 
     Raises Unimplemented for a loop over rows whose number nothing tells.
     """
     make = Builder.before_op(op)
     stacks: dict[int, Operation] = {}
     for k, x in enumerate(op.xs):
-        if swap and is_handed_over(op, x, counts) and isinstance(x.owner, Operation):
+        if inside.swap and is_handed_over(op, x, counts) and isinstance(x.owner, Operation):
             stacks[k] = x.owner
     anchor = [*op.tokens, *(pack.operands[2] for pack in stacks.values())]
     if nested and not anchor:
@@ -53,7 +51,7 @@ def lower_loop(
     loop.condition(inside)
     loop.body(inside)
     results = loop.finish()
-    if swap and op.swap_memory.data:
+    if inside.swap and op.swap_memory.data:
         count = op.count if isinstance(op, While | Scan) else None
         for y in op.ys:
             if y in results:
@@ -158,7 +156,7 @@ class _Loop:
 
     # ---- an iteration
 
-    def condition(self, inside: list[ControlFlow]) -> None:
+    def condition(self, inside: Nested) -> None:
         """Whether there is an iteration."""
         op, cycle, make = self.op, self.cycle, self.make
         if isinstance(op, While):
@@ -171,7 +169,7 @@ class _Loop:
             assert self.bound is not None
             cycle.close(make(Compare, cycle.value(self.index), self.bound, direction="LT"))
 
-    def body(self, inside: list[ControlFlow]) -> None:
+    def body(self, inside: Nested) -> None:
         """What happens in an iteration, and what the next one gets."""
         op, cycle, make = self.op, self.cycle, self.make
         pops: list[SSAValue] = []
@@ -192,7 +190,7 @@ class _Loop:
                     tokens.append(make.op(fl.StackPush, stack, row, before).results[-1])
             cycle.following(self.effects, after_all(make, here, tokens))
 
-    def _moved(self, block: Block, values: list[SSAValue], rows: list[SSAValue], inside: list[ControlFlow]) -> Moved:
+    def _moved(self, block: Block, values: list[SSAValue], rows: list[SSAValue], inside: Nested) -> Moved:
         """The region's ops, in the frame. `values` are those that the loop carries."""
         index = values[max(self.index, 0)]  # nobody takes it where there is none
         return Moved(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -39,6 +40,18 @@ def number(make: Builder, value: bool | int) -> SSAValue:
     return make(ConstantOp, value=Array.of(np.array(value, np.bool_ if isinstance(value, bool) else np.int32)))
 
 
+@dataclass
+class Nested:
+    """The ops with regions that come out of one. With `swap` loops may be lowered that a device could run."""
+
+    swap: bool
+    ops: list[ControlFlow] = field(default_factory=list)
+
+    def may_be_lowered(self, op: ControlFlow) -> bool:
+        """Whether the op may become gates."""
+        return not structured(op) or (self.swap and isinstance(op, Loop))
+
+
 class Moved:
     """The ops of `block` now stand before the op at which `make` builds, `arguments` in the place of the block's.
 
@@ -56,7 +69,7 @@ class Moved:
         live: Sequence[SSAValue],
         pivot: Token,
         ordered: bool,
-        nested: list[ControlFlow],
+        nested: Nested,
     ) -> None:
         self._make, self._pivot, self._ordered, self._nested = make, pivot, ordered, nested
         self._live = set(live)
@@ -86,8 +99,8 @@ class Moved:
     def _place(self, op: Operation) -> None:
         live = any(o in self._live for o in op.operands)
         if isinstance(op, ControlFlow):
-            self._nested.append(op)
-            if not structured(op):  # what it begins with must be of this region
+            self._nested.ops.append(op)
+            if self._nested.may_be_lowered(op):  # what it begins with must be of this region
                 count = len(op.operands) if isinstance(op, Loop) else 1
                 op.operands = [*(self._here(o) for o in op.operands[:count]), *op.operands[count:]]
         waits = isinstance(op, ControlFlow) or (isinstance(op, Op) and op.EFFECT in ORDERED)

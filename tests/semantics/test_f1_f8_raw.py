@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import threading
 import time
@@ -433,6 +434,19 @@ def test_f8_a_loop_can_be_cancelled_and_closing_the_session_ends_it() -> None:
     threading.Timer(0.2, session.close).start()
     with pytest.raises(Cancelled):
         session.run(result, timeout=20)
+
+
+def test_f8_control_c_ends_a_loop_at_once() -> None:
+    graph, result = endless()
+    with dfc.Session(graph) as session:
+        began = time.monotonic()
+        threading.Timer(0.3, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            session.run(result)
+        assert time.monotonic() - began < 2
+        assert len(session._state.running) == 0
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Frame)]
 
 
 def test_f8_an_error_in_an_iteration_names_the_operation_and_the_line() -> None:

@@ -395,6 +395,74 @@ def test_sizes_that_only_a_queue_tells() -> None:
         assert session.run(rows).shape == (3,)
 
 
+# ---- gradients
+
+
+def nest(host: bool, swap: bool, log: Any, x: Any, n: Any) -> Any:
+    """A loop with a loop whose number of iterations depends on data, and a branch, inside."""
+
+    def outer(i: Any, x: Any) -> Any:
+        if host:
+            log.note(i)
+        inner = lambda j, y: (j + 1, dfc.sin(y) * 1.5)  # noqa: E731
+        _, y = dfc.while_loop(lambda j, y: j <= i, inner, (0, x), swap_memory=swap)
+        if host:
+            return i + 1, dfc.cond(y > 0.5, lambda: (log.note(100), y * y)[1], lambda: y + 1.0)
+        return i + 1, dfc.cond(y > 0.5, lambda: y * y, lambda: y + 1.0)
+
+    return dfc.while_loop(lambda i, x: i < n, outer, (0, x), swap_memory=swap)[1]
+
+
+@pytest.mark.parametrize("limit", [None, 1 << 20])
+def test_gradients_through_loops_in_loops(limit: int | None) -> None:
+    found = []
+    for host in (False, True):
+        with dfc.Graph() as graph:
+            x, n = dfc.placeholder("float32", (), name="x"), dfc.placeholder("int32", (), name="n")
+            gradients = dfc.gradients(nest(host, True, Log(), x, n), [x])
+        with dfc.Session(graph, config=dfc.SessionConfig(device_memory_limit=limit)) as session:
+            found.append([session.run(gradients, {x: 1.1, n: k})[0] for k in (0, 1, 4, 7)])
+
+    def forward(x: float, n: int) -> float:
+        for i in range(n):
+            for _ in range(i + 1):
+                x = float(np.sin(x)) * 1.5
+            x = x * x if x > 0.5 else x + 1
+        return x
+
+    expected = [(forward(1.1 + 1e-6, n) - forward(1.1 - 1e-6, n)) / 2e-6 for n in (0, 1, 4, 7)]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradients_through_a_scan(reverse: bool) -> None:
+    def build(log: Log) -> Any:
+        xs = dfc.placeholder("float32", (4,), name="xs")
+
+        def step(carry: Any, x: Any) -> Any:
+            log.note(1)
+            return carry * x + 1.0, carry * carry
+
+        last, ys = dfc.scan(step, 0.5, xs, reverse=reverse)
+        return dfc.gradients(last + dfc.sum(ys), [xs])[0]
+
+    xs = np.array([0.5, -1, 2, 3], np.float32)
+
+    def forward(xs: Any) -> float:
+        carry, total = 0.5, 0.0
+        for x in xs[::-1] if reverse else xs:
+            total += carry * carry
+            carry = carry * x + 1
+        return carry + total
+
+    found, log = Run(build)(xs=xs)
+    steps = np.eye(4) * 1e-6
+    expected = [(forward(xs + d) - forward(xs - d)) / 2e-6 for d in steps]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert log == [1] * 4, "what happened forwards does not happen again"
+
+
 # ---- beside gates that a user made
 
 
