@@ -193,14 +193,17 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
     arrays that nothing donates: it returns a read-only view where it can. Raises what the computation raised, and
     FailedPrecondition for a donated array.
     """
+    value: Array
     try:
-        view = np.asarray(memoryview(array.block_until_ready()))
+        memory = memoryview(array.block_until_ready())
+        value = np.array(memory, order="C") if copy else np.asarray(memory)
     except Exception:  # memory that is not the host's, a dtype that Python has no letter for, or something is wrong
-        view = _viewed(array)
-    if copy:
-        return np.array(view, order="C")
-    view.flags.writeable = False
-    return view
+        value = _viewed(array)
+        if copy:
+            return np.array(value, order="C")
+    if not copy:
+        value.flags.writeable = False
+    return value
 
 
 def truth(value: Any) -> bool:
@@ -224,10 +227,9 @@ def _viewed(array: jax.Array) -> Array:
 def to_int(array: jax.Array) -> int:
     """The value of an int32 scalar, once it is computed: 1 us on the CPU."""
     try:
-        data = memoryview(array.block_until_ready()).tobytes()
+        return int.from_bytes(array.block_until_ready(), sys.byteorder, signed=True)  # its bytes
     except Exception:  # as in to_numpy
         return int(_viewed(array))
-    return int.from_bytes(data, sys.byteorder, signed=True)
 
 
 def copy(array: jax.Array) -> jax.Array:

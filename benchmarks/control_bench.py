@@ -1,81 +1,109 @@
-"""What an iteration costs: a loop of 1,000 in one island, beside `jax.lax.while_loop`, and one that the host runs
-through switches and merges, with effects on a queue in its body and a little work for the device."""
+"""A loop of 1,000 iterations: compiled into one island against `jax.lax.while_loop`, and run by the host, with a call
+of Python in each iteration, against TensorFlow's `tf.while_loop` with `tf.py_function` in a graph."""
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Effort, Result, agree, alternate
+from benchmarks.harness import Case, Effort, Result, agree, alternate
 
-ITERATIONS = 1000
-LIMIT = 1.1
-LEAST = 6_667
-"""Iterations a second of the host's loop: TF 2.21 takes 150 us for one of `tf.while_loop` with `tf.py_function`."""
+N = 1000
 
 
 def run(effort: Effort, only: tuple[str, ...] = ()) -> Result:
-    """Cases island, host."""
-    result = Result("control")
-    n = 20 if effort.smoke else ITERATIONS
-    if not only or "island".startswith(only):
-        ours, peer = _island(n)
-        result.cases.append(alternate("island", ours, peer, effort, peer_name="jax.lax.while_loop", limit=LIMIT))
-    if not only or "host".startswith(only):
-        case = alternate("host", _host(n), None, effort, limit=LEAST, units=n, unit="iterations/s")
-        result.cases.append(case)
+    """Cases island and host; the second without a peer where TensorFlow is not installed."""
+    result = Result("control", packages=("dfc", "jax", "jaxlib", "tensorflow", "numpy"))
+    for name, case in (("island", _island), ("host", _host)):
+        if not only or name.startswith(only):
+            result.cases.append(case(effort))
     return result
 
 
-def _island(n: int) -> tuple[Any, Any]:
+def _island(effort: Effort) -> Case:
     import jax
     import jax.numpy as jnp
 
     import dfc
 
     @dfc.function
-    def f(x: Any) -> Any:
-        return dfc.while_loop(lambda i, x: i < n, lambda i, x: (i + 1, dfc.tanh(x) * 1.1), (0, x))[1]
+    def ours(x: dfc.Tensor, n: dfc.Tensor) -> Any:
+        return dfc.while_loop(lambda i, a: i < n, lambda i, a: (i + 1, dfc.sin(a) * 1.01), (0, x))[1]
 
     @jax.jit
-    def g(x: Any) -> Any:
-        return jax.lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, jnp.tanh(c[1]) * 1.1), (0, x))[1]
+    def peer(x: Any, n: Any) -> Any:
+        return jax.lax.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, jnp.sin(s[1]) * 1.01), (jnp.int32(0), x))[1]
 
-    start = np.linspace(0.1, 1.0, 64, dtype=np.float32)
-    own, other = dfc.asarray(start), jnp.asarray(start)
-    agree("island", [f(own).numpy()], [g(other)], 1e-5)
+    x, n = np.linspace(0, 1, 16, dtype=np.float32), np.int32(N)
+    ours_x, ours_n, peer_x, peer_n = dfc.asarray(x), dfc.asarray(n), jnp.asarray(x), jnp.asarray(n)
+    agree("island", [ours(ours_x, ours_n).numpy()], [peer(peer_x, peer_n)], 1e-6)
 
-    def ours(calls: int) -> None:
+    def run_ours(calls: int) -> None:
         for _ in range(calls):
-            out = f(own)
-        out.numpy()
+            ours(ours_x, ours_n).numpy()
 
-    def peer(calls: int) -> None:
+    def run_peer(calls: int) -> None:
         for _ in range(calls):
-            out = g(other)
-        np.asarray(out)
+            np.asarray(peer(peer_x, peer_n))
 
-    return ours, peer
+    return alternate("island", run_ours, run_peer, effort, peer_name="jax.lax.while_loop", limit=1.1)
 
 
-def _host(n: int) -> Any:
+def _host(effort: Effort) -> Case:
     import dfc
 
-    with dfc.Graph() as graph:
-        queue = dfc.FIFOQueue(1, "int32", shapes=[()])
+    n = 20 if effort.smoke else N
+    scalar = dfc.TensorSpec((), "float32")
 
-        def body(i: Any) -> Any:
-            queue.enqueue(i)
-            return queue.dequeue() + 1
+    def advance(a: Any) -> Any:
+        return a * np.float32(0.5) + np.float32(1)
 
-        (count,) = dfc.while_loop(lambda i: i < n, body, (0,))
-    session = dfc.Session(graph)
-    step = session.make_callable(count)
-    agree("host", [step()], [n], 0.0)
+    @dfc.function
+    def ours(x: dfc.Tensor) -> Any:
+        def body(i: dfc.Tensor, a: dfc.Tensor) -> Any:
+            return i + 1, dfc.py_call(advance, [a], scalar, stateful=False)
 
-    def ours(calls: int) -> None:
+        return dfc.while_loop(lambda i, a: i < n, body, (0, x))[1]
+
+    x = dfc.asarray(np.float32(3))
+    want = np.float32(3)
+    for _ in range(n):
+        want = advance(want)
+    agree("host", [ours(x).numpy()], [want], 1e-6)
+
+    def run_ours(calls: int) -> None:
         for _ in range(calls):
-            step()
+            ours(x).numpy()
 
-    return ours
+    peer = None if effort.smoke else _tensorflow(n, advance)
+    return alternate("host", run_ours, peer, effort, peer_name="tf.while_loop", limit=1.0)
+
+
+def _tensorflow(n: int, advance: Any) -> Any:
+    if importlib.util.find_spec("tensorflow") is None:
+        return None
+    import tensorflow as tf
+
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, ())
+
+        def body(i: Any, a: Any) -> Any:
+            following = tf.py_function(lambda v: advance(v.numpy()), [a], tf.float32)
+            following.set_shape(())
+            return i + 1, following
+
+        last = tf.while_loop(lambda i, a: i < n, body, (tf.constant(0), x))[1]
+        session = tf.compat.v1.Session(graph=graph)
+        call = session.make_callable(last, [x])
+    want = np.float32(3)
+    for _ in range(n):
+        want = advance(want)
+    agree("host", [call(np.float32(3))], [want], 1e-6)
+
+    def run_peer(calls: int) -> None:
+        for _ in range(calls):
+            call(np.float32(3))
+
+    return run_peer

@@ -64,6 +64,7 @@ _MODULES = {
         tensor_scatter_max tensor_scatter_min tensor_scatter_mul tensor_scatter_update""",
     "dfc.frontend.ops.segment": """
         dynamic_partition dynamic_stitch segment_max segment_mean segment_min segment_prod segment_sum""",
+    "dfc.frontend.ops.host": "assert_ check_numerics print py_call",
     "dfc.frontend.parts": "Part",
     "dfc.frontend.ops.constant": "arange asarray full full_like one_hot ones ones_like zeros zeros_like",
     "dfc.ir.dtypes": """
@@ -215,6 +216,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         dynamic_partition as dynamic_partition, dynamic_stitch as dynamic_stitch, segment_max as segment_max,
         segment_mean as segment_mean, segment_min as segment_min, segment_prod as segment_prod,
         segment_sum as segment_sum,
+    )
+    from dfc.frontend.ops.host import (
+        assert_ as assert_, check_numerics as check_numerics, print as print, py_call as py_call,
     )
     from dfc.frontend.parts import Part as Part
     from dfc.frontend.ops.constant import (

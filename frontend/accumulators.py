@@ -19,7 +19,6 @@ from dfc.frontend.tracing import Trace
 from dfc.ir import locations
 from dfc.ir.dtypes import DType, as_dtype, int32, int64
 from dfc.ir.ops import accumulator as ir
-from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of
 from dfc.runtime import accumulators as rt
 
@@ -70,13 +69,13 @@ class AccumulatorBase(Resource):
         try:
             trace = trace_of(self)
             if trace is None:
-                self._accumulator.apply_grad(self._arrays(grad), int(local_step))
+                self._accumulator.apply_grad(self._arrays(grad), co.whole(local_step, "local_step"))
                 return Operation(None, None, f"{self.name}/apply_grad")
             values = self._values(trace, grad)
+            step = co.whole_in(trace, local_step, int64, "local_step")
         except DfcError as error:
             raise here(error, "apply_grad") from None
-        step = tensor_in(trace, local_step, int64)
-        operands = (*(value._value for value in values), step._value)
+        operands = (*(value._value for value in values), step)
         return self.effect(trace, ir.AccumulatorApply, *operands, name=name, shaped=len(values) == 3)
 
     def _arrays(self, grad: Any) -> Any:
@@ -93,10 +92,8 @@ class AccumulatorBase(Resource):
             raise InvalidType(f"{self._titled} holds {self.dtype} gradients, got {spec.dtype}")
         expected = self.spec.shape
         if expected is not None and not co.may_fit(spec.shape, expected):
-            wanted = co.sizes_text(expected)
-            raise InvalidArgument(
-                f"Shape mismatch: {self._titled} expected a gradient of shape {wanted}, got {shape_text(spec.shape)}"
-            )
+            wanted, got = co.shown(expected), co.shown(spec.shape)
+            raise InvalidArgument(f"Shape mismatch: {self._titled} expected a gradient of shape {wanted}, got {got}")
         self._seen.add(spec.shape)
 
     @property
@@ -110,13 +107,13 @@ class AccumulatorBase(Resource):
                 raise InvalidArgument(f"Argument num_required must be positive, got {num_required}")
             trace = trace_of(self)
             if trace is None:
-                taken = self.wait(self._accumulator.take_grad(int(num_required)), "take_grad")
-                return [to_tensor(array) for array in taken]
+                attempt = self._accumulator.take_grad(co.whole(num_required, "num_required"))
+                return [to_tensor(array) for array in self.wait(attempt, "take_grad")]
             specs = self._specs(trace, self._sizes())
+            count = co.whole_in(trace, num_required, int32, "num_required")
         except DfcError as error:
             raise here(error, "take_grad") from None
-        count = tensor_in(trace, num_required, int32)
-        return self.values(trace, ir.AccumulatorTake, count._value, name=name, results=specs)
+        return self.values(trace, ir.AccumulatorTake, count, name=name, results=specs)
 
     def _sizes(self) -> co.Sizes:
         """What is known of the shape, by the accumulator's own and what is applied in the same program."""
@@ -144,12 +141,16 @@ class AccumulatorBase(Resource):
         """Set the step that later gradients are compared with, an integer or an integer scalar tensor. One that is
         smaller than before is set with a warning."""
         trace = trace_of(self)
-        if trace is None:
-            text = self._accumulator.replace_step(int(step))
-            if text:
-                locations.warn(text, locations.capture())
-            return Operation(None, None, f"{self.name}/set_global_step")
-        return self.effect(trace, ir.AccumulatorSetStep, tensor_in(trace, step, int64)._value, name=name)
+        try:
+            if trace is not None:
+                value = co.whole_in(trace, step, int64, "step")
+                return self.effect(trace, ir.AccumulatorSetStep, value, name=name)
+            text = self._accumulator.replace_step(co.whole(step, "step"))
+        except DfcError as error:
+            raise here(error, "set_global_step") from None
+        if text:
+            locations.warn(text, locations.capture())
+        return Operation(None, None, f"{self.name}/set_global_step")
 
 
 class ConditionalAccumulator(AccumulatorBase):
@@ -240,7 +241,7 @@ class SparseConditionalAccumulator(AccumulatorBase):
     def _specs(self, trace: Trace, sizes: co.Sizes) -> tuple[Spec, ...]:
         if None in sizes:
             raise InvalidArgument(
-                f"the shape of the gradients in {self.name!r} is known as {co.sizes_text(sizes)} only",
+                f"the shape of the gradients in {self.name!r} is known as {co.shown(sizes)} only",
                 hint="give the accumulator its whole shape",
             )
         rows = co.spec_of_sizes(trace, self.name, (None, *sizes[1:]), self.dtype)

@@ -10,13 +10,11 @@ from dfc.errors import DfcError, InvalidArgument, InvalidType
 from dfc.frontend import components as co
 from dfc.frontend.interop import to_tensor
 from dfc.frontend.operation import Operation
-from dfc.frontend.promotion import tensor_in
 from dfc.frontend.resources import Resource, here, trace_of
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.ir.dims import Dim
 from dfc.ir.dtypes import as_dtype, int32, int64, string
 from dfc.ir.ops import queue as ir
-from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of
 from dfc.runtime.queue_spec import UNBOUNDED, QueueSpec
 from dfc.runtime.queues import make_queue
@@ -113,8 +111,9 @@ class Barrier(Resource):
             if isinstance(n, int | np.integer) and n < 0:
                 raise InvalidArgument(f"the number of elements must not be negative, got {n}")
             if trace is None:
-                taken = self.wait(self._barrier.take_many(int(n), bool(allow_small_batch)), "take_many")
-                return _grouped([to_tensor(array) for array in taken])
+                attempt = self._barrier.take_many(co.whole(n, "n"), bool(allow_small_batch))
+                return _grouped([to_tensor(array) for array in self.wait(attempt, "take_many")])
+            count = co.whole_in(trace, n, int32, "n")
         except DfcError as error:
             raise here(error, "take_many") from None
         fixed = isinstance(n, int | np.integer) and not allow_small_batch
@@ -124,8 +123,7 @@ class Barrier(Resource):
             "results": (Spec((size,), int64), Spec((size,), string), *components),
             "small_batch": bool(allow_small_batch),
         }
-        count = tensor_in(trace, n, int32)
-        return _grouped(self.values(trace, ir.BarrierTakeMany, count._value, name=name, **attributes))
+        return _grouped(self.values(trace, ir.BarrierTakeMany, count, name=name, **attributes))
 
     # ---- the rest
 
@@ -162,10 +160,10 @@ def _check_insertion(keys: Spec, values: Spec, component: Spec) -> None:
         if got is not wanted:
             raise InvalidType(f"{what} must be {wanted}, got {got}")
     if len(keys.shape) != 1:
-        raise InvalidArgument(f"keys must have one dimension, got shape {shape_text(keys.shape)}")
+        raise InvalidArgument(f"keys must have one dimension, got shape {co.shown(keys.shape)}")
     wanted_shape = (*keys.shape, *component.shape)
     if not co.may_fit(values.shape, [d if isinstance(d, int) else None for d in wanted_shape]):
-        raise InvalidArgument(f"values must have shape {shape_text(wanted_shape)}, got {shape_text(values.shape)}")
+        raise InvalidArgument(f"values must have shape {co.shown(wanted_shape)}, got {co.shown(values.shape)}")
 
 
 def _grouped(tensors: list[Tensor]) -> Taken:

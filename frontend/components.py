@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.ir import SSAValue
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import interop
 from dfc.frontend.promotion import holds_tensors, tensor_in
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Trace
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import DType, string
-from dfc.ir.types import Spec
+from dfc.ir.types import Spec, spec_of
 
 Sizes = tuple[int | None, ...]
 """A shape; None is a size that nobody knows yet."""
@@ -43,6 +45,11 @@ def shapes_given(given: Any, n_components: int) -> tuple[Sizes, ...] | None:
 def sizes_text(shape: Sequence[int | None] | None) -> str:
     """`[2, ?]`, or `[...]` where nothing is known."""
     return "[...]" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
+
+
+def shown(shape: Sequence[Any]) -> str:
+    """A shape in errors, as Python writes a tuple: `(2,)`, `(n, None)`."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
 def may_fit(shape: Shape, expected: Sequence[int | None]) -> bool:
@@ -101,6 +108,27 @@ def tensor_of(trace: Trace, component: Any, dtype: DType) -> Tensor:
     if is_plain(component):
         return trace.constant(fitting(component, dtype))
     return tensor_in(trace, component)
+
+
+def whole(value: Any, what: str) -> int:
+    """An integer outside a trace. Raises InvalidType for anything else."""
+    if hasattr(value, "__dfc_tensor__"):
+        value = value.__dfc_tensor__()
+    if isinstance(value, Tensor):
+        if value.ndim or not value.dtype.is_integer:
+            raise InvalidType(f"{what} must be an integer scalar, got {spec_of(value._type)}")
+        return int(value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InvalidType(f"{what} must be an integer, got {value!r}") from None
+
+
+def whole_in(trace: Trace, value: Any, dtype: DType, what: str) -> SSAValue:
+    """An integer in a trace; Python's take the dtype. The op that takes it refuses other tensors."""
+    if isinstance(value, bool | int | float | complex | str | np.generic):
+        value = whole(value, what)
+    return tensor_in(trace, value, dtype)._value
 
 
 def is_plain(component: Any) -> bool:

@@ -12,8 +12,10 @@ from dfc.errors import DfcError, InvalidArgument, InvalidType
 from dfc.frontend import interop
 from dfc.frontend.graph import Graph
 from dfc.frontend.tensor import Tensor
+from dfc.ir import locations
 from dfc.ir.dims import match
 from dfc.ir.dtypes import DType, as_dtype
+from dfc.ir.op import Op, short_name
 from dfc.ir.types import Spec, spec_of
 
 Fed = list[tuple[SSAValue, Any]]
@@ -46,8 +48,22 @@ def key_in(graph: Graph, key: Any) -> SSAValue:
             f"Cannot interpret feed_dict key as Tensor: {error.diagnostic.message}", hint=error.diagnostic.hint
         ) from None
     if not graph.may_be_fed(value):
-        raise InvalidArgument(f"Tensor {graph.name_of(value)} may not be fed.")
+        raise unfit(graph, value, "may not be fed")
     return value
+
+
+def unfit(graph: Graph, value: SSAValue, why: str) -> InvalidArgument:
+    """What to raise for a tensor that a step can't take or give."""
+    around = graph.op_around(value)
+    if around is None:
+        return InvalidArgument(f"Tensor {graph.name_of(value)} {why}.")
+    op = value.owner if isinstance(value.owner, Op) else None
+    return InvalidArgument(
+        f"Tensor {short_name(op) if op else 'input'} {why}: it is inside {around}, which runs its ops never, once or "
+        "many times",
+        location=locations.describe(op.location) if op else "",
+        hint=f"return it from {around}",
+    )
 
 
 def array_for(graph: Graph, value: SSAValue, given: Any) -> Any:
@@ -95,6 +111,7 @@ def _converted(graph: Graph, value: SSAValue, spec: Spec, given: Any) -> np.ndar
         raise InvalidArgument(f"Cannot feed {_short(given)} for Tensor {name!r}: {error}") from None
     huge = array.dtype == object and all(type(item) is int for item in array.ravel().tolist())
     known = np.dtype(dtype.numpy) == array.dtype or array.dtype.kind in ACCEPTED[dtype.kind] or huge
+    known = known or (not array.size and isinstance(given, list | tuple))
     if not known and not (dtype.is_inexact and array.dtype.kind == "V" and as_dtype(array.dtype).is_floating):
         raise InvalidType(
             f"Type of feed value {_short(given)}, {array.dtype}, is not compatible with Tensor type {dtype} of {name!r}"

@@ -42,24 +42,34 @@ assert operators  # it gives tensors their operators
 class Compiled:
     """What a call of one signature and one set of sizes runs."""
 
-    __slots__ = ("is_static", "run", "single", "step", "structure", "types")
+    __slots__ = ("flat", "run", "single", "step", "structure", "types")
 
     def __init__(self, step: Step, types: Sequence[Attribute], structure: Structure) -> None:
         self.step, self.run = step, step.run
-        self.types, self.structure = types, structure
-        self.is_static = all(dims.is_static(spec_of(type).shape) for type in types)
-        self.single = types[0] if structure.kind == "leaf" and self.is_static else None
+        self.types = [type if dims.is_static(spec_of(type).shape) else None for type in types]
+        """Of each result; None for one with sizes that are known only when it is there."""
+        self.structure = structure
+        self.single = self.types[0] if structure.kind == "leaf" else None
+        is_flat = all(self.types) and all(child.kind == "leaf" for child in structure.children)
+        self.flat = {"list": list, "tuple": tuple}.get(structure.kind) if is_flat else None
+        """What makes the results of a list of tensors, where they are no more than that."""
 
     def __call__(self, arrays: list[Any]) -> Any:
         outputs = self.run(arrays)
         if self.single is not None:
             return Tensor(self.single, None, outputs[0])
+        if self.flat is not None:
+            tensors = []
+            for type_, array in zip(self.types, outputs):  # noqa: B905 - 0.1 us
+                tensor = _new_tensor(Tensor)
+                tensor._type, tensor._trace, tensor._array = type_, None, array  # type: ignore[assignment]
+                tensors.append(tensor)
+            return self.flat(tensors)
         return structure.unflatten(self.structure, self._tensors(outputs))
 
     def _tensors(self, outputs: list[Any]) -> Iterator[Tensor]:
-        if not self.is_static:  # sizes that are known now that it has run
-            return iter([interop.to_tensor(array) for array in outputs])
-        return iter([Tensor(type, None, array) for type, array in zip(self.types, outputs, strict=True)])
+        pairs = zip(self.types, outputs, strict=True)
+        return iter([Tensor(type or type_of(array), None, array) for type, array in pairs])
 
 
 def quick_key(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Key, list[Any]] | None:

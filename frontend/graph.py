@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import SSAValue
+from xdsl.ir import Block, SSAValue
 
 from dfc.errors import FailedPrecondition, NotFound
 from dfc.frontend import names
 from dfc.frontend.graph_trace import GraphTrace
+from dfc.frontend.interior import Interior
 from dfc.frontend.operation import Operation
 from dfc.frontend.structure import LEAF, Structure
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Trace, activity, set_current
+from dfc.ir.op import Op, short_name
 from dfc.ir.ops.function import Func, Return
 from dfc.ir.text import print_program
 from dfc.ir.types import CONTROL, RefType, Spec, is_tensor, spec_of
@@ -169,7 +171,10 @@ class Graph:
 
     def value_of(self, tensor: Tensor) -> SSAValue:
         """The tensor's value. Raises what the trace raises for a tensor of another."""
-        if tensor._trace is not self.trace:
+        trace = tensor._trace
+        while isinstance(trace, Interior):
+            trace = trace.outside
+        if trace is not self.trace:
             raise NotFound(f"the tensor {tensor!r} is not an element of the graph {self.name!r}")
         return tensor._value
 
@@ -177,10 +182,18 @@ class Graph:
         return self.trace.names.of(value)
 
     def may_be_fed(self, value: SSAValue) -> bool:
-        return is_tensor(value.type) and value not in self._unfeedable
+        return is_tensor(value.type) and value not in self._unfeedable and self.op_around(value) is None
 
     def may_be_fetched(self, value: SSAValue) -> bool:
-        return value not in self._unfetchable
+        return value not in self._unfetchable and self.op_around(value) is None
+
+    def op_around(self, value: SSAValue) -> str | None:
+        """What the value is inside of, such as a branch, which runs never, once or many times in a step."""
+        block = value.owner if isinstance(value.owner, Block) else value.owner.parent
+        if block is self.func.block:
+            return None
+        around = None if block is None else block.parent_op()
+        return short_name(around) if isinstance(around, Op) else "a region"
 
     def __str__(self) -> str:
         return print_program(self.module, locations=False)

@@ -111,6 +111,9 @@ class GraphTrace(Trace):
     def waits_in_order(self, key: Any) -> list[SSAValue]:
         return []
 
+    def always(self, value: SSAValue) -> None:
+        """In a graph only what is fetched, or needed for that, happens."""
+
     # ---- names and errors
 
     def emit_named(

@@ -76,6 +76,9 @@ class Pure(Interior):
             hint="do it outside",
         )
 
+    def always(self, value: SSAValue) -> None:
+        """A region has no effects: what gives the value happens where it is used."""
+
 
 class Body(Interior):
     """A region with effects, which happen in program order whenever it runs: of a branch or a loop. The handles of what

@@ -10,7 +10,7 @@ import numpy as np
 from dfc.errors import InvalidArgument, InvalidType, Unimplemented
 from dfc.frontend.defaults import default_complex, default_float, default_int
 from dfc.frontend.tensor import Tensor
-from dfc.ir.dtypes import DType, as_dtype, string
+from dfc.ir.dtypes import DType, as_dtype, byte_strings, string
 from dfc.ir.types import tensor_type
 
 ArrayLike = Any
@@ -55,7 +55,7 @@ def to_numpy(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
         return _from_python(value, dtype)
     own = as_dtype(array.dtype)
     if own is string:
-        array = strings(array)
+        array = byte_strings(array)
     if dtype is None or dtype is own:
         return array
     if string in (own, dtype):
@@ -64,19 +64,6 @@ def to_numpy(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
             hint="use dfc.strings.to_number or dfc.strings.as_string",
         )
     return array.astype(dtype.numpy)
-
-
-def strings(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """An array of `bytes` from one of str (as UTF-8) and bytes, NumPy's or Python's. Raises InvalidType for others.
-
-    NumPy's own dtypes S and U lose zero bytes at the end of an element.
-    """
-    found = np.empty(array.size, object)
-    for i, value in enumerate(array.ravel().tolist()):
-        if not isinstance(value, str | bytes):
-            raise InvalidType(f"an array of strings holds str and bytes, got a {type(value).__name__}")
-        found[i] = value.encode() if isinstance(value, str) else value
-    return found.reshape(array.shape)
 
 
 def _holds_strings(value: Any) -> bool:
@@ -128,7 +115,7 @@ def _strings_from_python(value: Any, dtype: DType | None) -> np.ndarray[Any, Any
     if dtype not in (None, string):
         raise InvalidType(f"strings don't convert to {dtype}", hint="use dfc.strings.to_number")
     try:
-        return strings(np.array(value, object))
+        return byte_strings(np.array(value, object))
     except (ValueError, InvalidType):
         raise InvalidArgument("the nested list is not an array of strings") from None
 

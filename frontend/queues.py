@@ -12,14 +12,13 @@ from dfc.errors import DfcError, InvalidArgument, InvalidType, OutOfRange
 from dfc.frontend import components as co
 from dfc.frontend.interop import to_tensor
 from dfc.frontend.operation import Operation
-from dfc.frontend.promotion import holds_tensors, tensor_in
+from dfc.frontend.promotion import holds_tensors
 from dfc.frontend.resources import Resource, here, trace_of
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace
 from dfc.ir.dims import Dim
 from dfc.ir.dtypes import DType, as_dtype, int32, int64
 from dfc.ir.ops import queue as ir
-from dfc.ir.ops.shape import shape_text
 from dfc.ir.types import Spec, spec_of
 from dfc.runtime.queue_spec import QueueSpec
 from dfc.runtime.queues import make_queue
@@ -142,9 +141,9 @@ class QueueBase(Resource):
         shape = spec.shape[1:] if batch else spec.shape
         expected = None if self.spec.shapes is None else self.spec.shapes[index]
         if (batch and not spec.shape) or (expected is not None and not co.may_fit(shape, expected)):
-            wanted = "(n, ...)" if expected is None else str((("n",) if batch else ()) + tuple(expected))
+            wanted = "(n, ...)" if expected is None else co.shown([*(("n",) if batch else ()), *expected])
             raise InvalidArgument(
-                f"Shape mismatch in tuple component {index}: expected {wanted}, got {shape_text(spec.shape)}"
+                f"Shape mismatch in tuple component {index}: expected {wanted}, got {co.shown(spec.shape)}"
             )
         self._seen[index].add(shape)
         return tensor._value
@@ -177,26 +176,25 @@ class QueueBase(Resource):
         if self.spec.shapes is None or (not self.spec.is_static and self.kind != "PaddingFIFOQueue"):
             raise here(
                 InvalidArgument(
-                    f"{op}: queues require the components to have specified shapes, and those of {self.name!r} are not",
+                    f"queues require the components to have specified shapes, and those of {self.name!r} are not",
                     hint="give the queue shapes=[...]",
                 ),
                 op,
             )
         trace = trace_of(self)
-        if trace is None:
-            try:
-                number = int(n)
-                attempt = getattr(self._queue, op)(number)
-            except DfcError as error:
-                raise here(error, op) from None
-            return self._element([to_tensor(value) for value in self.wait(attempt, op)])
-        count = tensor_in(trace, n, int32)
+        try:
+            if trace is None:
+                attempt = getattr(self._queue, op)(co.whole(n, "n"))
+                return self._element([to_tensor(value) for value in self.wait(attempt, op)])
+            count = co.whole_in(trace, n, int32, "n")
+            if isinstance(n, int | np.integer) and n < 0:
+                raise InvalidArgument(f"the number of elements must not be negative, got {n}")
+        except DfcError as error:
+            raise here(error, op) from None
         fixed = isinstance(n, int | np.integer) and cls is ir.DequeueMany
-        if isinstance(n, int | np.integer) and n < 0:
-            raise here(InvalidArgument(f"the number of elements must not be negative, got {n}"), op)
         size: Dim = int(n) if fixed else trace.program.fresh_dimension(self.name)
         specs = tuple(Spec((size, *spec.shape), spec.dtype) for spec in self._specs(trace, None, op))
-        return self._element(self.values(trace, cls, count._value, name=name, results=specs))
+        return self._element(self.values(trace, cls, count, name=name, results=specs))
 
     def _specs(self, trace: Trace, shapes: Sequence[Any] | None, op: str) -> tuple[Spec, ...]:
         """What a dequeued element is, with new symbols for sizes that nobody knows yet."""
@@ -259,12 +257,15 @@ class QueueBase(Resource):
         """
         queues = list(queues)
         if not queues or any(not isinstance(queue, QueueBase) for queue in queues):
-            raise here(InvalidType(f"from_list needs a list of queues, got {queues!r}"), "from_list")
+            raise here(InvalidType(f"a list of queues is needed, got {queues!r}"), "from_list")
         first = queues[0]
         if any(q.spec.dtypes != first.spec.dtypes or q.spec.names != first.spec.names for q in queues):
             raise here(InvalidType("queues to select from must have equal dtypes and names"), "from_list")
         if trace_of(first) is None:
-            number = int(index)
+            try:
+                number = co.whole(index, "index")
+            except DfcError as error:
+                raise here(error, "from_list") from None
             if not 0 <= number < len(queues):
                 raise here(OutOfRange(f"index {number} is not in [0, {len(queues)})"), "from_list")
             return queues[number]
@@ -338,9 +339,12 @@ class SelectedQueue(QueueBase):
         self.spec = first.spec if same else QueueSpec("FIFOQueue", -1, first.spec.dtypes, None, first.spec.names)
         self.kind = first.kind if same else "FIFOQueue"
         self._seen = [co.common([queue._seen[i] for queue in queues]) for i in range(len(first.spec.dtypes))]
-        number = tensor_in(trace, index, int32)
+        try:
+            number = co.whole_in(trace, index, int32, "index")
+        except DfcError as error:
+            raise here(error, "from_list") from None
         handles = [queue.handle(trace) for queue in queues]
-        self._handle = trace.emit_op(ir.QueueSelect, (number._value, *handles)).results[0]
+        self._handle = trace.emit_op(ir.QueueSelect, (number, *handles)).results[0]
 
     def handle(self, trace: Trace) -> SSAValue:
         return self._handle

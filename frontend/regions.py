@@ -47,6 +47,8 @@ class Enclosed:
     """Those whose handles are needed, and whether they are written."""
     ordered: dict[Any, None] = field(default_factory=dict)
     stateful: bool = False
+    checks: bool = False
+    """Whether they check values: see `Trace.always`."""
 
 
 def enclose(parent: Trace, regions: Sequence[tuple[Body, Sequence[SSAValue]]]) -> Enclosed:
@@ -69,6 +71,7 @@ def enclose(parent: Trace, regions: Sequence[tuple[Body, Sequence[SSAValue]]]) -
     for body, values in regions:
         tokens = _tokens(body, found.variables)
         found.stateful |= bool(tokens)
+        found.checks |= bool(body.checks)
         body.block.add_op(create(Yield, (*values, *tokens), location=body.func.location))
         _arrange(body, found)
     return found
@@ -90,7 +93,7 @@ def _capture_value(parent: Trace, body: Body, variable: Variable, ref: SSAValue)
 
 def _tokens(body: Body, variables: Mapping[Variable, bool]) -> list[SSAValue]:
     tokens = [t for v, resource in body.resources.items() if v in variables for t in resource.tokens]
-    return list(dict.fromkeys([*tokens, *body.ordered.values()]))
+    return list(dict.fromkeys([*tokens, *body.ordered.values(), *body.checks]))
 
 
 def _arrange(body: Body, common: Enclosed) -> None:
@@ -142,7 +145,9 @@ def emit(
             parent.called(variable, written, token)
         for key in common.ordered:
             parent.happened(key, token)
-        if common.ordered or any(common.variables.values()):
+        if common.checks:
+            parent.checks.append(token)
+        if common.ordered or common.checks or any(common.variables.values()):
             results = [parent.implying(tensor, token) for tensor in results]
     return made, results
 

@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from dfc.backends.xla import to_numpy
-from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType, NotFound
+from dfc.errors import FailedPrecondition, InvalidType, NotFound
 from dfc.frontend import feeding, structure
 from dfc.frontend.function import BoundFunction, Function
 from dfc.frontend.graph import Graph
@@ -194,7 +194,7 @@ class Session:
         else:
             value = graph.value_of(leaf)
         if not graph.may_be_fetched(value):
-            raise InvalidArgument(f"Tensor {graph.name_of(value)} has been marked as not fetchable")
+            raise feeding.unfit(graph, value, "has been marked as not fetchable")
         return value
 
     def _snapshot(self, variable: Variable) -> Tensor:

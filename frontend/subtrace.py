@@ -43,6 +43,8 @@ class Traced:
     """The variables that it uses, and whether it writes each."""
     ordered: list[Any]
     """What else it has effects on: see `Trace.emit_ordered`."""
+    checks: bool
+    """Whether it has any: see `Trace.always`."""
     captures: list[SSAValue]
     """Values of the enclosing trace that follow its arguments."""
 
@@ -74,6 +76,7 @@ def trace(
             tuple(t._type for t in outputs),
             {variable: r.write_token is not None for variable, r in traced.resources.items()},
             list(traced.ordered),
+            bool(traced.checks),
             traced.captures,
         )
     except BaseException:
@@ -124,15 +127,17 @@ def call(
     attributes = {
         "callee": traced.graph.name,
         "results": _result_specs(caller, traced),
-        "stateful": bool(traced.effects or traced.ordered),
+        "stateful": bool(traced.effects or traced.ordered or traced.checks),
     }
     made = caller.emit_op(Call, (*inputs, *traced.captures, *dict.fromkeys(waits)), attributes)
     for variable, written in traced.effects.items():
         caller.called(variable, written, made.results[-1])
     for key in traced.ordered:
         caller.happened(key, made.results[-1])
+    if traced.checks:
+        caller.checks.append(made.results[-1])
     outputs = iter([Tensor(value.type, caller, value) for value in made.results[: len(traced.output_types)]])
-    if traced.ordered or any(traced.effects.values()):
+    if traced.ordered or traced.checks or any(traced.effects.values()):
         outputs = iter([caller.implying(tensor, made.results[-1]) for tensor in outputs])
     return structure.unflatten(traced.graph.structure, outputs)
 

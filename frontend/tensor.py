@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from xdsl.ir import Attribute, SSAValue
 
+from dfc.backends.xla import to_numpy
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir import locations
 from dfc.ir.dims import Dim, Shape, SymbolicDim, size
@@ -118,11 +119,9 @@ class Tensor:
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a new NumPy array, once it is computed."""
-        array = self._concrete("numpy()")
+        array = self._array if self._trace is None else self._concrete("numpy()")
         if isinstance(array, np.ndarray):  # strings
             return array.copy()
-        from dfc.backends.xla import to_numpy
-
         return to_numpy(array)
 
     def item(self) -> Any:

@@ -78,7 +78,8 @@ class Program:
         self._resource_names: dict[Any, str] = {}
         self._functions: set[str] = set()
         self._names: dict[Variable, str] = {}
-        self._fresh = 0
+        self.fresh: set[str] = set()
+        """The names of all fresh dimensions."""
 
     def function_name(self, wanted: str) -> str:
         base = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "function"
@@ -115,8 +116,9 @@ class Program:
 
     def fresh_dimension(self, base: str) -> SymbolicDim:
         """A dimension that is known when the program runs only, and is no other's."""
-        self._fresh += 1
-        return symbol(f"{re.sub(r'[^A-Za-z0-9_]', '_', base)}_{self._fresh}")
+        name = f"{re.sub(r'[^A-Za-z0-9_]', '_', base)}_{len(self.fresh) + 1}"
+        self.fresh.add(name)
+        return symbol(name)
 
 
 class Resource:
@@ -206,6 +208,8 @@ class Trace:
         """Of queues and the like that are used here."""
         self.ordered: dict[Any, SSAValue] = {}
         """The last token of each queue and the like, and of what the host does, that happens in program order."""
+        self.checks: list[SSAValue] = []
+        """Tokens of what a call does in no order and whether or not its results are used."""
         self.controls: Controls | None = None
         """What every op waits for that is made now: see `dfc.control_dependencies`."""
 
@@ -238,6 +242,7 @@ class Trace:
             self._kept,
             self.effects,
             self.ordered,
+            self.checks,
         ):
             table.clear()
         if self.parent is None:
@@ -507,6 +512,11 @@ class Trace:
         self.ordered[key] = token
         self.effects.append(token)
 
+    def always(self, value: SSAValue) -> None:
+        """Make what gives the value a part of every call, whether or not its results are used."""
+        with self.aside():
+            self.checks.append(self.emit_op(Group, (value,)).token)
+
     # ---- the end
 
     def finish(self, outputs: Sequence[SSAValue], output_names: Sequence[str]) -> Func:
@@ -520,8 +530,8 @@ class Trace:
                 tokens += resource.tokens
             elif resource.write_token is not None:
                 tokens.append(resource.write_token)
-        tokens += self.ordered.values()
-        self.block.add_op(create(Return, (*outputs, *tokens), location=self.func.location))
+        tokens += [*self.ordered.values(), *self.checks]
+        self.block.add_op(create(Return, (*outputs, *dict.fromkeys(tokens)), location=self.func.location))
         self.func.properties["arg_names"] = attribute_values.make(Texts, tuple(self.input_names))
         self.func.properties["result_names"] = attribute_values.make(Texts, tuple(output_names))
         return self.func

@@ -20,6 +20,7 @@ from dfc.errors import FailedPrecondition
 from dfc.ir import literals, types
 from dfc.ir.dims import Dim, Shape, SymbolicDim, parse_dim
 from dfc.ir.dtypes import DType, as_dtype
+from dfc.ir.python_function import PythonFunction
 
 T = TypeVar("T")
 
@@ -305,6 +306,24 @@ class Constant(Value[Array]):
             printer.print_string(f'elided "{array.digest}"')
 
 
+@irdl_attr_definition
+class Python(Value[PythonFunction]):
+    """A Python function, written by the name under which it can be imported, if there is one, else by its repr."""
+
+    name = "df.python"
+
+    @classmethod
+    def parse_value(cls, parser: AttrParser) -> PythonFunction:
+        return PythonFunction(None, parse_text(parser))
+
+    def print_value(self, printer: Printer) -> None:
+        printer.print_string_literal(self.data.text)
+
+
+NOT_INTERNED = (Constant, Float, Python)
+"""0.0 and -0.0 are equal keys, but not the same float; a table would keep large arrays and users' functions alive."""
+
+
 @lru_cache(maxsize=65536, typed=True)
 def _interned(cls: type[Value[Any]], value: Any) -> Value[Any]:
     return cls.new(cls.normal(value))
@@ -312,6 +331,6 @@ def _interned(cls: type[Value[Any]], value: Any) -> Value[Any]:
 
 def make(cls: type[Value[Any]], value: Any) -> Value[Any]:
     """The attribute of class `cls` that holds `value`; equal small values give the same object."""
-    if cls is Constant or cls is Float:  # 0.0 and -0.0 are equal keys, but not the same float
+    if cls in NOT_INTERNED:
         return cls.new(value)
     return _interned(cls, value)

@@ -38,6 +38,7 @@ FAMILIES = (
     "constant",
     "state",
     "graph",
+    "host",
     "queue",
     "accumulator",
     "control",

@@ -115,3 +115,17 @@ def as_dtype(value: Any) -> DType:
     if found is None:
         raise InvalidType(f"{value!r} is not a dtype of dfc", hint=f"dtypes: {', '.join(_BY_NAME)}")
     return found
+
+
+def byte_strings(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array of `bytes`, as tensors of strings are, from one of str (as UTF-8) and bytes, NumPy's or Python's. Raises
+    InvalidType for others.
+
+    NumPy's own dtypes S and U lose zero bytes at the end of an element.
+    """
+    found = np.empty(array.size, object)
+    for i, value in enumerate(array.ravel().tolist()):
+        if not isinstance(value, str | bytes):
+            raise InvalidType(f"an array of strings holds str and bytes, got a {type(value).__name__}")
+        found[i] = value.encode() if isinstance(value, str) else value
+    return found.reshape(array.shape)

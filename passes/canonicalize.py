@@ -25,8 +25,8 @@ class Canonicalize(Pass):
     Requires: nothing; a function that still asks for gradients, or is bound by calls to one that does, is left alone,
     since xs name values and gradients go through calls.
     Ensures: no rule applies any more, a pure op of constants only is a constant unless that would be large, and no pure
-    op is unused. Reads, writes and stateful ops stay. NaNs, infinities and the signs of zeros stay as they were; the
-    last bit of a folded function such as exp is NumPy's.
+    op is unused. Reads, writes and stateful ops stay, but for assertions that hold. NaNs, infinities and the signs of
+    zeros stay as they were; the last bit of a folded function such as exp is NumPy's.
     """
 
     name: ClassVar[str] = "canonicalize"

@@ -49,7 +49,8 @@ def extract(
         later = {v: n for v, n in fed.items() if not _comes_from_outside(v)}
     inputs = [(label, value) for label, value in feeds if value not in later]
     region, block = single_block_region([value.type for _, value in inputs])
-    mapping: dict[SSAValue, SSAValue] = dict(zip((value for _, value in inputs), block.args, strict=True))
+    given: dict[SSAValue, SSAValue] = dict(zip((value for _, value in inputs), block.args, strict=True))
+    mapping = dict(given)
     builder = Builder(block)
     fed_later: dict[Operation, list[SSAValue]] = {}
     for value in later:
@@ -63,6 +64,7 @@ def extract(
         if id(op) in needed:
             cycles.before(op)
             clone_into(op, builder, mapping)
+            mapping.update((result, given[result]) for result in op.results if result in given)  # one of several
             for value in fed_later.get(op, ()):
                 with builder.at(op.location):
                     mapping[value] = builder(Feed, mapping[value], label=later[value])

@@ -30,6 +30,8 @@ from dfc.ir.ops.elementwise import (
     StopGradient,
     Subtract,
 )
+from dfc.ir.ops.function import split_tokens
+from dfc.ir.ops.host import Assert
 from dfc.ir.ops.reduction import Reduction
 from dfc.ir.ops.shape import (
     BroadcastInDim,
@@ -41,6 +43,7 @@ from dfc.ir.ops.shape import (
     Slice,
     Transpose,
 )
+from dfc.ir.ops.state import Group
 from dfc.ir.types import spec_of
 from dfc.passes.folding import constant_before, splat
 
@@ -261,3 +264,14 @@ def known_size(op: DimSize) -> SSAValue | None:
     """The size of a static axis is a constant."""
     dim = spec_of(op.operands[0].type).shape[op.axis.data]
     return constant_before(op, dim, spec_of(op.results[0].type).dtype) if is_static((dim,)) else None
+
+
+# ---- checks
+
+
+@simplifies(Assert, of_constants=True)
+def holds(op: Assert) -> SSAValue | None:
+    """An assertion of what is true waits for what it waits for, and does nothing."""
+    if splat(op.condition) is None or not splat(op.condition):
+        return None
+    return Builder.before_op(op)(Group, *split_tokens(tuple(op.operands))[1])

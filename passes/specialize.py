@@ -129,12 +129,13 @@ def _mentions_symbols(op: Operation) -> bool:
             type = value.type
             if type is not CONTROL and not isinstance(type, ResourceType) and not is_static(spec_behind(type).shape):
                 return True
-    return any(_has_symbols(v.data) for v in op.properties.values())  # type: ignore[attr-defined]
+    return any(has_symbols(v.data) for v in op.properties.values())  # type: ignore[attr-defined]
 
 
-def _has_symbols(value: Any) -> bool:
+def has_symbols(value: Any) -> bool:
+    """Whether an attribute's value has a symbolic dimension in it."""
     if isinstance(value, tuple):
-        return any(map(_has_symbols, value))
+        return any(map(has_symbols, value))
     return isinstance(value, SymbolicDim)
 
 

@@ -28,6 +28,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import compile_cache, pipeline, xla
 from dfc.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
+from dfc.ir import locations
 from dfc.ir.attributes import Array, Constant
 from dfc.ir.builder import Builder, clone_into
 from dfc.ir.collector import paused
@@ -35,9 +36,11 @@ from dfc.ir.dims import SymbolicDim
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Return
+from dfc.ir.ops.host import PyCall
 from dfc.ir.text import parse_program, print_program
 from dfc.ir.types import Spec, spec_of
 from dfc.passes.batch import rows_independent
+from dfc.passes.compilable import has_strings
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime import tensor_file
@@ -250,10 +253,7 @@ class _Programs:
         lowered = clustered(program, wanted, sizes, start=start, observers=self.observers)
         plan, modules, host_ops = modules_of(lowered, name)
         if host_ops:
-            raise Unimplemented(
-                f"entry {name!r} needs the host for {len(host_ops)} ops on strings, and an artifact holds compiled "
-                "programs and string constants only"
-            )
+            raise _needs_host(name, host_ops)
         device = xla.devices("cpu")[0]
         for index, (module, call) in enumerate(zip(modules, plan.programs, strict=True)):
             self.members[program_of(name, sizes, index)] = compile_cache.portable_artifact(module)
@@ -263,6 +263,21 @@ class _Programs:
                 self.members[member], self.stamps[member] = blob, compile_cache.stamp(blob, device)
         self.members[plan_member(name, sizes)] = json.dumps(plan_json(plan), sort_keys=True).encode()
         return plan
+
+
+def _needs_host(entry: str, ops: Sequence[Op]) -> Unimplemented:
+    """The error for an entry with ops that no program of a device runs."""
+    first = next((op for op in ops if isinstance(op, PyCall)), ops[0])
+    if isinstance(first, PyCall):
+        what = f"calls Python, the function {first.function.data.name!r}"
+    elif all(has_strings([*op.operands, *op.results]) for op in ops):
+        what = f"needs the host for {len(ops)} ops on strings"
+    else:
+        what = f"needs the host for {len(ops)} ops ({', '.join(sorted(set(map(short_name, ops))))})"
+    return Unimplemented(
+        f"entry {entry!r} {what}, and an artifact holds compiled programs and string constants only",
+        location=locations.describe(first.location),
+    )
 
 
 def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[Any] = ()) -> Iterator[str]:

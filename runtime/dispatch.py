@@ -75,6 +75,7 @@ class ProgramRun:
         self.executable, self.name = executable, name
         self._overwritten = overwritten  # those written without being read: they need no value before
         self._call = executable.call
+        self._execute, self._handlers = executable.loaded.execute_sharded, executable.handlers  # what `call` does
         self._waiting, self._results = executable.channel()
         self._new, self._outputs = slice(n_written), slice(n_written, None)
         self.states, self._n_written = list(states), n_written
@@ -193,9 +194,10 @@ class ProgramRun:
 
     def _run_pure(self, feeds: Values) -> Values:
         try:
-            return self._call([], feeds)[1]
-        except DfcError as error:
-            raise self._explained(feeds, error) from error.__cause__
+            outputs: Values = self._execute(feeds).consume_with_handlers(self._handlers)
+            return outputs
+        except Exception as error:
+            raise self._explained(feeds, translate(error, self.name)) from error
 
     def _bind(self) -> None:
         """Find the variables: at the first call, and when a later step has moved them to another holder."""

@@ -12,12 +12,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from time import monotonic
 from typing import Any
 
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
-from dfc.runtime.flow import ABSENT, BEGINS, SYNC, Edges, Flow, Node, Values, is_computed, on_host
-from dfc.runtime.workers import WORKERS
+from dfc.runtime.flow import ABSENT, BEGINS, SYNC, Edges, Flow, Node, Values, is_computed, with_arrays
+from dfc.runtime.in_thread import InThread, wrapped
 
 LONGEST_SLEEP = 0.5
 """Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
@@ -163,10 +164,12 @@ class Execution:
         if node.mode == BEGINS:
             assert node.begin is not None
             return self._begin(node, iteration, node.begin(values, self._over))
-        if all(map(is_computed, values)):
-            return node.run([on_host(value) for value in values])
-        run = node.run
-        return self._begin(node, iteration, InThread(lambda: run([on_host(value) for value in values]), self._over))
+        run, n = node.run, node.arrays
+        if all(map(is_computed, values[:n])):
+            return run(with_arrays(values, n))
+        here = copy_context()  # so that NumPy's options are as in the driver's thread
+        wait_and_run = InThread(lambda: here.run(run, with_arrays(values, n)), self._over, node.name)
+        return self._begin(node, iteration, wait_and_run)
 
     def _begin(self, node: Node, iteration: Iteration, attempt: Any) -> Sequence[Any] | None:
         self._in_flight[attempt] = (node, iteration)
@@ -227,68 +230,10 @@ class Execution:
         self._root.slots.clear()
 
 
-class _Threads:
-    """The owner of attempts that run in a thread."""
-
-    def submit(self, attempt: InThread) -> bool:
-        WORKERS.submit(attempt)
-        return False
-
-    def cancel(self, attempt: InThread, error: DfcError | None = None) -> bool:
-        """Forget it. What has begun goes on, and nobody hears of it."""
-        return attempt.end(error or Cancelled(f"{attempt.operation} was cancelled"))
-
-
-class InThread:
-    """A function of no arguments that runs in a thread of `workers`; its results, or its error, are the attempt's."""
-
-    owner = _Threads()
-
-    def __init__(
-        self, function: Callable[[], Sequence[Any]], done: Callable[[Any], None], operation: str = "op"
-    ) -> None:
-        self.function: Callable[[], Sequence[Any]] | None = function
-        self.done, self.operation = done, operation
-        self.result: Any = None
-        self.error: DfcError | None = None
-        self._lock = threading.Lock()
-        self._over = False
-
-    def __call__(self) -> None:
-        function = self.function
-        if self._over or function is None:
-            return
-        result, failed = None, None
-        try:
-            result = function()
-        except BaseException as error:
-            failed = error if isinstance(error, DfcError) else wrapped(error)
-        del function
-        if self.end(failed, result):
-            self.done(self)
-
-    def end(self, error: DfcError | None, result: Any = None) -> bool:
-        """Make this the outcome, unless there is one."""
-        with self._lock:
-            if self._over:
-                return False
-            self._over = True
-        self.function = None
-        self.error, self.result = error, result
-        return True
-
-
 def _results(node: Node, attempt: Any) -> Sequence[Any]:
     if node.finish is not None:
         return node.finish(attempt.result)
     return attempt.result or ()
-
-
-def wrapped(error: BaseException) -> Internal:
-    """An error of user code, or of something below, as dfc's."""
-    made = Internal(f"{type(error).__name__}: {error}")
-    made.__cause__ = error
-    return made
 
 
 def located(error: BaseException, node: Node) -> DfcError:

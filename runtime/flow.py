@@ -9,6 +9,7 @@ Slots are an iteration's: of a loop's frame (`runtime/frames.py`), or the one of
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ SYNC, HOST, BEGINS, STEP, SWITCH, MERGE, ENTER, EXIT, NEXT, PIVOT, TRIGGER = ran
 """How a node runs: at once on values as they are; on NumPy arrays; by an attempt that may take its time; as the first,
 with what the step keeps before the values, and perhaps by an attempt. The rest are gates: see `runtime/frames.py`."""
 GATES = range(SWITCH, TRIGGER + 1)
+ALL = sys.maxsize
 
 
 class Attempt(Protocol):
@@ -49,11 +51,11 @@ class Gate:
 class HostOp:
     """What the host does for an op called `name` that the user wrote at `where`.
 
-    `run` takes NumPy arrays where `arrays` says so, else the values as they are. With `begin` the op is an attempt: it
-    is made from the values and from what to call when it is over, and the executor submits it to its owner; `finish`
-    makes the results of the attempt's. With `step` it gets what the step keeps before the values, and what to call
-    after; it returns its results or an attempt. An op with a `value` does nothing: that is its one result. A `gate` is
-    the executor's own.
+    `run` takes the first `arrays` of its values as NumPy arrays and the others as they are. With `begin` the op is an
+    attempt: it is made from the values and from what to call when it is over, and the executor submits it to its owner;
+    `finish` makes the results of the attempt's. With `step` it gets what the step keeps before the values, and what to
+    call after; it returns its results or an attempt. An op with a `value` does nothing: that is its one result. A
+    `gate` is the executor's own.
     """
 
     name: str
@@ -62,7 +64,7 @@ class HostOp:
     begin: Callable[[Values, Done], Attempt] | None = None
     finish: Callable[[Any], Sequence[Any]] | None = None
     value: Any = None
-    arrays: bool = True
+    arrays: int = ALL
     step: Callable[[Any, Values, Done], Any] | None = None
     gate: Gate | None = None
 
@@ -88,14 +90,14 @@ class Node:
     """An island, a host op or a gate in a flow."""
 
     __slots__ = (
-        *("begin", "blank", "controls", "edges", "finish", "first", "gate", "index", "inside", "last", "layout"),
-        *("merges", "mode", "name", "run", "step", "where"),
+        *("arrays", "begin", "blank", "controls", "edges", "finish", "first", "gate", "index", "inside", "last"),
+        *("layout", "merges", "mode", "name", "run", "step", "where"),
         *("dead", "dead_merges", "numbers", "ports"),
     )
 
     def __init__(self, layout: Layout, name: str, where: str, mode: int = SYNC) -> None:
         self.layout, self.name, self.where, self.mode = layout, name, where, mode
-        self.index = len(layout.nodes)
+        self.index, self.arrays = len(layout.nodes), 0
         self.run: Callable[[Values], Sequence[Any]] = list
         self.begin: Callable[[Values, Done], Attempt] | None = None
         self.step: Callable[[Any, Values, Done], Any] | None = None
@@ -238,6 +240,7 @@ class Flow:
         layout = self._layout(call.frame)
         node = Node(layout, op.name, op.where, op.mode)
         node.begin, node.finish, node.step, node.run = op.begin, op.finish, op.step, op.run or node.run
+        node.arrays = op.arrays
         node.gate = gate = op.gate
         if gate is not None and gate.mode == MERGE:
             self._place_merge(node, call.inputs, number, later)
@@ -393,6 +396,11 @@ def on_host(value: Any) -> Any:
     if isinstance(value, np.ndarray) or not hasattr(value, "is_fully_addressable"):
         return value
     return xla.to_numpy(value, copy=False)
+
+
+def with_arrays(values: Values, n: int) -> Values:
+    """The first `n` values as NumPy arrays, once they are computed, and the others as they are."""
+    return [*map(on_host, values[:n]), *values[n:]]
 
 
 def is_computed(value: Any) -> bool:

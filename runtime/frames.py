@@ -20,7 +20,7 @@ import numpy as np
 
 from dfc.backends import xla
 from dfc.errors import DeadlineExceeded, DfcError, Internal, InvalidArgument
-from dfc.runtime.executor import Execution, InThread, Iteration, located
+from dfc.runtime.executor import Execution, Iteration, located
 from dfc.runtime.flow import (
     DEAD,
     ENTER,
@@ -40,6 +40,7 @@ from dfc.runtime.flow import (
     is_computed,
     on_host,
 )
+from dfc.runtime.in_thread import InThread
 from dfc.runtime.kept import Kept
 
 MERGED = -(1 << 40)

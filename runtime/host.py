@@ -7,7 +7,7 @@ meaning on NumPy arrays, those on strings among them, need no maker.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn, TypeVar
@@ -21,8 +21,8 @@ from dfc.ir.dims import match
 from dfc.ir.op import Effect, Op, operand_specs, short_name
 from dfc.ir.ops.graph import After, Placeholder
 from dfc.ir.ops.state import Group, InitializedValue, InitialValue, IsInitialized, Variable
-from dfc.passes.late import symbols_of
-from dfc.passes.specialize import bound
+from dfc.ir.types import spec_of
+from dfc.passes.specialize import bound, has_symbols
 from dfc.runtime.flow import HostOp, Values
 from dfc.runtime.memory import UNLIMITED, Account
 from dfc.runtime.variables import VariableState
@@ -51,7 +51,7 @@ class Binding:
 OpT = TypeVar("OpT", bound=Op)
 Maker = Callable[[Any, Binding], HostOp]
 MAKERS: dict[type[Op], Maker] = {}
-MODULES = ("queue_calls", "gates", "stacks")
+MODULES = ("queue_calls", "host_calls", "gates", "stacks")
 """Beside this one, those that fill the table."""
 
 
@@ -77,22 +77,29 @@ def host_op(op: Op, binding: Binding) -> HostOp:
             op=short_name(op),
             location=where_of(op),
         )
-    return HostOp(short_name(op), where_of(op), _meaning(op))
-
-
-def _meaning(op: Op) -> Callable[[Values], Any]:
-    """What `evaluate` says, with sizes that are known when it runs only taken from the operands."""
     evaluate, attributes = op.evaluate, op.values()
-    if not symbols_of(op):
-        return lambda arrays: evaluate(arrays, attributes)
+    if any(map(has_symbols, attributes.values())):
+        return HostOp(short_name(op), where_of(op), _with_sizes(op))
+    return HostOp(short_name(op), where_of(op), lambda arrays: evaluate(arrays, attributes))
+
+
+def _with_sizes(op: Op) -> Callable[[Values], Sequence[Any]]:
+    """The op's meaning where sizes in its attributes are known when it runs: those of its operands."""
     specs = operand_specs(op.operands)
 
-    def run(arrays: Values) -> Any:
+    def run(arrays: Values) -> Sequence[Any]:
         sizes: dict[str, int] = {}
         for spec, array in zip(specs, arrays, strict=True):
             for dim, size in zip(spec.shape, array.shape, strict=True):
                 match(dim, size, sizes)
-        return evaluate(arrays, {name: bound(value, sizes) for name, value in attributes.items()})
+        attributes = {name: bound(value, sizes) for name, value in op.values().items()}
+        if any(map(has_symbols, attributes.values())):
+            raise Unimplemented(
+                f"the host can't make {', '.join(str(spec_of(result.type)) for result in op.results)} of "
+                f"{', '.join(map(str, specs))}: its size is that of another value, known when the program runs",
+                hint="make it in a dfc.py_call",
+            )
+        return op.evaluate(arrays, attributes)
 
     return run
 
@@ -108,8 +115,8 @@ def where_of(op: Op) -> str:
     return locations.describe(op.location)
 
 
-def simple(op: Op, run: Callable[[Values], Any], *, arrays: bool = False) -> HostOp:
-    """An op that is done at once."""
+def simple(op: Op, run: Callable[[Values], Any], *, arrays: int = 0) -> HostOp:
+    """An op that is done at once, when the first `arrays` of its values are computed."""
     return HostOp(short_name(op), where_of(op), run, arrays=arrays)
 
 

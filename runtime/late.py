@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from xdsl.dialects.builtin import ModuleOp
 
@@ -13,10 +13,10 @@ from dfc.errors import InvalidArgument
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, create
 from dfc.ir.collector import paused
-from dfc.ir.dims import match
+from dfc.ir.dims import is_static, match
 from dfc.ir.ops.function import Func, Island, Return, single_block_region
 from dfc.ir.ops.state import Variable
-from dfc.ir.types import Spec, spec_of, tensor_type
+from dfc.ir.types import Spec, is_tensor, spec_of, tensor_type
 from dfc.passes.specialize import bound, specialized_region
 from dfc.runtime.dispatch import ProgramRun, Values
 from dfc.runtime.planning import emitted, program_call
@@ -26,32 +26,42 @@ from dfc.runtime.variables import Device, VariableState
 Sizes = tuple[tuple[int, ...], ...]
 
 
+START = 32
+"""How many iterations a loop has room for at first."""
+
+
 class Room:
     """How many iterations a loop may have, whose length is chosen: a power of two, more when that was not enough, and
     less when so much was not needed for long."""
 
-    START = 32
     PATIENCE = 16
     """How many calls that need an eighth at most make the room smaller."""
 
     def __init__(self) -> None:
-        self.size = self.START
+        self.size = START
         self._quiet, self._most = 0, 0
 
-    def fits(self, count: int) -> bool:
-        """Note what a call needed; whether there was room for it."""
-        if count > self.size:
-            self.size = 1 << (count - 1).bit_length()
+    def fits(self, count: int, given: int) -> bool:
+        """Note what a call needed that had room for `given` iterations; whether that was enough."""
+        if count > given:
+            self.size = max(self.size, 1 << (count - 1).bit_length())
             self._quiet = self._most = 0
             return False
-        if 8 * count > self.size or self.size == self.START:
+        if 8 * count > self.size or self.size == START:
             self._quiet = self._most = 0
             return True
         self._quiet, self._most = self._quiet + 1, max(self._most, count)
         if self._quiet == self.PATIENCE:
-            self.size = max(self.START, 1 << (2 * self._most).bit_length())
+            self.size = max(START, 1 << (2 * self._most).bit_length())
             self._quiet = self._most = 0
         return True
+
+
+class _Chosen(NamedTuple):
+    """A program, and the rooms of its loops, the last one first, with what it gives each."""
+
+    run: Callable[[Values], Values]
+    rooms: list[tuple[Room, int]]
 
 
 class LateProgram:
@@ -63,30 +73,50 @@ class LateProgram:
     def __init__(self, island: Island, variables: Mapping[str, VariableState], device: Device, name: str) -> None:
         self._island, self._variables, self._device, self._name = island, variables, device, name
         self._specs = [spec_of(value.type) for value in island.inputs]
-        self._programs: dict[tuple[Sizes, tuple[int, ...]], ProgramRun] = {}
+        self._programs: dict[tuple[Sizes, tuple[int, ...]], _Chosen] = {}
         self._rooms = {name: Room() for name in island.needed}
+        is_known = all(is_static(spec.shape) for spec in self._specs)
+        self._known: Sizes | None = tuple([tuple(map(int, spec.shape)) for spec in self._specs]) if is_known else None
+        """The sizes of the inputs, where only lengths are not known."""
+        self._usual: _Chosen | None = None
+        """What is run then, as long as the rooms are what they are."""
         self._lock = threading.RLock()
 
     def run(self, values: Values) -> Values:
         """As `ProgramRun.run`. Raises InvalidArgument for sizes that don't fit together."""
-        sizes = tuple([tuple(value.shape) for value in values])
-        rooms = self._rooms.values()
-        if not rooms:
-            return self._program(sizes, ()).run(values)
         while True:
-            outputs = self._program(sizes, tuple([room.size for room in rooms])).run(values)
-            counts = [xla.to_int(count) for count in outputs[-len(rooms) :]]
-            fitting = [room.fits(count) for room, count in zip(rooms, counts, strict=True)]  # each takes note
-            if all(fitting):
-                return outputs[: -len(rooms)]
+            chosen = self._usual or self._choose(values)
+            outputs = chosen.run(values)
+            fitting = True
+            for room, given in chosen.rooms:
+                count = xla.to_int(outputs.pop())
+                if count > given or given != START:
+                    fitting = self._note(room, count, given) and fitting
+            if fitting:
+                return outputs
 
-    def _program(self, sizes: Sizes, lengths: tuple[int, ...]) -> ProgramRun:
-        key = (sizes, lengths)
-        program = self._programs.get(key)
-        if program is None:
-            with self._lock:
-                program = self._programs.get(key) or self._programs.setdefault(key, self._compile(sizes, lengths))
-        return program
+    def _choose(self, values: Values) -> _Chosen:
+        sizes = self._known
+        if sizes is None:
+            sizes = tuple([tuple(value.shape) for value in values])
+        with self._lock:
+            lengths = tuple([room.size for room in self._rooms.values()])
+            key = (sizes, lengths)
+            chosen = self._programs.get(key)
+            if chosen is None:
+                rooms = list(zip(self._rooms.values(), lengths, strict=True))
+                chosen = self._programs[key] = _Chosen(self._compile(sizes, lengths).run, rooms[::-1])
+            if self._known is not None:
+                self._usual = chosen
+        return chosen
+
+    def _note(self, room: Room, count: int, given: int) -> bool:
+        with self._lock:
+            size = room.size
+            fits = room.fits(count, given)
+            if room.size != size:
+                self._usual = None
+        return fits
 
     def _compile(self, sizes: Sizes, lengths: tuple[int, ...]) -> ProgramRun:
         bindings: dict[str, int] = dict(zip(self._rooms, lengths, strict=True))
@@ -100,6 +130,14 @@ class LateProgram:
                 )
         with paused():
             island = specialized(self._island, bindings)
+        values = (*island.inputs, *(result for result in island.results if is_tensor(result.type)))
+        if not all(is_static(spec_of(value.type).shape) for value in values):
+            listed = ", ".join(map(str, self._specs)) or "nothing"
+            raise InvalidArgument(
+                f"the sizes of what is computed don't follow from those of what it is computed from: {listed}",
+                op=self._name,
+                location=locations.describe(self._island.location),
+            )
         call = program_call(island, {value: i for i, value in enumerate(island.inputs)})
         (module,) = emitted([island], self._name)
         executable = compile_module(module, call.signature, self._device, self._name)

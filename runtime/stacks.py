@@ -19,9 +19,9 @@ from dfc.errors import InvalidArgument, ResourceExhausted
 from dfc.ir.op import short_name
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.types import Spec
-from dfc.runtime.executor import InThread
 from dfc.runtime.flow import HostOp, Values, is_computed, on_host
 from dfc.runtime.host import Binding, maker, simple, where_of
+from dfc.runtime.in_thread import InThread
 from dfc.runtime.memory import Account, Held
 from dfc.runtime.queue_calls import checked
 

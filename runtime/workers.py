@@ -11,6 +11,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
+from operator import methodcaller
+from queue import Empty, SimpleQueue
 
 Task = Callable[[], None]
 LINGER = 2.0
@@ -19,85 +22,64 @@ LINGER = 2.0
 
 class Workers:
     """Runs tasks, each at once, in a thread that is free or in a new one; of threads without work at most `keep` stay.
-    A task must not raise."""
+
+    A task must not raise. Each has a context of its own, with no context variable set.
+    """
 
     def __init__(self, keep: int = 4, name: str = "dfc-worker") -> None:
         self.keep, self.name = keep, name
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._free: deque[_Worker] = deque()
-        self._count = 0
+        self._free: deque[SimpleQueue[Task]] = deque()  # by which threads without work get some, latest last
+        self._settling = threading.Lock()  # between threads that have done their work; `submit` does not take it
+        self._threads: set[SimpleQueue[Task]] = set()
 
     @property
     def count(self) -> int:
         """How many threads there are."""
-        return self._count
+        return len(self._threads)
 
     def submit(self, task: Task) -> None:
-        """Run the task in another thread. Raises RuntimeError where the system gives no more threads."""
-        with self._lock:
-            worker = self._free.pop() if self._free else None
-            if worker is None:
-                self._count += 1
-        if worker is not None:
-            worker.give(task)
-            return
+        """Run the task in another thread. Raises RuntimeError where the system gives no more threads.
+
+        An interrupt may go up from here though the task runs, but never leaves a thread behind that waits for one.
+        """
         try:
-            _Worker(self).start_with(task)
-        except BaseException:
-            with self._lock:
-                self._count -= 1
-            raise
+            # Taking a free thread and giving it the task is one call, in C: no signal handler runs in between, and no
+            # other thread, so who is not free any more has its task.
+            next(map(methodcaller("put", task), iter(self._free.pop, None)))
+        except IndexError:
+            mine: SimpleQueue[Task] = SimpleQueue()
+            mine.put(task)  # not an argument of the thread, which would hold the task as long as it lives
+            threading.Thread(target=self._run, args=(mine,), name=self.name, daemon=True).start()
 
-    def _is_free(self, worker: _Worker) -> bool:
-        """Whether a worker that has nothing to do shall wait for more."""
-        with self._lock:
+    def _run(self, mine: SimpleQueue[Task]) -> None:
+        """One thread."""
+        threads = self._threads
+        threads.add(mine)
+        try:
+            task: Task | None = mine.get()
+            while task is not None:
+                Context().run(task)
+                task = None  # what it holds must not live until the next one
+                task = self._next(mine)
+        finally:
+            threads.discard(mine)
+
+    def _next(self, mine: SimpleQueue[Task]) -> Task | None:
+        """The next task for a thread that has done its own; None where it shall end."""
+        with self._settling:
             if len(self._free) >= self.keep:
-                self._count -= 1
-                return False
-            self._free.append(worker)
-            return True
-
-    def _may_leave(self, worker: _Worker) -> bool:
-        """Whether a worker that has waited long enough can go: not if it was just given something."""
-        with self._lock:
-            if worker not in self._free:
-                return False
-            self._free.remove(worker)
-            self._count -= 1
-            return True
-
-
-class _Worker:
-    """One thread."""
-
-    def __init__(self, pool: Workers) -> None:
-        self._pool = pool
-        self._task: Task | None = None
-        self._given = threading.Semaphore(0)
-
-    def start_with(self, task: Task) -> None:
-        self._task = task
-        self._given.release()
-        threading.Thread(target=self._run, name=self._pool.name, daemon=True).start()
-
-    def give(self, task: Task) -> None:
-        self._task = task
-        self._given.release()
-
-    def _run(self) -> None:
-        while True:
-            while not self._given.acquire(timeout=LINGER):
-                if self._pool._may_leave(self):
-                    return
-            task, self._task = self._task, None
-            if task is not None:
-                task()
-            del task  # what it holds must not live until the next one
-            if not self._pool._is_free(self):
-                return
+                return None
+            self._free.append(mine)
+        with suppress(Empty):
+            return mine.get(timeout=LINGER)
+        try:
+            self._free.remove(mine)
+        except ValueError:
+            return mine.get()  # it has come just now
+        return None
 
 
 WORKERS = Workers()

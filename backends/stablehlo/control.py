@@ -12,7 +12,7 @@ from dfc.backends.stablehlo.elementwise import comparison
 from dfc.backends.stablehlo.indexing import row_at, with_row_at
 from dfc.backends.stablehlo.rules import Value, not_emitted, rule
 from dfc.ir.dtypes import bool_, int32
-from dfc.ir.ops.control import Branches, Case, If, NeedLength, Scan, While
+from dfc.ir.ops.control import Branches, Case, If, Loop, NeedLength, Scan, While
 from dfc.ir.types import Spec, spec_of
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def while_(emitter: Emitter, op: While, operands: list[Value]) -> list[Value]:
     n = op.n_carried.data
     captured = operands[n:]
     initial = [emitter.scalar(0, int32), *operands[:n], *_rooms(emitter, op.ys)]
+    if _never_runs(op):
+        return [*initial[1 : 1 + n], initial[0], *initial[1 + n :]]
 
     def condition(state: Sequence[Value]) -> list[Value]:
         return run(emitter, op.condition, [*state[: 1 + n], *captured])
@@ -76,6 +78,8 @@ def scan(emitter: Emitter, op: Scan, operands: list[Value]) -> list[Value]:
         count, *operands = operands
     xs, captured = operands[n : n + n_xs], operands[n + n_xs :]
     initial = [emitter.scalar(0, int32), *operands[:n], *_rooms(emitter, op.ys)]
+    if _never_runs(op):
+        return initial[1:]
 
     def condition(state: Sequence[Value]) -> list[Value]:
         return [_less(emitter, state[0], count)]
@@ -92,6 +96,11 @@ def scan(emitter: Emitter, op: Scan, operands: list[Value]) -> list[Value]:
         return [_next(emitter, number), *yielded[:n], *ys]
 
     return emitter.loop(initial, condition, body)[1:]
+
+
+def _never_runs(op: Loop) -> bool:
+    """Whether there is no row to take or to write, for which the slices of an iteration would have no place."""
+    return op.length.data == (0,)
 
 
 def _rooms(emitter: Emitter, ys: Sequence[SSAValue]) -> list[Value]:

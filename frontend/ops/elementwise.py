@@ -23,6 +23,7 @@ from dfc.ir import locations
 from dfc.ir.dtypes import DType, as_dtype, bool_
 from dfc.ir.op import Op
 from dfc.ir.ops import elementwise as ir
+from dfc.ir.ops.complex import Imag, Real
 from dfc.ir.types import spec_of
 
 
@@ -208,10 +209,17 @@ def trunc(x: Operand, /) -> Tensor:
     return _select(below, _unary(ir.Ceil, tensor, "trunc"), _unary(ir.Floor, tensor, "trunc"))
 
 
+def _parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """The real and the imaginary part."""
+    return _unary(Real, tensor, "real"), _unary(Imag, tensor, "imag")
+
+
 @elementwise
 def isfinite(x: Operand, /) -> Tensor:
-    """True where x is neither infinite nor NaN."""
+    """True where x is neither infinite nor NaN: where both parts of a complex x are."""
     tensor = _own(x)
+    if tensor.dtype.kind == "complex":
+        return logical_and(*map(isfinite, _parts(tensor)))
     if not tensor.dtype.is_floating:
         return _constant_bool(tensor, True)
     return _unary(ir.IsFinite, tensor, "isfinite")
@@ -226,8 +234,10 @@ def isnan(x: Operand, /) -> Tensor:
 
 @elementwise
 def isinf(x: Operand, /) -> Tensor:
-    """True where x is infinite."""
+    """True where x is infinite: where a part of a complex x is."""
     tensor = _own(x)
+    if tensor.dtype.kind == "complex":
+        return logical_or(*map(isinf, _parts(tensor)))
     if not tensor.dtype.is_floating:
         return _constant_bool(tensor, False)
     return compare("EQ", abs(tensor), _filled(tensor, float("inf")), "isinf")

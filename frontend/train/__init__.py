@@ -2,6 +2,7 @@
 
 from dfc.frontend.train import schedules
 from dfc.frontend.train.adaptive import AdaDelta, AdaGrad, Adam, AdamW, Lion, RMSProp
+from dfc.frontend.train.averages import ExponentialMovingAverage
 from dfc.frontend.train.clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from dfc.frontend.train.coordinator import Coordinator
 from dfc.frontend.train.lbfgs import LBFGS
@@ -19,6 +20,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Coordinator",
+    "ExponentialMovingAverage",
     "Lion",
     "LossScale",
     "Momentum",

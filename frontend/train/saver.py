@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from dfc.frontend.session import Session
 
 Path = str | os.PathLike[str]
+
+
+def _alive() -> list[Variable]:
+    """Every variable of the process; where two have one name, without those that only garbage holds."""
+    found = alive_variables()
+    if len({variable.name for variable in found}) < len(found):
+        del found
+        gc.collect()
+        found = alive_variables()
+    return found
 
 
 class Saver:
@@ -43,7 +54,7 @@ class Saver:
             for value in self._variables.values():
                 _require_variable(value)
             return dict(self._variables)
-        known = alive_variables if session is None else session.variables
+        known = _alive if session is None else session.variables
         listed = known() if self._variables is None else self._variables
         named: dict[str, Variable] = {}
         for variable in listed:

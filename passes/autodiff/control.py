@@ -99,7 +99,15 @@ def _between(first: Operation, last: Operation) -> list[Operation]:
     return ops
 
 
-# ---- loops
+@rule(If)
+def if_(op: If, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    """The gradients of the branch that was taken; zeros by what only others use."""
+    return _branches(op, grads, b)
+
+
+@rule(Case)
+def case(op: Case, grads: Grads, b: RuleBuilder) -> list[Gradient]:
+    return _branches(op, grads, b)
 
 
 @rule(While)
@@ -119,6 +127,12 @@ def while_(op: While, grads: Grads, b: RuleBuilder) -> list[Gradient]:
 def scan(op: Scan, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     """The same in the other direction."""
     return _loop(op, grads, b)
+
+
+non_differentiable(NeedLength, "has no results")
+
+
+# ---- loops
 
 
 def _loop(op: Loop, grads: Grads, b: RuleBuilder) -> list[Gradient]:
@@ -291,15 +305,7 @@ def _spec(value: SSAValue) -> Spec:
 # ---- branches
 
 
-@rule(If)
-def if_(op: If, grads: Grads, b: RuleBuilder) -> list[Gradient]:
-    """The gradients of the branch that was taken; zeros by what only others use."""
-    return _branches(op, grads, b)
-
-
-@rule(Case)
-def case(op: Case, grads: Grads, b: RuleBuilder) -> list[Gradient]:
-    return _branches(op, grads, b)
+# ---- branches
 
 
 def _branches(op: Branches, grads: Grads, b: RuleBuilder) -> list[Gradient]:
@@ -411,6 +417,3 @@ def _backward_branch(
     found_grads = zip((grads[k] for k in wanted), results, strict=True)
     end.op(Yield, *(end.full_of(0, tensor_type(*s)) if g is None else g for g, s in found_grads))
     return Region([block])
-
-
-non_differentiable(NeedLength, "has no results")

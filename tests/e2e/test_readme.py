@@ -33,8 +33,8 @@ def printed(source: str) -> str:
 def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # `dfc compile` adds the model's folder
-    model, load, train, net, clients = blocks("python")
-    answer, trained, fitted, added = blocks("text")
+    model, load, train, net, clients, host = blocks("python")
+    answer, trained, fitted, added, said = blocks("text")
     Path("model.py").write_text(model)
     (commands,) = (block for block in blocks("sh") if block.startswith("dfc compile model.py\n"))
     for line in commands.splitlines():
@@ -47,3 +47,4 @@ def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: py
     assert printed(train) == trained
     assert printed(net) == fitted
     assert printed(clients) == added
+    assert printed(host) == said

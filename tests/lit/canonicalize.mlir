@@ -223,4 +223,23 @@ builtin.module {
     %g = df.gradients %y, %a {n_ys = 1, n_xs = 1, kinds = ["dense"]} : (tensor<f32>, tensor<f32>) -> tensor<f32>
     df.return %g : (tensor<f32>) -> ()
   }) : () -> ()
+
+  // An assertion that holds waits and does nothing; one that does not, or may not, stays.
+  // CHECK:      df.func {sym_name = "assertions", arg_names = ["p", "x"], result_names = []} ({
+  // CHECK-NEXT: ^bb0(%p: tensor<i1>, %x: tensor<f32>):
+  // CHECK-NEXT:   %no = df.constant {value = bool[] false} : () -> tensor<i1>
+  // CHECK-NEXT:   %a = df.assert %p {text = ["assertion failed"], summarize = 3} : (tensor<i1>) -> !df.control
+  // CHECK-NEXT:   %b = df.group %a : !df.control
+  // CHECK-NEXT:   %c = df.assert %no, %b {text = ["assertion failed"], summarize = 3} : (tensor<i1>, !df.control) -> !df.control
+  // CHECK-NEXT:   df.return %c : (!df.control) -> ()
+  // CHECK-NEXT: }) : () -> ()
+  df.func {sym_name = "assertions", arg_names = ["p", "x"], result_names = []} ({
+  ^bb0(%p: tensor<i1>, %x: tensor<f32>):
+    %yes = df.constant {value = bool[] true} : () -> tensor<i1>
+    %no = df.constant {value = bool[] false} : () -> tensor<i1>
+    %a = df.assert %p {text = ["assertion failed"], summarize = 3} : (tensor<i1>) -> !df.control
+    %b = df.assert %yes, %x, %a {text = ["assertion failed: ", ""], summarize = 3} : (tensor<i1>, tensor<f32>, !df.control) -> !df.control
+    %c = df.assert %no, %b {text = ["assertion failed"], summarize = 3} : (tensor<i1>, !df.control) -> !df.control
+    df.return %c : (!df.control) -> ()
+  }) : () -> ()
 }

@@ -160,6 +160,30 @@ builtin.module {
     %v, %t3 = df.read %w, %t1, %t2 : (!df.ref<tensor<f32>>, !df.control, !df.control) -> (tensor<f32>, !df.control)
     df.return %v, %t1, %t2 : (tensor<f32>, !df.control, !df.control) -> ()
   }) : () -> ()
+
+  // Sizes that a host op brings: the island that needs them takes the value with them, and not the strings.
+  // CHECK:      df.func {sym_name = "late_sizes", arg_names = ["s"], result_names = ["zeros", "half"]} ({
+  // CHECK-NEXT: ^bb0(%s: tensor<2xf32>):
+  // CHECK-NEXT:   %rows, %words, %t = df.py_call %s {function = "data:load", nest = "{'list': ['tensor', 'tensor']}", stateful = true, results = [tensor<?xf32, ["n"]>, tensor<?x!df.string, ["n"]>]} : (tensor<2xf32>) -> (tensor<?xf32, ["n"]>, tensor<?x!df.string, ["n"]>, !df.control)
+  // CHECK-NEXT:   %zeros, %half, %0 = df.island %rows {n_inputs = 1, n_refs = 0, written = [], results = [tensor<?xf32, ["n"]>, tensor<?xf32, ["floordiv(n, 2)"]>]} ({
+  // CHECK-NEXT:   ^bb0(%rows_1: tensor<?xf32, ["n"]>):
+  // CHECK-NEXT:     %1 = df.constant {value = float32[] 0.0} : () -> tensor<f32>
+  // CHECK-NEXT:     %2 = df.constant {value = float32[] 1.0} : () -> tensor<f32>
+  // CHECK-NEXT:     %zeros_1 = df.broadcast_in_dim %1 {shape = ["n"], dims = []} : (tensor<f32>) -> tensor<?xf32, ["n"]>
+  // CHECK-NEXT:     %half_1 = df.broadcast_in_dim %2 {shape = ["floordiv(n, 2)"], dims = []} : (tensor<f32>) -> tensor<?xf32, ["floordiv(n, 2)"]>
+  // CHECK-NEXT:     df.yield %zeros_1, %half_1 : (tensor<?xf32, ["n"]>, tensor<?xf32, ["floordiv(n, 2)"]>) -> ()
+  // CHECK-NEXT:   }) : (tensor<?xf32, ["n"]>) -> (tensor<?xf32, ["n"]>, tensor<?xf32, ["floordiv(n, 2)"]>, !df.control)
+  // CHECK-NEXT:   df.return %zeros, %half, %t : (tensor<?xf32, ["n"]>, tensor<?xf32, ["floordiv(n, 2)"]>, !df.control) -> ()
+  // CHECK-NEXT: }) : () -> ()
+  df.func {sym_name = "late_sizes", arg_names = ["s"], result_names = ["zeros", "half"]} ({
+  ^bb0(%s: tensor<2xf32>):
+    %rows, %words, %t = df.py_call %s {function = "data:load", nest = "{'list': ['tensor', 'tensor']}", stateful = true, results = [tensor<?xf32, ["n"]>, tensor<?x!df.string, ["n"]>]} : (tensor<2xf32>) -> (tensor<?xf32, ["n"]>, tensor<?x!df.string, ["n"]>, !df.control)
+    %zero = df.constant {value = float32[] 0.0} : () -> tensor<f32>
+    %zeros = df.broadcast_in_dim %zero {shape = ["n"], dims = []} : (tensor<f32>) -> tensor<?xf32, ["n"]>
+    %one = df.constant {value = float32[] 1.0} : () -> tensor<f32>
+    %half = df.broadcast_in_dim %one {shape = ["floordiv(n, 2)"], dims = []} : (tensor<f32>) -> tensor<?xf32, ["floordiv(n, 2)"]>
+    df.return %zeros, %half, %t : (tensor<?xf32, ["n"]>, tensor<?xf32, ["floordiv(n, 2)"]>, !df.control) -> ()
+  }) : () -> ()
 }
 
 // -----

@@ -306,7 +306,7 @@ def test_string_ops_are_refused() -> None:
         build_artifact([EntrySpec("f", program, {})])
     assert str(caught.value) == (
         "entry 'f' needs the host for 1 ops on strings, and an artifact holds compiled programs and string constants "
-        "only"
+        "only\n  at model.py:1:1"
     )
 
 

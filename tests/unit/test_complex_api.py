@@ -21,6 +21,14 @@ def test_parts() -> None:
         np.testing.assert_allclose(dfc.angle(z).numpy(), np.angle(Z.astype(dtype)), rtol=1e-6)
 
 
+def test_what_is_finite_infinite_or_nan() -> None:
+    parts = [1.0, np.nan, np.inf, -np.inf]
+    z = np.array([complex(re, im) for re in parts for im in parts])
+    for dtype in (np.complex64, np.complex128):
+        for got, want in ((dfc.isfinite, np.isfinite), (dfc.isinf, np.isinf), (dfc.isnan, np.isnan)):
+            np.testing.assert_array_equal(got(z.astype(dtype)).numpy(), want(z))
+
+
 def test_real_operands() -> None:
     x = np.array([1.5, -2.0, -0.0], np.float32)
     for got, want in ((dfc.real(x), x), (dfc.conj(x), x), (dfc.imag(x), np.zeros(3, np.float32))):

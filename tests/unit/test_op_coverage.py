@@ -28,9 +28,13 @@ NO_VALUES = {
         "its meaning is an effect on state, which the interpreter carries out",
     ),
     **dict.fromkeys(
-        ("func", "return", "call", "custom_gradient", "checkpoint", "island", "yield"),
+        (
+            *("func", "return", "call", "custom_gradient", "checkpoint", "island", "yield"),
+            *("if", "case", "while", "scan", "need_length"),
+        ),
         "holds, names or ends other ops, which have the meaning",
     ),
+    **dict.fromkeys(("py_call", "print", "assert"), "what it does is outside of the program"),
     **dict.fromkeys(
         (
             *("queue", "queue_select", "enqueue", "enqueue_many", "dequeue", "dequeue_many", "dequeue_up_to"),

@@ -28,6 +28,7 @@ BY_VERIFIER = {
     "func-C2",
     "custom_gradient-C3",
     "checkpoint-C2",
+    *("if-C3", "case-C3", "while-C4", "while-C5", "scan-C5"),  # tests/unit/test_control_ops.py
 }  # about the body, which `infer` does not see
 
 
@@ -115,3 +116,23 @@ def test_region(op: str, attributes: dict[str, Any], message: str, takes: str) -
     with pytest.raises(VerifyException) as caught:
         made.verify_()
     assert str(caught.value) == f"df.{op}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "attributes", "message"),
+    [
+        ("queue_select", "", {}, "the first operand must be an index, got () [C1]"),
+        ("queue_select", "int32[]", {}, "handles of queues must follow the index, got () [C2]"),
+        ("enqueue", "", {}, "the first operand must be a handle to a queue, got None [C1]"),
+        ("accumulator_apply", "handle accumulator ; float32[2]", {"shaped": False},
+         "a tensor, or rows and indices, and a local step are needed, got 1 tensors [C3]"),
+        ("accumulator_apply", "handle accumulator ; float32[2] ; int32[2] ; int64[]", {"shaped": True},
+         "rows, indices, shape and a local step are needed, got 3 tensors [C3]"),
+    ],
+)  # fmt: skip
+def test_other_operands(op: str, operands: str, attributes: dict[str, Any], message: str) -> None:
+    """Other ways to break what has its row already."""
+    types = [type_of(text) for text in operands.split(" ; ") if text]
+    with pytest.raises(InvalidArgument) as caught:
+        create(OPS[op], Block(arg_types=types).args, attributes, location=USER_LINE)
+    assert str(caught.value) == f"{op}: {message}\n  at model.py:12:5"

@@ -20,9 +20,9 @@ from tests.queue_support import described, enqueue, failure, finished, put, queu
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     yield
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 def in_thread(call: Callable[[], object]) -> threading.Thread:

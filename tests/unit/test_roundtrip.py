@@ -108,6 +108,17 @@ GRAPH = """builtin.module {
   }) : () -> ()
 }
 """
+HOST = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x"], result_names = ["y"]} ({
+  ^bb0(%0: tensor<4xf32>):
+    %1, %2, %3 = df.py_call %0 {function = "data.files:Reader.load", nest = "{'list': ['tensor', 'tensor']}", stateful = true, timeout = 0.5, results = [tensor<?xf32, ["n"]>, tensor<i1>]} : (tensor<4xf32>) -> (tensor<?xf32, ["n"]>, tensor<i1>, !df.control)
+    %4, %5 = df.py_call %0 {function = "<function <lambda> at 0x7f00>", nest = "'tensor'", stateful = false, results = [tensor<f32>]} : (tensor<4xf32>) -> (tensor<f32>, !df.control)
+    %6 = df.print %1, %3 {text = ["x = ", "\\0A"], stream = "stderr", summarize = -1} : (tensor<?xf32, ["n"]>, !df.control) -> !df.control
+    %7 = df.assert %2, %4, %6 {text = ["assertion failed: \\22m\\22: ", ""], summarize = 3} : (tensor<i1>, tensor<f32>, !df.control) -> !df.control
+    df.return %1, %7 : (tensor<?xf32, ["n"]>, !df.control) -> ()
+  }) : () -> ()
+}
+"""
 QUEUES = """builtin.module {
   df.func {sym_name = "f", arg_names = ["x", "n", "key"], result_names = ["a", "b", "c"]} ({
   ^bb0(%0: tensor<4xf32>, %1: tensor<i32>, %2: tensor<4x!df.string>):
@@ -171,8 +182,54 @@ DATAFLOW = """builtin.module {
   }) : () -> ()
 }
 """
+CONTROL = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x", "k", "p"], result_names = ["n", "y", "ys"]} ({
+  ^bb0(%0: tensor<?xf32, ["b"]>, %1: tensor<i32>, %2: tensor<i1>):
+    %3 = df.variable {variable = "v", shape = [], dtype = float32} : () -> !df.ref<tensor<f32>>
+    %4, %5 = df.if %2, %0, %3 {n_inputs = 1, results = [tensor<?xf32, ["b"]>], n_handles = 1, stateful = true} ({
+    ^bb0(%6: tensor<?xf32, ["b"]>, %7: !df.ref<tensor<f32>>):
+      %8 = df.constant {value = float32[] 2.0} : () -> tensor<f32>
+      %9 = df.assign_add %7, %8 : (!df.ref<tensor<f32>>, tensor<f32>) -> !df.control
+      df.yield %6, %9 : (tensor<?xf32, ["b"]>, !df.control) -> ()
+    }, {
+    ^bb0(%10: tensor<?xf32, ["b"]>, %11: !df.ref<tensor<f32>>):
+      %12 = df.negate %10 : tensor<?xf32, ["b"]>
+      df.yield %12 : (tensor<?xf32, ["b"]>) -> ()
+    }) : (tensor<i1>, tensor<?xf32, ["b"]>, !df.ref<tensor<f32>>) -> (tensor<?xf32, ["b"]>, !df.control)
+    %6 = df.case %1, %4, %5 {n_inputs = 1, results = [tensor<?xf32, ["b"]>], n_handles = 0, stateful = false} ({
+    ^bb0(%7: tensor<?xf32, ["b"]>):
+      df.yield %7 : (tensor<?xf32, ["b"]>) -> ()
+    }) : (tensor<i32>, tensor<?xf32, ["b"]>, !df.control) -> tensor<?xf32, ["b"]>
+    %7, %8, %9 = df.while %6, %1 {n_carried = 1, n_captured = 1, length = ["n_1"], ys = [tensor<i32>], parallel_iterations = 10, swap_memory = false, n_handles = 0, stateful = false} ({
+    ^bb0(%10: tensor<i32>, %11: tensor<?xf32, ["b"]>, %12: tensor<i32>):
+      %13 = df.compare %10, %12 {direction = "LT"} : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      df.yield %13 : (tensor<i1>) -> ()
+    }, {
+    ^bb0(%14: tensor<i32>, %15: tensor<?xf32, ["b"]>, %16: tensor<i32>):
+      df.yield %15, %14 : (tensor<?xf32, ["b"]>, tensor<i32>) -> ()
+    }) : (tensor<?xf32, ["b"]>, tensor<i32>) -> (tensor<?xf32, ["b"]>, tensor<i32>, tensor<?xi32, ["n_1"]>)
+    df.need_length %8 {length = ["n_1"]} : (tensor<i32>) -> ()
+    %10, %11 = df.while %7 {n_carried = 1, n_captured = 0, length = [], ys = [], parallel_iterations = 1, swap_memory = true, invariants = [tensor<?xf32, ["m"]>], results = [tensor<?xf32, ["l"]>], n_handles = 0, stateful = false} ({
+    ^bb0(%12: tensor<i32>, %13: tensor<?xf32, ["m"]>):
+      %14 = df.constant {value = bool[] false} : () -> tensor<i1>
+      df.yield %14 : (tensor<i1>) -> ()
+    }, {
+    ^bb0(%15: tensor<i32>, %16: tensor<?xf32, ["m"]>):
+      %17 = df.concatenate %16, %16 {axis = 0} : (tensor<?xf32, ["m"]>, tensor<?xf32, ["m"]>) -> tensor<?xf32, ["2*m"]>
+      df.yield %17 : (tensor<?xf32, ["2*m"]>) -> ()
+    }) : (tensor<?xf32, ["b"]>) -> (tensor<?xf32, ["l"]>, tensor<i32>)
+    %12, %13 = df.scan %8, %1, %9 {n_carried = 1, n_xs = 1, n_captured = 0, length = ["n_1"], counted = true, reverse = true, ys = [tensor<i32>], parallel_iterations = 1, swap_memory = false, n_handles = 0, stateful = false} ({
+    ^bb0(%14: tensor<i32>, %15: tensor<i32>, %16: tensor<i32>):
+      %17 = df.add %15, %16 : tensor<i32>
+      df.yield %17, %15 : (tensor<i32>, tensor<i32>) -> ()
+    }) : (tensor<i32>, tensor<i32>, tensor<?xi32, ["n_1"]>) -> (tensor<i32>, tensor<?xi32, ["n_1"]>)
+    df.return %12, %10, %13, %5 : (tensor<i32>, tensor<?xf32, ["l"]>, tensor<?xi32, ["n_1"]>, !df.control) -> ()
+  }) : () -> ()
+}
+"""
 PROGRAMS = {
     "dataflow": DATAFLOW,
+    "control": CONTROL,
     "queues": QUEUES,
     "accumulators": ACCUMULATORS,
     "state": STATE,
@@ -181,6 +238,7 @@ PROGRAMS = {
     "regions": REGIONS,
     "symbolic": SYMBOLIC,
     "graph": GRAPH,
+    "host": HOST,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import ml_dtypes
@@ -58,6 +59,22 @@ def test_nothing_is_set_unless_all_fit(tmp_path: Path) -> None:
     with pytest.raises(InvalidType, match=r"holds int32\[1\], got float32\[1\]"):
         Saver({"a": a, "b": dfc.Variable([1])}).restore(tmp_path / "ckpt-1")
     assert a.item() == 5
+
+
+def test_a_variable_that_nothing_but_garbage_holds_is_in_nobodys_way(tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        ring: list[object] = [dfc.Variable(1.0, name="again")]
+        ring.append(ring)
+        del ring
+        again = dfc.Variable(2.0, name="again")
+        path = Saver().save(tmp_path, 1)
+    finally:
+        gc.enable()
+    again.assign(0.0)
+    Saver([again]).restore(path)
+    assert again.item() == 2
 
 
 def test_two_variables_of_one_name_and_none_at_all(tmp_path: Path) -> None:

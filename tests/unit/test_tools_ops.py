@@ -21,10 +21,11 @@ from dfc.ir.types import Spec, ref_type, resource_type, tensor_type
 from dfc.passes.autodiff import rules
 from dfc.tools import cli
 from dfc.tools.ops import STRUCTURE, ops, rows, table
-from tests.families import ROWS, cases
+from tests.families import ROWS, cases, host
 from tests.support import OPS
 
 MAIN = {
+    "check_numerics": 1,
     "select": 1,
     "dynamic_stitch": -1,
     "barrier_insert_many": 1,
@@ -48,6 +49,12 @@ STATE = {
 }
 """Operands of ops on variables, the variable first."""
 
+HOST: dict[str, tuple[list[Spec], Mapping[str, Any]]] = {
+    "py_call": ([Spec((2,), dtypes.float32)], host.CALL),
+    "print": ([Spec((2,), dtypes.float32)], host.PRINT),
+    "assert": ([Spec((), dtypes.bool_), Spec((2,), dtypes.float32)], host.ASSERT),
+}
+"""Operands and attributes of ops of the host that have no meaning on arrays alone."""
 NUMBERS, COUNT = Spec((2,), dtypes.float32), Spec((), dtypes.int64)
 TAKES = {"results": (NUMBERS,)}
 RESOURCES: dict[str, tuple[str, list[Spec], Mapping[str, Any]]] = {
@@ -76,6 +83,8 @@ def calls(name: str) -> Iterator[tuple[list[Spec], Mapping[str, Any]]]:
     """Operands and attributes that the op takes: its numerics' cases."""
     if name in STATE:
         yield STATE[name], {}
+    elif name in HOST:
+        yield HOST[name]
     elif name in ("variable", "initial_value"):
         yield [], {"variable": "w", "shape": (2,), "dtype": dtypes.float32}
     elif name in RESOURCES:

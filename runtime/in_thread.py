@@ -1,0 +1,118 @@
+"""Functions that run in threads of their own, as attempts: whoever waits for one holds no thread meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal, ResourceExhausted
+from dfc.runtime.timers import TIMERS, Timer
+from dfc.runtime.workers import WORKERS
+
+LONGEST_SLEEP = 0.5
+"""Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
+
+
+class Threads:
+    """The owner of attempts that run in threads, with the methods of `runtime/attempts.py`."""
+
+    def submit(self, attempt: InThread) -> bool:
+        """Start it. False: its `done` is called later. Raises ResourceExhausted where the system gives no threads."""
+        try:
+            WORKERS.submit(attempt)
+        except RuntimeError as error:
+            what = f"{attempt.operation} needs a thread beside the {WORKERS.count} that there are"
+            raise ResourceExhausted(f"{what}: {error}") from error
+        return False
+
+    def cancel(self, attempt: InThread, error: DfcError | None = None) -> bool:
+        """Forget it. What has begun goes on, and nobody hears of it."""
+        return attempt.end(error or Cancelled(f"{attempt.operation} was cancelled"))
+
+    def wait(self, attempt: InThread) -> Any:
+        """Start it and block until it is over: its result, or its error raised. Its `done` is not called. An interrupt
+        cancels it."""
+        channel: SimpleQueue[InThread] = SimpleQueue()
+        attempt.done = channel.put
+        try:
+            self.submit(attempt)
+            while not attempt.is_over:
+                try:
+                    channel.get(timeout=LONGEST_SLEEP)
+                except Empty:
+                    continue
+        except BaseException:
+            self.cancel(attempt)
+            raise
+        if attempt.error is not None:
+            raise attempt.error
+        return attempt.result
+
+
+class InThread:
+    """A function of no arguments that runs in a thread of `workers`; its results, or its error, are the attempt's.
+
+    Whatever the function raises is an error of the attempt, KeyboardInterrupt and SystemExit too: they are meant for
+    the main thread. Others than dfc's are the cause of an Internal.
+    """
+
+    owner = Threads()
+
+    def __init__(
+        self, function: Callable[[], Any], done: Callable[[InThread], object], operation: str = "the work of a thread"
+    ) -> None:
+        self.function: Callable[[], Any] | None = function
+        self.done, self.operation = done, operation
+        self.result: Any = None
+        self.error: DfcError | None = None
+        self.is_over = False
+        self._lock = threading.Lock()
+        self._ended = False
+        self._timer: Timer | None = None
+
+    def __call__(self) -> None:
+        function = self.function
+        if function is None:
+            return
+        result, failed = None, None
+        try:
+            result = function()
+        except BaseException as error:
+            failed = error if isinstance(error, DfcError) else wrapped(error)
+        del function
+        self._finish(failed, result)
+
+    def within(self, seconds: float) -> None:
+        """End it with DeadlineExceeded if it is not over in so many seconds from now; what it does goes on."""
+
+        def end() -> None:
+            self._finish(DeadlineExceeded(f"{self.operation} took longer than its time limit of {seconds:g} s"))
+
+        self._timer = TIMERS.after(seconds, end)
+        if self._ended:
+            self._timer.cancel()
+
+    def end(self, error: DfcError | None, result: Any = None) -> bool:
+        """Make this the outcome, unless there is one."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
+        self.function = None
+        self.error, self.result, self.is_over = error, result, True
+        if self._timer is not None:
+            self._timer.cancel()
+        return True
+
+    def _finish(self, error: DfcError | None, result: Any = None) -> None:
+        if self.end(error, result):
+            self.done(self)
+
+
+def wrapped(error: BaseException) -> Internal:
+    """An error of user code, or of something below, as dfc's."""
+    made = Internal(f"{type(error).__name__}: {error}")
+    made.__cause__ = error
+    return made
