@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -461,6 +462,74 @@ def test_gradients_through_a_scan(reverse: bool) -> None:
     expected = [(forward(xs + d) - forward(xs - d)) / 2e-6 for d in steps]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert log == [1] * 4, "what happened forwards does not happen again"
+
+
+# ---- Python functions
+
+SCALAR = dfc.TensorSpec((), "float32")
+
+
+def test_python_functions_in_loops_and_branches_are_called_as_often_as_they_are_reached() -> None:
+    calls: list[float] = []
+
+    def host(x: Any) -> Any:
+        calls.append(float(x))
+        return x * np.float32(2)
+
+    @dfc.function
+    def loop(x: Any, n: Any) -> Any:
+        body = lambda i, x: (i + 1, dfc.py_call(host, [x], SCALAR) + 1.0)  # noqa: E731
+        return dfc.while_loop(lambda i, x: i < n, body, (0, x))[1]
+
+    @dfc.function
+    def branch(p: Any, x: Any) -> Any:
+        return dfc.cond(p, lambda: dfc.py_call(host, [x], SCALAR), lambda: x)
+
+    assert float(loop(dfc.asarray(1.0), dfc.asarray(3))) == 15
+    assert calls == [1, 3, 7]
+    assert float(branch(dfc.asarray(False), dfc.asarray(5.0))) == 5
+    assert float(branch(dfc.asarray(True), dfc.asarray(5.0))) == 10
+    assert calls == [1, 3, 7, 5]
+
+
+@pytest.mark.parametrize(("parallel", "most"), [(1, 1), (4, 4)])
+def test_iterations_overlap_where_nothing_orders_them(parallel: int, most: int) -> None:
+    """Row F8, by timestamps: calls without effects that sleep."""
+    spans: list[tuple[float, float]] = []
+
+    def slow(i: Any) -> Any:
+        start = time.monotonic()
+        time.sleep(0.03)
+        spans.append((start, time.monotonic()))
+        return i
+
+    @dfc.function
+    def f(n: Any) -> Any:
+        def body(i: Any, total: Any) -> Any:
+            return i + 1, total + dfc.py_call(slow, [i], dfc.TensorSpec((), "int32"), stateful=False)
+
+        return dfc.while_loop(lambda i, t: i < n, body, (0, 0), parallel_iterations=parallel)[1]
+
+    assert int(f(dfc.asarray(8))) == 28
+    at_once = max(sum(a <= start < b for a, b in spans) for start, _ in spans)
+    assert at_once <= most
+    assert at_once > 1 or parallel == 1
+
+
+def test_print_and_assert_in_a_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    @dfc.function
+    def f(n: Any) -> Any:
+        def body(i: Any) -> Any:
+            dfc.print("i =", i, stream="stdout")
+            dfc.assert_(i < 2, "too large:", i)  # noqa: PT009
+            return (i + 1,)
+
+        return dfc.while_loop(lambda i: i < n, body, (0,))[0]
+
+    assert int(f(dfc.asarray(2))) == 2
+    assert capsys.readouterr().out == "i = 0\ni = 1\n"
+    with pytest.raises(dfc.errors.InvalidArgument, match="too large: 2"):
+        f(dfc.asarray(5))
 
 
 # ---- beside gates that a user made
