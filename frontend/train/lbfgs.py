@@ -9,9 +9,10 @@ import numpy as np
 
 from dfc.errors import InvalidArgument
 from dfc.frontend.gradients import gradients
+from dfc.frontend.loops import while_loop
 from dfc.frontend.operation import Operation
-from dfc.frontend.ops.constant import asarray, zeros_like
-from dfc.frontend.ops.elementwise import astype, logical_and, logical_not, minimum, rsqrt, where
+from dfc.frontend.ops.constant import asarray, full_like, ones_like, zeros_like
+from dfc.frontend.ops.elementwise import astype, isinf, minimum, rsqrt, where
 from dfc.frontend.ops.reduction import sum as reduce_sum
 from dfc.frontend.ops.shape import concat, expand_dims, reshape
 from dfc.frontend.tensor import Operand, Tensor
@@ -26,10 +27,18 @@ Loss = Callable[[], Tensor]
 class LBFGS:
     """Limited-memory BFGS over all variables together, which must have one dtype.
 
-    `minimize(loss, variables)` takes a function of no arguments that computes the scalar loss: it is traced once for
-    the gradient and once for each of `line_search_steps` trial step lengths, `learning_rate` times 1, `shrink`,
-    `shrink`^2 ...; the first that lowers the loss by `decrease` times what the slope promises is taken (Armijo), and
-    no step where none does. `apply_gradients` steps by the learning rate without a search.
+    `minimize(loss, variables)` takes a function of no arguments that computes the scalar loss. It is traced twice: for
+    the gradient, and in the loop that searches for a step length. That tries at most `line_search_steps` of them,
+    `learning_rate` times 1, `shrink`, `shrink`^2 ..., and ends with the first that lowers the loss by `decrease` times
+    what the slope promises (Armijo); where none does, there is no step.
+
+    With `curvature` the slope there must also be at most `curvature` times as steep as before (the strong Wolfe
+    conditions; Nocedal and Wright, eq. 3.7), so that every step says something of the curvature. Such a length is
+    found by bisection, which divides an interval by `shrink`, after lengths divided by `shrink` until there is one;
+    if not in time, the longest known is taken at which the loss is low enough but still falls too steeply. Each trial
+    takes a gradient as well. 0.9 is usual.
+
+    `apply_gradients` steps by the learning rate without a search.
 
     State: the last `memory` changes, and the last point and gradient, as variables of all elements in a row.
     """
@@ -41,6 +50,7 @@ class LBFGS:
         line_search_steps: int = 10,
         shrink: float = 0.5,
         decrease: float = 1e-4,
+        curvature: float | None = None,
     ) -> None:
         if memory < 1 or line_search_steps < 1 or not 0 < shrink < 1:
             raise InvalidArgument(
@@ -49,8 +59,14 @@ class LBFGS:
                 op="LBFGS",
                 location=locations.describe(locations.capture()),
             )
+        if curvature is not None and not decrease < curvature < 1:
+            raise InvalidArgument(
+                f"curvature must be between decrease and 1, got {curvature} with decrease {decrease}",
+                op="LBFGS",
+                location=locations.describe(locations.capture()),
+            )
         self.learning_rate, self.memory, self.line_search_steps = learning_rate, memory, line_search_steps
-        self.shrink, self.decrease = shrink, decrease
+        self.shrink, self.decrease, self.curvature = shrink, decrease, curvature
         self._state: dict[str, Variable] = {}
         self._of: list[Variable] | None = None
         self._lock = threading.Lock()
@@ -81,14 +97,27 @@ class LBFGS:
         point, gradient = self._flat(chosen), self._joined(gradients([start], chosen), chosen)
         direction = self._direction(point, gradient, chosen)
         slope = reduce_sum(direction * gradient)
-        best, found, length = point, asarray(False), self.learning_rate
-        for _ in range(self.line_search_steps):
-            trial = point - direction * length
-            self._store(trial, chosen)
-            enough = loss() <= start - self.decrease * length * slope
-            best = where(logical_and(enough, logical_not(found)), trial, best)
-            found, length = found | enough, length * self.shrink
-        self._store(best, chosen)
+
+        def attempt(length: Tensor, low: Tensor, high: Tensor, found: Tensor) -> tuple[Tensor, ...]:
+            """One trial: the next length, the interval that it is in, and whether this length is right."""
+            self._store(point - direction * length, chosen)
+            there = loss()
+            enough = there <= start - self.decrease * length * slope
+            if self.curvature is None:
+                low, high, found = low, where(enough, high, length), enough
+            else:
+                left = reduce_sum(direction * self._joined(gradients([there], chosen), chosen))
+                falls, rises = left > self.curvature * slope, left < -self.curvature * slope
+                found = enough & ~(falls | rises)
+                low, high = where(enough & falls, length, low), where(~enough | rises, length, high)
+            following = where(isinf(high), length / self.shrink, low + (high - low) * self.shrink)
+            return where(found, length, following), low, high, found
+
+        first = (self.learning_rate * ones_like(slope), zeros_like(slope), full_like(slope, np.inf), False)
+        length, low, _, found = while_loop(
+            lambda length, low, high, found: ~found, attempt, first, maximum_iterations=self.line_search_steps
+        )
+        self._store(point - direction * where(found, length, low), chosen)
 
     def build(self, variables: Sequence[Variable]) -> list[Variable]:
         """As `Optimizer.build`."""
