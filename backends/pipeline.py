@@ -19,13 +19,16 @@ PIPELINE: dict[Phase, str] = {
     Phase.GRAPH: "prune, inline, autodiff, feed, prune, canonicalize, cse, canonicalize",
     # One device: every op is on it, so placing has nothing to decide.
     Phase.PLACED: "",
-    # One device: there is no edge to cut. Branches and loops that a device runs as a whole get variables as values, for
-    # the islands to come.
-    Phase.PARTITIONED: "functionalise",
+    # One device: there is no edge to cut. Branches and loops that the host has to run become dataflow; those that a
+    # device runs as a whole get variables as values, for the islands to come.
+    Phase.PARTITIONED: "lower-control-flow, functionalise",
     # What one device runs in one go becomes one program; references become its inputs and outputs.
     Phase.CLUSTERED: "cluster",
 }
 """The passes that lead to each phase, in the grammar of `dfc opt -p`."""
+
+SWAPPING = PIPELINE[Phase.PARTITIONED].replace("lower-control-flow", "lower-control-flow{swap=true}")
+"""Those of phase partitioned where the device's memory is limited."""
 
 
 def phases_until(to: Phase) -> list[Phase]:

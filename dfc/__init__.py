@@ -80,6 +80,7 @@ _SUBMODULES = {
     "linalg": "dfc.frontend.linalg",
     "nn": "dfc.frontend.nn",
     "random": "dfc.frontend.random",
+    "raw": "dfc.frontend.raw",
     "special": "dfc.frontend.special",
     "sparse": "dfc.frontend.sparse",
     "strings": "dfc.frontend.strings",
@@ -119,7 +120,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     # isort: off
     from dfc.frontend import autograph as autograph
     from dfc.frontend import fft as fft, image as image, linalg as linalg, nn as nn, random as random
-    from dfc.frontend import sparse as sparse, special as special, strings as strings, train as train
+    from dfc.frontend import raw as raw, sparse as sparse, special as special, strings as strings, train as train
     from dfc.frontend.function import Function as Function, function as function
     from dfc.frontend.signature import TensorSpec as TensorSpec
     from dfc.frontend.operators import Tensor as Tensor

@@ -73,7 +73,7 @@ def control_dependencies(control_inputs: Sequence[Any] | None) -> Iterator[None]
     if control_inputs is None:
         trace.controls = None
     else:
-        tokens = _tokens(trace, control_inputs, "control_dependencies")
+        tokens = tokens_of(trace, control_inputs, "control_dependencies")
         before = () if outer is None else outer.tokens
         trace.controls = Controls(tuple(dict.fromkeys((*before, *tokens))))
     try:
@@ -87,13 +87,13 @@ def group(*inputs: Any, name: str | None = None) -> Operation:
     trace = current()
     if trace is None:
         return Operation(None, None, name or "group")
-    tokens = _tokens(trace, inputs, "group")
+    tokens = tokens_of(trace, inputs, "group")
     annotations = None if name is None else trace.named(name)
     made = trace.emit_op(Group, tokens, annotations=annotations)
     return Operation(made.token, trace, name or "group")
 
 
-def _tokens(trace: Trace, inputs: Sequence[Any], what: str) -> list[SSAValue]:
+def tokens_of(trace: Trace, inputs: Sequence[Any], what: str) -> list[SSAValue]:
     """A token for each operation, and one for all tensors."""
     tokens: list[SSAValue] = []
     values: list[SSAValue] = []

@@ -13,11 +13,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from dfc.backends.xla import to_numpy
-<<<<<<< HEAD
-from dfc.errors import FailedPrecondition, InvalidType, NotFound
-=======
-from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType, NotFound
->>>>>>> w-rev4
+from dfc.errors import DfcError, FailedPrecondition, InvalidType, NotFound
 from dfc.frontend import feeding, structure
 from dfc.frontend.function import BoundFunction, Function
 from dfc.frontend.graph import Graph
@@ -254,7 +250,7 @@ class Session:
             graph.func,
             program,
             name="step",
-            outputs=[(f"output_{i}", value) for i, value in enumerate(fetched.values)],
+            outputs=[(graph.name_of(value), value) for value in fetched.values],
             tokens=fetched.tokens,
             feeds=list(zip(labels, feeds, strict=True)),
             location=locations.capture(),
@@ -263,7 +259,7 @@ class Session:
         self.stats.compiled += 1
         variables = self._variables()
         initial = graph.trace.initial_arrays if isinstance(graph.trace, GraphTrace) else {}
-        binding = Binding(variables, initial, Resources(self.graph.resources, self._live))
+        binding = Binding(variables, initial, Resources(self.graph.resources, self._live), self._state.memory)
         step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
         step.places = [labels.index(name) for name in step.inputs]
         return step

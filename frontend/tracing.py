@@ -379,7 +379,8 @@ class Trace:
         found = self._constants.get(key)
         if found is None:
             if shape:
-                found = self.broadcast(self.fill(value, dtype, ()), shape)
+                with self.aside():  # whoever else uses it need not wait
+                    found = self.broadcast(self.fill(value, dtype, ()), shape)
             else:
                 with np.errstate(all="ignore"):
                     found = self.constant(np.asarray(value, dtype.numpy))._value

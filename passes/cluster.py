@@ -14,6 +14,7 @@ from dfc.errors import Unimplemented
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
+from dfc.ir.cycles import is_from_later
 from dfc.ir.op import Op, error_at
 from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
@@ -22,6 +23,8 @@ from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.capacities import guarded
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
+from dfc.passes.frames import has_gates
+from dfc.passes.gated import Gated, for_host
 from dfc.passes.late import alone_in, definers, needed_by, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import one_island, position_of
@@ -39,7 +42,8 @@ class Cluster(Pass):
     is in no island with work that does. Inside, references are values: a read is the current value, a write makes the
     next, and `written` lists the references whose last value the island gives back. Outside stay handles of variables
     (one each), host ops, constants for them, and the return; tokens run between islands and host ops only. Each op
-    keeps its position.
+    keeps its position. Of a block with gates an island is of one frame, and its ops are live together; what merges take
+    of an earlier iteration is no path.
 
     With `separate` each op is an island of its own; with `late_inputs` the function's inputs may come one by one, and
     work is in no island with work that needs other ones.
@@ -67,20 +71,27 @@ def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = Fa
 
 class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
-    a path to the op; `stage` counts the alternations of device and host on such a path.
+    a path to the op; `stage` counts the alternations of device and host on such a path. `place` is the same for ops
+    of one frame that are live together (`passes/gated.py`).
 
-    Keys only grow along a path. So a path that leaves a run comes back to none of the same key, and runs of different
-    keys don't need each other both ways.
+    Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
+    that leaves a run comes back to none of the same key, and runs of different keys don't need each other both ways.
     """
 
     stage: int
     waits: int
+    place: int = 0
 
     def joined(self, other: _Key) -> _Key:
-        return _Key(max(self.stage, other.stage), self.waits | other.waits)
+        return _Key(max(self.stage, other.stage), self.waits | other.waits, self.place)
 
     def met(self, other: _Key) -> _Key:
-        return _Key(min(self.stage, other.stage), self.waits & other.waits)
+        place = self.place if self.place == other.place else NOWHERE
+        return _Key(min(self.stage, other.stage), self.waits & other.waits, place)
+
+
+NOWHERE = -1
+"""The place where ops of different places meet."""
 
 
 @dataclass(eq=False)
@@ -115,6 +126,7 @@ class _Function:
         self.variables: dict[str, SSAValue] = {}
         self.strings = has_strings(self.block.args)  # whether there has been one
         self.sizes = definers(func.block)
+        self.gated = Gated(func.block, self._bit, self.late) if has_gates(func.block) else None
         self.position: dict[int, int] = {}
         self.unit_of: dict[int, _Unit] = {}
         self.done: dict[int, Operation] = {}  # ops that have no place in the clustered function
@@ -163,7 +175,7 @@ class _Function:
                 replace(op, [first])
         elif self._is_source(op) or isinstance(op, Return):
             return
-        elif class_compilable(cls) and not strings:
+        elif class_compilable(cls) and not strings and not (self.gated is not None and for_host(op)):
             self.keys[id(op)] = self._needs(op, _Key(0, 0))
             self._gives_tokens(op)
         elif isinstance(op, Group) and self._names_ops_only(op):
@@ -172,8 +184,14 @@ class _Function:
         elif op.name in GONE[Phase.GRAPH]:
             raise leftover(op, Phase.CLUSTERED, GONE[Phase.GRAPH][op.name])
         else:
-            needs = self.hosts[id(op)] = self._needs(op, _Key(-1, 0))
-            waits = self._bit() if isinstance(op, Op) and op.WAITS else 0
+            needs = self._needs(op, _Key(-1, 0))
+            waits = 0
+            if self.gated is not None:
+                needs = _Key(self.gated.stage(op, needs.stage), needs.waits, needs.place)
+                waits = self.gated.bits.get(id(op), 0)
+            elif isinstance(op, Op) and op.WAITS:
+                waits = self._bit()
+            self.hosts[id(op)] = needs
             self.gives[id(op)] = _Key(needs.stage + 1, needs.waits | waits)
             self.strings = self.strings or has_strings(op.results)
             self._gives_tokens(op)
@@ -183,18 +201,24 @@ class _Function:
         return type(op) in SOURCES and not (self.sizes and isinstance(op, Operation) and symbols_of(op))
 
     def _names_ops_only(self, group: Group) -> bool:
-        """Whether the group waits for ops: for inputs and constants there is no token to take."""
-        return all(o.type is CONTROL or id(o.owner) in self.keys or id(o.owner) in self.hosts for o in group.operands)
+        """Whether the group waits for ops that give tokens: for inputs, constants and gates there is none to take."""
+        return all(o.type is CONTROL or id(o.owner) in self.keys or _gives_token(o.owner) for o in group.operands)
 
     def _gives_tokens(self, op: Operation) -> None:
         for result in op.results:
             if result.type is CONTROL:
                 self.awaits[result] = {op: None}
 
+    def _sized(self, op: Operation) -> list[SSAValue]:
+        """What tells the op sizes that its operands don't."""
+        if self.gated is not None:
+            return self.gated.frames.sized(op, self.gated.frames.of(op))
+        return needed_by(op, self.sizes)
+
     def _needs(self, op: Operation, start: _Key) -> _Key:
         """The least key at which all operands are there; `start` says whether the op is the device's or the host's."""
         key, for_host = start, start.stage < 0
-        sized = (value.owner for value in needed_by(op, self.sizes)) if self.sizes else ()
+        sized = (value.owner for value in self._sized(op)) if self.sizes else ()
         for owner in (*_ops_behind(op, self.awaits), *sized):
             found = self.keys.get(id(owner))
             if found is None and (given := self.hosts.get(id(owner))) is not None:
@@ -206,6 +230,8 @@ class _Function:
         if self.late:
             for operand in op.operands:
                 key = key.joined(_Key(key.stage, self.late.get(id(operand), 0)))
+        if self.gated is not None:
+            key = _Key(key.stage, key.waits | self.gated.waits.get(id(op), 0), self.gated.place(op))
         return key
 
     def _sink(self, ops: list[Operation]) -> None:
@@ -261,6 +287,8 @@ class _Function:
             sources: dict[SSAValue, SSAValue] = {}
             for i, operand in enumerate(op.operands):
                 owner = operand.owner
+                if is_from_later(op, operand):
+                    continue
                 if operand.type is CONTROL:
                     self._wait(unit, self.awaits[operand])
                 elif self._is_source(owner):
@@ -285,6 +313,8 @@ class _Function:
         wanted = {symbol for op in run.ops for symbol in symbols_of(op)} & self.sizes.keys()
         for symbol in sorted(wanted - alone_in(list(run.inputs))):
             value = self.sizes[symbol]
+            if self.gated is not None:
+                value = self.gated.frames.teller(symbol, self.gated.frames.of(run.ops[0]))
             if self.unit_of[id(value.owner)] is run:
                 continue
             if has_strings([value]):
@@ -293,6 +323,13 @@ class _Function:
                     run.ops[0],
                     f"the size {symbol} is known of strings only, which no device holds",
                     "take a tensor of numbers of that size along",
+                )
+            if self.gated is not None and not self.gated.is_with(value, run.ops[0]):
+                raise error_at(
+                    Unimplemented,
+                    run.ops[0],
+                    f"the size {symbol} is known in another frame, or on another branch",
+                    "take a tensor of that size along",
                 )
             run.inputs.setdefault(value, [])
             run.before[self.unit_of[id(value.owner)]] = None
@@ -351,7 +388,11 @@ class _Function:
         first = dict(current)
         self._fill(run, block, current, inner)
         written = [i for i, ref in enumerate(refs) if ref in run.written]
-        location = self.func.location if locations.is_known(self.func.location) else run.ops[0].location
+        location = run.ops[0].location
+        if self.gated is not None:  # its results may be dead, and an error says which
+            location = run.ops[-1].location
+        elif locations.is_known(self.func.location):
+            location = self.func.location
         make = Builder(block, location=location)
         new = guarded(make, run.needs, [(current[refs[i]], first[refs[i]]) for i in written])
         make.op(Yield, *(inner.get(v, v) for v in run.outputs), *new, *run.needs.values())
@@ -407,6 +448,10 @@ def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) ->
             yield from awaits[operand]
         elif isinstance(owner := operand.owner, Operation):
             yield owner
+
+
+def _gives_token(owner: object) -> bool:
+    return isinstance(owner, Operation) and any(result.type is CONTROL for result in owner.results)
 
 
 def _in_order(units: list[_Unit]) -> list[_Unit]:

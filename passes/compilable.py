@@ -22,6 +22,9 @@ STRUCTURE = (Func, Return, Yield, Call, Gradients, CustomGradient, Checkpoint, I
 SOURCES = (ConstantOp, Iota)
 """Ops that need nothing: each island that uses one holds its own copy, since making it is cheaper than passing it."""
 
+EITHER = (*SOURCES, After)
+"""Ops that a device can do and that may be left to the host: to make what it takes, and to hand on what it has."""
+
 STATE = (Read, Write, NeedLength)
 """Effects that become inputs and outputs of a device's program; all others are the host's."""
 

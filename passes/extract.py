@@ -10,6 +10,7 @@ from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, clone_into, create
+from dfc.ir.cycles import Cycles
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Call, Func, Gradients, Return, single_block_region
 from dfc.ir.ops.graph import After, Feed, Placeholder
@@ -58,13 +59,16 @@ def extract(
     for index, argument in enumerate(func.block.args):
         if argument not in mapping:
             mapping[argument] = _unfed(func, index, builder, location)
+    cycles = Cycles(mapping)
     for op in func.block.ops:
         if id(op) in needed:
+            cycles.before(op)
             clone_into(op, builder, mapping)
             mapping.update((result, given[result]) for result in op.results if result in given)  # one of several
             for value in fed_later.get(op, ()):
                 with builder.at(op.location):
                     mapping[value] = builder(Feed, mapping[value], label=later[value])
+    cycles.finish()
     values = [mapping[value] for value in ends]
     if tokens_as_outputs:
         done = Builder(block, location=location)

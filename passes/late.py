@@ -12,8 +12,10 @@ from typing import Any
 
 from xdsl.ir import Block, Operation, SSAValue
 
+from dfc.ir.cycles import is_from_later
 from dfc.ir.dims import SymbolicDim, is_static
 from dfc.ir.op import Effect, Op
+from dfc.ir.ops.dataflow import Merge
 from dfc.ir.types import Spec, is_tensor, spec_of
 
 Definers = Mapping[str, SSAValue]
@@ -22,7 +24,7 @@ Definers = Mapping[str, SSAValue]
 
 @cache
 def _may_define(cls: type[Operation]) -> bool:
-    return issubclass(cls, Op) and cls.EFFECT is Effect.STATEFUL
+    return issubclass(cls, Op) and (cls.EFFECT is Effect.STATEFUL or cls is Merge)
 
 
 def definers(block: Block) -> Definers:
@@ -106,7 +108,9 @@ def _alone(value: SSAValue) -> list[str]:
 def _is_operand(symbol: str, value: SSAValue) -> bool:
     """Whether an operand of the value's op has the symbol already."""
     op = value.owner
-    return isinstance(op, Operation) and any(symbol in symbols_in(operand) for operand in op.operands)
+    if not isinstance(op, Operation):
+        return False
+    return any(symbol in symbols_in(operand) for operand in op.operands if not is_from_later(op, operand))
 
 
 def _is_string(value: SSAValue) -> bool:

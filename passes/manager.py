@@ -31,6 +31,7 @@ BUILT_IN: Mapping[str, str] = {
     "feed": "dfc.passes.feed:Feed",
     "canonicalize": "dfc.passes.canonicalize:Canonicalize",
     "cse": "dfc.passes.cse:Cse",
+    "lower-control-flow": "dfc.passes.lower_control_flow:LowerControlFlow",
     "functionalise": "dfc.passes.functionalise:Functionalise",
     "cluster": "dfc.passes.cluster:Cluster",
     "specialize": "dfc.passes.specialize:Specialize",

@@ -10,7 +10,7 @@ from xdsl.ir import Operation
 from dfc.errors import FailedPrecondition
 from dfc.ir.op import error_at
 from dfc.ir.ops.function import Func
-from dfc.passes.compilable import SOURCES, compilable
+from dfc.passes.compilable import EITHER, compilable
 
 
 class Phase(Enum):
@@ -70,7 +70,7 @@ def check_gate(program: ModuleOp, phase: Phase) -> None:
             continue
         for op in func.block.ops:
             by = gone.get(op.name)
-            if by is None and clustered and type(op) not in SOURCES and compilable(op):
+            if by is None and clustered and type(op) not in EITHER and compilable(op):
                 by = "cluster"
             if by is not None:
                 raise leftover(op, phase, by)

@@ -11,10 +11,12 @@ from xdsl.ir import Block, Operation, SSAValue
 from dfc.errors import NotFound
 from dfc.ir import attributes, locations
 from dfc.ir.builder import erase
+from dfc.ir.cycles import has_cycles
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops.control import ControlFlow
 from dfc.ir.ops.function import Call, Func, split_tokens
 from dfc.ir.types import CONTROL
+from dfc.passes.extract import ancestors
 from dfc.passes.late import definers, needed_by
 from dfc.passes.manager import Pass, did_you_mean
 from dfc.passes.shrink import shrink
@@ -24,7 +26,7 @@ from dfc.passes.shrink import shrink
 class Prune(Pass):
     """Drop what the outputs don't need; `fetches` names the outputs, or ops, to keep.
 
-    Requires: block order is an order of data and control (every phase but lowered control flow).
+    Requires: block order is an order of data and control, but for what merges take of earlier iterations.
     Ensures: each op is an ancestor, by data or control, of a return. Without fetches all outputs and returned tokens
     stay; with fetches only the named ones, in the order given, and no effect that they don't depend on. An effect alone
     keeps nothing. A function that only pruned calls needed is gone.
@@ -76,6 +78,8 @@ def _callees(func: Func) -> list[str]:
 def erase_unused(block: Block, *, pure_only: bool = False) -> int:
     """Erase ops whose results nobody uses, from the end, so that one walk finds them all; returns how many. An op that
     tells a size which another one has stays."""
+    if not pure_only and has_cycles(block):
+        return _erase_unreached(block)
     erased = 0
     known = {} if pure_only else definers(block)
     told: set[Operation] = set()
@@ -98,6 +102,19 @@ def erase_unused(block: Block, *, pure_only: bool = False) -> int:
             told.update(value.owner for value in needed_by(op, known) if isinstance(value.owner, Operation))
         op = previous
     return erased
+
+
+def _erase_unreached(block: Block) -> int:
+    """The same where ops of a loop that nobody needs use each other."""
+    last = block.last_op
+    assert last is not None
+    needed = ancestors(last.operands, {}, definers(block))
+    unused = [op for op in block.ops if id(op) not in needed and op is not last]
+    for op in unused:
+        op.operands = []
+    for op in unused:
+        erase(op)
+    return len(unused)
 
 
 def _is_pure(op: Operation) -> bool:

@@ -11,6 +11,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from dfc.errors import InvalidArgument, NotFound
 from dfc.ir.builder import Builder, clone_into, create
+from dfc.ir.cycles import Cycles
 from dfc.ir.dims import Bindings, SymbolicDim, is_static, substitute
 from dfc.ir.op import Op, error_at
 from dfc.ir.types import CONTROL, ResourceType, Spec, is_tensor, spec_behind, spec_of, tensor_type
@@ -111,12 +112,14 @@ def _fill(source: Region, target: Region, bindings: Bindings, mapping: dict[SSAV
             mapping[argument] = made
             if is_tensor(made.type) and (owner := source.parent) is not None:
                 _require_sizes(spec_of(made.type), owner, spec_of(argument.type))
-        builder = Builder(copy)
+        builder, cycles = Builder(copy), Cycles(mapping)
         for op in block.ops:
+            cycles.before(op)
             if op.regions or (bindings and _mentions_symbols(op)):
                 copy.add_op(respecialized(op, bindings, mapping))
             else:
                 clone_into(op, builder, mapping)  # nothing changes, so nothing needs inferring
+        cycles.finish()
         target.add_block(copy)
 
 

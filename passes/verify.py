@@ -8,6 +8,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dfc.errors import InvalidArgument
 from dfc.ir import locations
+from dfc.ir.cycles import is_from_later
 from dfc.ir.op import error_at
 from dfc.ir.ops.function import Func
 
@@ -16,7 +17,8 @@ def verify(program: ModuleOp) -> None:
     """Raise InvalidArgument, with the op and the user's line, for the first op that isn't valid.
 
     Beyond xDSL's verifier: every operand must be a result of an earlier op of the block or of one around it, or an
-    argument of such a block; types must be what `infer` gives; a function's name must be unique.
+    argument of such a block; a merge may take what a later next_iteration gives. Types must be what `infer` gives; a
+    function's name must be unique.
     """
     names: set[str] = set()
     for func in program.ops:
@@ -44,7 +46,7 @@ def _verify_block(block: Block, outer: set[SSAValue]) -> None:
     visible = {*outer, *block.args}
     for op in block.ops:
         for i, operand in enumerate(op.operands):
-            if operand not in visible:
+            if operand not in visible and not is_from_later(op, operand):
                 raise error_at(InvalidArgument, op, f"operand {i} is used before it is made")
         _verify_op(op)
         _verify_regions(op, visible)

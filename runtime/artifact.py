@@ -37,6 +37,7 @@ from dfc.ir.op import Op, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.host import PyCall
+from dfc.ir.ops.state import Group
 from dfc.ir.text import parse_program, print_program
 from dfc.ir.types import Spec, spec_of
 from dfc.passes.batch import rows_independent
@@ -266,7 +267,8 @@ class _Programs:
 
 
 def _needs_host(entry: str, ops: Sequence[Op]) -> Unimplemented:
-    """The error for an entry with ops that no program of a device runs."""
+    """The error for an entry with ops that no program of a device runs; those that order others are not named."""
+    ops = [op for op in ops if not isinstance(op, Group)] or ops
     first = next((op for op in ops if isinstance(op, PyCall)), ops[0])
     if isinstance(first, PyCall):
         what = f"calls Python, the function {first.function.data.name!r}"

@@ -15,8 +15,8 @@ from dfc.backends import xla
 from dfc.backends.status import translate
 from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition, Internal
-from dfc.runtime.executor import Execution
 from dfc.runtime.flow import DeviceOp, Flow, HostOp
+from dfc.runtime.frames import execution_of
 from dfc.runtime.plan import LateCall, Plan, ProgramCall
 from dfc.runtime.variables import Device, Holder, Lost, Transfer, VariableState, join
 
@@ -287,7 +287,7 @@ class PlanRun:
 
     For a plan of one program that takes the inputs and gives the outputs as they stand, `run` is that program's own;
     for any other the executor runs it. `where` has the user's line of each island, `late` what runs those without a
-    program.
+    program; `outputs` are names for errors.
     """
 
     def __init__(
@@ -300,6 +300,7 @@ class PlanRun:
         device: Device | None = None,
         where: Sequence[str] = (),
         late: Sequence[Runs] = (),
+        outputs: Sequence[str] = (),
     ) -> None:
         self.plan, self.name, self._device = plan, name, device
         self.programs = [
@@ -312,7 +313,7 @@ class PlanRun:
         self.run: Callable[[Values], Values] = runs[0].run if self.is_direct else self._execute
         places = where or [""] * len(runs)
         ops = [DeviceOp(each.run, place) for each, place in zip(runs, places, strict=True)]
-        self.flow = Flow(plan, ops, host_ops, device, name)
+        self.flow = Flow(plan, ops, host_ops, device, name, outputs)
         self._wanted = range(len(plan.outputs))
 
     @property
@@ -325,10 +326,13 @@ class PlanRun:
     def _execute(self, feeds: Values) -> Values:
         if len(feeds) != self.plan.n_inputs:
             raise Internal(f"a step of {self.plan.n_inputs} inputs was given {len(feeds)}", op=self.name)
-        execution = Execution(self.flow)
-        for index, value in enumerate(feeds):
-            execution.feed(index, value)
-        return [_returned(value, self._device) for value in execution.run(self._wanted)]
+        step = execution_of(self.flow)
+        try:
+            for index, value in enumerate(feeds):
+                step.feed(index, value)
+            return [_returned(value, self._device) for value in step.run(self._wanted)]
+        finally:
+            step.close()
 
 
 def _is_direct(plan: Plan) -> bool:

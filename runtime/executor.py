@@ -29,9 +29,8 @@ class Iteration:
 
     __slots__ = ("pending", "slots")
 
-    def __init__(self, flow: Flow) -> None:
-        self.slots: list[Any] = [ABSENT] * flow.n_slots
-        self.pending = flow.pending.copy()
+    def __init__(self, slots: list[Any], pending: list[int]) -> None:
+        self.slots, self.pending = slots.copy(), pending.copy()
 
 
 class Execution:
@@ -44,18 +43,17 @@ class Execution:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self._root = Iteration(flow)
-        self._ready: deque[tuple[Node, Iteration]] = deque((node, self._root) for node in flow.roots)
-        self._in_flight: dict[Any, tuple[Node, Iteration]] = {}
+        self._root: Any = Iteration(flow.root.slots, flow.root.pending)
+        self._ready: deque[tuple[Node, Any]] = deque((node, self._root) for node in flow.root.roots)
+        self._in_flight: dict[Any, tuple[Node, Any]] = {}
         self._arrived: deque[Any] = deque()
         self._wake = threading.Lock()
         self._wake.acquire()
         self._stop_with: DfcError | None = None  # set by `cancel`
         self.error: DfcError | None = None
+        self._deadline: float | None = None
         self.on_arrival: Callable[[], None] | None = None
         """Called, in the place of waking `run`, when an attempt is over or the step is cancelled, from any thread."""
-        for value, edges in flow.constants:
-            self._deliver(value, edges, self._root)
 
     # ---- from outside
 
@@ -72,6 +70,7 @@ class Execution:
         """Run until these outputs have come or nothing more can be done; with all outputs wanted, until nothing is left
         to do. Raises the step's error, and DeadlineExceeded, which ends the step as well."""
         part = len(wanted) < len(self.flow.plan.outputs)
+        self._deadline = deadline
         try:
             while True:
                 self.advance()
@@ -105,6 +104,9 @@ class Execution:
         if any(value is ABSENT for value in found):
             raise Internal("the step ended without all of its outputs", op=self.flow.name)
         return found
+
+    def close(self) -> None:
+        """Give back what the step keeps. Called when it is over."""
 
     @property
     def is_idle(self) -> bool:

@@ -24,17 +24,19 @@ from dfc.ir.ops.state import Group, InitializedValue, InitialValue, IsInitialize
 from dfc.ir.types import spec_of
 from dfc.passes.specialize import bound, has_symbols
 from dfc.runtime.flow import HostOp, Values
+from dfc.runtime.memory import UNLIMITED, Account
 from dfc.runtime.variables import VariableState
 
 
 @dataclass(frozen=True)
 class Binding:
-    """What a step's names stand for: its variables, the arrays that some of them start from, and what else lives
-    between steps."""
+    """What a step's names stand for: its variables, the arrays that some of them start from, what else lives
+    between steps, and the account of its device's memory."""
 
     variables: Mapping[str, VariableState]
     initial: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     resources: Mapping[str, Any] = field(default_factory=dict)
+    memory: Account = UNLIMITED
 
     def variable(self, op: Op) -> VariableState:
         """The variable behind the op's first operand."""
@@ -49,7 +51,7 @@ class Binding:
 OpT = TypeVar("OpT", bound=Op)
 Maker = Callable[[Any, Binding], HostOp]
 MAKERS: dict[type[Op], Maker] = {}
-MODULES = ("queue_calls", "host_calls")
+MODULES = ("queue_calls", "host_calls", "gates", "stacks")
 """Beside this one, those that fill the table."""
 
 

@@ -16,6 +16,9 @@ from dfc.backends.xla import Signature, Spec
 from dfc.errors import DataLoss
 from dfc.ir.dtypes import as_dtype
 
+Frame = tuple[str, ...]
+"""Where in loops a call is: the names of the frames around it, the outermost first. Empty outside of loops."""
+
 
 @dataclass(frozen=True)
 class ProgramCall:
@@ -24,7 +27,8 @@ class ProgramCall:
     `state` names its variables, the first `n_written` of which it writes; of these, `overwritten` indexes those whose
     value before does not matter, so that they need none. `inputs` are the values that follow them as arguments.
     `signature` gives the program's arguments and results, and which memory is handed over. `after` are the calls,
-    by their place in the plan, that must have happened before, beside those whose values it takes.
+    by their place in the plan, that must have happened before, beside those whose values it takes. `frame` is where it
+    runs, once an iteration.
     """
 
     state: tuple[str, ...]
@@ -33,6 +37,7 @@ class ProgramCall:
     signature: Signature
     overwritten: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    frame: Frame = ()
 
     @property
     def n_results(self) -> int:
@@ -50,6 +55,7 @@ class LateCall:
     n_results: int
     overwritten: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    frame: Frame = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +68,14 @@ class HostValue:
 
 @dataclass(frozen=True)
 class HostCall:
-    """An op that the host runs. `op` is its place among the host's ops of the function; `after` is as of a program."""
+    """An op that the host runs. `op` is its place among the host's ops of the function; `after` and `frame` are as of a
+    program. A merge may take values of later calls, that give them to its next iteration."""
 
     op: int
     inputs: tuple[int, ...]
     n_results: int
     after: tuple[int, ...] = ()
+    frame: Frame = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dfc.ir.ops.function import Func, Island, Return
 from dfc.ir.ops.state import Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
 from dfc.passes.capacities import guards
+from dfc.passes.frames import ROOT, Frame, Frames, has_frames
 from dfc.runtime.plan import HostCall, HostValue, LateCall, Plan, ProgramCall
 
 
@@ -44,13 +45,18 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
     islands: list[Island] = []
     host_ops: list[Op] = []
     called: dict[SSAValue, int] = {}  # the call that gives each token
-    for op in func.block.ops:
-        if isinstance(op, Return | Variable):
-            continue
+    ops = [op for op in func.block.ops if not isinstance(op, Return | Variable)]
+    for op in ops:  # all at first: a merge takes values of later calls
+        for result in op.results:
+            if result.type is not CONTROL:
+                numbers[result] = len(numbers)
+    frames = Frames(func.block) if has_frames(func.block) else None
+    for op in ops:
         after = tuple(dict.fromkeys(called[o] for o in op.operands if o.type is CONTROL))
         called.update((result, len(calls)) for result in op.results if result.type is CONTROL)
+        frame = ROOT if frames is None else frames.of(op)
         if isinstance(op, Island):
-            calls.append(island_call(op, numbers, after))
+            calls.append(island_call(op, numbers, after, frame))
             islands.append(op)
         elif isinstance(op, ConstantOp):
             calls.append(HostValue(op.value.data.value))
@@ -58,11 +64,8 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
             assert isinstance(op, Op), f"{op.name} is not an op of df"
             inputs = tuple(numbers[o] for o in op.operands if o in numbers)
             data = [result for result in op.results if result.type is not CONTROL]
-            calls.append(HostCall(len(host_ops), inputs, len(data), after))
+            calls.append(HostCall(len(host_ops), inputs, len(data), after, frame))
             host_ops.append(op)
-        for result in op.results:
-            if result.type is not CONTROL:
-                numbers[result] = len(numbers)
     outputs = tuple(numbers[value] for value in func.outputs)
     return Plan(len(func.block.args), tuple(calls), outputs), islands, host_ops
 
@@ -98,18 +101,22 @@ def _keeps_old(use: Use) -> bool:
     return isinstance(op, Select) and use.index == 2 and block is not None and guards(op)
 
 
-def island_call(island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = ()) -> ProgramCall | LateCall:
+def island_call(
+    island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = (), frame: Frame = ROOT
+) -> ProgramCall | LateCall:
     """How an island is called."""
     data = [result.type for result in island.results if is_tensor(result.type)]
     types = [*data, *(value.type for value in island.inputs)]
     if not island.needed and all(is_static(spec_behind(type).shape) for type in types):
-        return program_call(island, numbers, after)
+        return program_call(island, numbers, after, frame)
     state = _State.of(island)
     taken = tuple(numbers[value] for value in island.inputs)
-    return LateCall(state.names, state.n_written, taken, len(data), state.overwritten, after)
+    return LateCall(state.names, state.n_written, taken, len(data), state.overwritten, after, frame)
 
 
-def program_call(island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = ()) -> ProgramCall:
+def program_call(
+    island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = (), frame: Frame = ROOT
+) -> ProgramCall:
     """How an island is called whose sizes are all known: `main` takes the written variables, then the others, then the
     inputs, and gives the variables' new values, the results, the numbers of iterations of loops."""
     state = _State.of(island)
@@ -120,7 +127,7 @@ def program_call(island: Island, numbers: Mapping[SSAValue, int], after: tuple[i
     inputs = tuple(_static(value.type) for value in [*state.refs, *island.inputs])
     signature = Signature(inputs, tuple(results), len(state.refs), n, {i: i for i in range(n)})
     taken = tuple(numbers[value] for value in island.inputs)
-    return ProgramCall(state.names, n, taken, signature, state.overwritten, after)
+    return ProgramCall(state.names, n, taken, signature, state.overwritten, after, frame)
 
 
 def _variable_name(ref: SSAValue) -> str:

@@ -23,12 +23,13 @@ Begin = Callable[[Values, Done], Attempt]
 
 def _attempt(op: Op, begin: Begin, specs: Sequence[Spec] = ()) -> HostOp:
     """An op that is an attempt, whose results must fit the specs."""
-    finish = _checked(specs) if specs else None
+    finish = checked(specs) if specs else None
     return HostOp(short_name(op), where_of(op), begin=begin, finish=finish)
 
 
-def _checked(specs: Sequence[Spec]) -> Callable[[Any], Sequence[Any]]:
-    """Compiled code takes results as they are said to be: a queue whose shapes nobody stated may hold others."""
+def checked(specs: Sequence[Spec]) -> Callable[[Any], Sequence[Any]]:
+    """What checks results. Compiled code takes them as they are said to be: a queue whose shapes nobody stated may hold
+    others."""
 
     def check(results: Any) -> Sequence[Any]:
         for index, (spec, value) in enumerate(zip(specs, results, strict=True)):
@@ -180,9 +181,9 @@ def accumulator_take(op: ac.AccumulatorTake, binding: Binding) -> HostOp:
 
     def finish(result: Any) -> Sequence[Any]:
         if len(specs) == 1:
-            return _checked(specs)(result)
+            return checked(specs)(result)
         indices, rows, shape = result
-        return _checked(specs)([rows, indices, np.asarray(shape, np.int64)])
+        return checked(specs)([rows, indices, np.asarray(shape, np.int64)])
 
     def begin(values: Values, done: Done) -> Attempt:
         return values[0].take_grad(_count(values[1]), done)  # type: ignore[no-any-return]

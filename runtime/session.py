@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
@@ -15,12 +15,14 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import pipeline, xla
-from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidType
+from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
+from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
+from dfc.runtime.memory import Account, Held, bytes_of
 from dfc.runtime.step import Step, function_of
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
@@ -54,6 +56,12 @@ class SessionConfig:
 
     cluster: bool = True
     host_threads: int = 4
+    device_memory_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        limit = self.device_memory_limit
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0):
+            raise InvalidArgument(f"device_memory_limit must be a positive int or None, got {limit!r}")
 
 
 class Running:
@@ -85,12 +93,15 @@ class SessionStep:
     """One pruned, compiled step: `run` takes fed arrays in the order of `inputs`. `places` says for each input which of
     the caller's feeds it is."""
 
-    def __init__(self, step: Step, inputs: Sequence[str], running: Running) -> None:
+    def __init__(
+        self, step: Step, inputs: Sequence[str], running: Running, new: Callable[[], None] | None = None
+    ) -> None:
         self.step, self.inputs, self._running = step, list(inputs), running
+        self._check_memory = new
         self.places = list(range(len(self.inputs)))
         self._flow = step.flow
         self._wanted = range(len(step.plan.outputs))
-        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct else None
+        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and new is None else None
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
         """The outputs, not awaited unless there is a time limit."""
@@ -118,15 +129,18 @@ class SessionStep:
         self._running.remove(execution)
         if not execution.is_idle:
             execution.cancel()
+        execution.close()
 
     def start(self, feeds: Values, always_copy: bool = False) -> Execution:
         """The step with these inputs given, the first ones, ready to be driven. Arrays that may be in use when the
         caller's call returns are copied: those that a queue may keep, or with `always_copy` all."""
-        execution = Execution(self._flow)
-        self._running.add(execution)
+        if self._check_memory is not None:
+            self._check_memory()
+        started = execution_of(self._flow)
+        self._running.add(started)
         for index, value in enumerate(feeds):
-            execution.feed(index, own(value) if always_copy or index in self._flow.kept else value)
-        return execution
+            started.feed(index, own(value) if always_copy or index in self._flow.kept else value)
+        return started
 
 
 def own(value: Any) -> Any:
@@ -155,6 +169,11 @@ def wait_until(results: Values, deadline: float, name: str) -> None:
             pause = min(2 * pause, POLL[1])
 
 
+def held_by(state: VariableState) -> Held:
+    """What a variable takes on the device."""
+    return Held(bytes_of(state.spec), f"variable {state.name!r}")
+
+
 class SessionState:
     """The values of a session, shared by its steps, and its life: open, closed, or left behind by a fork."""
 
@@ -162,6 +181,7 @@ class SessionState:
         self.config = config
         self.variables: dict[str, VariableState] = {}
         self.resources: dict[Any, Any] = {}
+        self.memory = Account(config.device_memory_limit, self._variables_held)
         self.running = Running()
         self.lock = threading.RLock()
         self.closed = False
@@ -199,12 +219,27 @@ class SessionState:
             if chosen
         ]
         passes = {Phase.CLUSTERED: f"cluster{{{' '.join(options)}}}"} if options else {}
+        if self.config.device_memory_limit is not None:
+            passes[Phase.PARTITIONED] = pipeline.SWAPPING
         with paused():
             lowered = specialize(program, bindings) if bindings else program
             pipeline.lower(lowered, passes=passes)
             func = function_of(lowered, name)
         step = Step(func, binding.variables, name=name, binding=binding)
-        return SessionStep(step, func.arg_names.data, self.running)
+        check = None
+        if self.config.device_memory_limit is not None:
+            states = [binding.variables[variable] for variable in step.plan.variables]
+
+            def check() -> None:
+                self.memory.require_room(held_by(v) for v in states if not self._is_counted(v))
+
+        return SessionStep(step, func.arg_names.data, self.running, check)
+
+    def _variables_held(self) -> Iterator[Held]:
+        return (held_by(v) for v in list(self.variables.values()) if v.is_initialized)
+
+    def _is_counted(self, state: VariableState) -> bool:
+        return state.is_initialized and self.variables.get(state.name) is state
 
     def close(self) -> None:
         """End every step with Cancelled, and take no more."""

@@ -71,6 +71,7 @@ class Step:
                 for island, static in zip(islands, known, strict=True)
                 if not static
             ],
+            outputs=func.result_names.data,
         )
         self.run = self._bound.run
 

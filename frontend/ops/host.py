@@ -18,6 +18,7 @@ from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidTyp
 from dfc.frontend import interop, structure
 from dfc.frontend.custom_gradient import custom_gradient
 from dfc.frontend.immediate import located, operation
+from dfc.frontend.interior import Pure
 from dfc.frontend.operation import Operation
 from dfc.frontend.ops import elementwise, reduction
 from dfc.frontend.ops.shape import error_here
@@ -73,7 +74,7 @@ def py_call(
     trace = current()
     if trace is None:
         return _called_at_once(fn, inputs, specs, nest, timeout)
-    if stateful and trace.is_interior:
+    if stateful and isinstance(trace, Pure):
         raise FailedPrecondition(
             "a stateful call can't happen inside the region of another operation, which may run never or twice",
             hint="give stateful=False if the function has no effects",

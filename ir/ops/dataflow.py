@@ -18,7 +18,8 @@ from dfc.ir.dims import Dim
 from dfc.ir.dtypes import bool_, int32
 from dfc.ir.op import Attributes, Effect, Op, Types
 from dfc.ir.ops.control import fits, require_scalar
-from dfc.ir.ops.queue import require_handle, require_tensors_then_tokens
+from dfc.ir.ops.queue import require_count, require_handle, require_tensors_then_tokens
+from dfc.ir.ops.state import require_tokens
 from dfc.ir.types import CONTROL, ControlType, ResourceType, is_tensor, resource_type, spec_of, tensor_type
 
 STACK = "stack"
@@ -26,8 +27,8 @@ STACK = "stack"
 
 def require_value(type: Attribute, label: str) -> None:
     """Raise InvalidType unless values of this type go from op to op: tensors, and handles that a step makes."""
-    if not is_tensor(type) and not (isinstance(type, ResourceType) and type.kind.data == STACK):
-        raise InvalidType(f"the operand must be a tensor or a stack, got {type}", label=label)
+    if not is_tensor(type) and not isinstance(type, ResourceType):
+        raise InvalidType(f"the operand must be a tensor or a handle, got {type}", label=label)
 
 
 class Gate(Op):
@@ -40,7 +41,7 @@ class Gate(Op):
 class Switch(Gate):
     """`data` on its second result where `pred` is true, else on the first; the other one is dead.
 
-    C1: data is a tensor or a stack. C2: pred is a scalar of dtype bool.
+    C1: data is a tensor or a handle. C2: pred is a scalar of dtype bool.
     """
 
     name = "df.switch"
@@ -84,7 +85,7 @@ class Enter(Gate):
     """The operand in the first iteration of the frame `frame` below the present one; in every iteration where it is
     `is_constant`. At most `parallel_iterations` of the frame are under way at once.
 
-    C1: the operand is a tensor or a stack. C2: the frame has a name. C3: one iteration at least is under way.
+    C1: the operand is a tensor or a handle. C2: the frame has a name. C3: one iteration at least is under way.
     """
 
     name = "df.enter"
@@ -108,7 +109,7 @@ class Enter(Gate):
 class Passing(Gate):
     """Hands its operand on.
 
-    C1: the operand is a tensor or a stack.
+    C1: the operand is a tensor or a handle.
     """
 
     x = operand_def()
@@ -173,24 +174,26 @@ class ControlTrigger(Gate):
 
 @irdl_op_definition
 class Stack(Gate):
-    """A new stack of the step for tensors of one dtype, with room for `max_size` elements, or any number where that is
-    negative. It may move elements to the host's memory where `swap_memory` is true and the device's is short.
+    """A new stack of the step, when all tokens have come, for tensors of one dtype, with room for `max_size` elements,
+    or any number where that is negative. It may move elements to the host's memory where `swap_memory` is true and the
+    device's is short. `label` is what errors call it.
 
-    C1: max_size is an integer scalar.
+    C1: max_size is an integer scalar. C2: the rest are tokens.
     """
 
     name = "df.stack"
+    label = prop_def(Text)
     dtype = prop_def(Element)
     swap_memory = prop_def(Flag)
     max_size = operand_def()
+    tokens = var_operand_def()
     handle = result_def()
     EFFECT: ClassVar = Effect.STATEFUL
 
     @staticmethod
     def infer(operands: Types, attributes: Attributes) -> Types:
-        spec = spec_of(operands[0])
-        if spec.shape or not spec.dtype.is_integer:
-            raise InvalidType(f"max_size must be an integer scalar, got {spec}", label="C1")
+        require_count(operands[0], "C1", "max_size")
+        require_tokens(operands[1:], "C2")
         return (resource_type(STACK),)
 
 
@@ -243,16 +246,21 @@ class StackPop(StackOp):
 
 @irdl_op_definition
 class StackPack(StackOp):
-    """Takes all elements, of the spec `element`, as one tensor of `length` rows, the oldest first; rows of zeros follow
-    where they are fewer. A length that is a symbol is the next power of two. Gives a token too.
+    """Takes all elements, of the spec `element`, as one tensor of `length` rows, the oldest first, or the newest with
+    `reverse`; rows of zeros follow where they are fewer. The tensor behind the handle is the length; where it is
+    negative, the next power of two will do. Gives a token too.
+    C3: the length is an integer scalar.
     """
 
     name = "df.stack_pack"
     element = prop_def(Specs)
     length = prop_def(Dims)
+    reverse = prop_def(Flag)
+    COUNT: ClassVar = 1
 
     @classmethod
     def gives(cls, operands: Types, attributes: Attributes) -> Types:
+        require_count(operands[1], "C3", "the length")
         (spec,) = attributes["element"]
         length: Dim = attributes["length"][0]
         return (tensor_type((length, *spec.shape), spec.dtype),)

@@ -15,6 +15,7 @@ CASES = {
     "compile": ["a_mlp20", "b_googlenet", "c_chain5000"],
     "coldstart": ["mlp"],
     "executor": ["one_device"],
+    "control": ["island", "host"],
 }
 
 

@@ -44,6 +44,13 @@ NO_VALUES = {
         ),
         "acts on what lives between steps: tests/semantics has its meaning",
     ),
+    **dict.fromkeys(
+        (
+            *("switch", "merge", "enter", "exit", "next_iteration", "loop_cond", "control_trigger"),
+            *("stack", "stack_push", "stack_pop", "stack_pack", "stack_close"),
+        ),
+        "says where values go in a step: tests/semantics has its meaning",
+    ),
     "placeholder": "its value comes from outside",
     "gradients": "a request, which autodiff expands into ops that have a meaning",
 }

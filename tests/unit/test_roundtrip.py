@@ -158,6 +158,30 @@ ACCUMULATORS = """builtin.module {
   }) : () -> ()
 }
 """
+DATAFLOW = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["p", "n"], result_names = ["count", "rows"]} ({
+  ^bb0(%0: tensor<i1>, %1: tensor<i32>):
+    %2, %3 = df.switch %1, %0 : (tensor<i32>, tensor<i1>) -> (tensor<i32>, tensor<i32>)
+    %4, %5 = df.merge %2, %3 {result = [tensor<i32>]} : (tensor<i32>, tensor<i32>) -> (tensor<i32>, tensor<i32>)
+    %6 = df.stack %4 {label = "rows", dtype = int32, swap_memory = true} : (tensor<i32>) -> !df.resource<"stack">
+    %7 = df.enter %6 {frame = "loop", is_constant = true, parallel_iterations = 10} : !df.resource<"stack">
+    %8 = df.enter %4 {frame = "loop", is_constant = false, parallel_iterations = 10} : tensor<i32>
+    %9, %10 = df.merge %8, %11 {result = [tensor<i32>]} : (tensor<i32>, tensor<i32>) -> (tensor<i32>, tensor<i32>)
+    %12 = df.compare %9, %10 {direction = "LT"} : (tensor<i32>, tensor<i32>) -> tensor<i1>
+    %13 = df.loop_cond %12 : tensor<i1>
+    %14, %15 = df.switch %9, %13 : (tensor<i32>, tensor<i1>) -> (tensor<i32>, tensor<i32>)
+    %16, %17 = df.stack_push %7, %15 : (!df.resource<"stack">, tensor<i32>) -> (tensor<i32>, !df.control)
+    %11 = df.next_iteration %16 : tensor<i32>
+    %18 = df.exit %14 : tensor<i32>
+    %19 = df.group %18 : (tensor<i32>) -> !df.control
+    %20, %21 = df.stack_pop %6, %19 {element = [tensor<i32>]} : (!df.resource<"stack">, !df.control) -> (tensor<i32>, !df.control)
+    %22, %23 = df.stack_pack %6, %20, %21 {element = [tensor<i32>], length = ["n"], reverse = true} : (!df.resource<"stack">, tensor<i32>, !df.control) -> (tensor<?xi32, ["n"]>, !df.control)
+    %24 = df.stack_close %6, %23 : (!df.resource<"stack">, !df.control) -> !df.control
+    %25 = df.control_trigger %24, %19 : !df.control
+    df.return %18, %22, %25 : (tensor<i32>, tensor<?xi32, ["n"]>, !df.control) -> ()
+  }) : () -> ()
+}
+"""
 CONTROL = """builtin.module {
   df.func {sym_name = "f", arg_names = ["x", "k", "p"], result_names = ["n", "y", "ys"]} ({
   ^bb0(%0: tensor<?xf32, ["b"]>, %1: tensor<i32>, %2: tensor<i1>):
@@ -204,6 +228,7 @@ CONTROL = """builtin.module {
 }
 """
 PROGRAMS = {
+    "dataflow": DATAFLOW,
     "control": CONTROL,
     "queues": QUEUES,
     "accumulators": ACCUMULATORS,

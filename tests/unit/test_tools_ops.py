@@ -66,6 +66,7 @@ RESOURCES: dict[str, tuple[str, list[Spec], Mapping[str, Any]]] = {
     "accumulator_apply": ("accumulator", [NUMBERS, COUNT], {"shaped": False}),
     "accumulator_take": ("accumulator", [COUNT], TAKES),
     "accumulator_set_step": ("accumulator", [COUNT], {}),
+    "stack_push": ("stack", [NUMBERS], {}),
 }
 """Ops on what lives between steps: the handle, the operands after it, attributes."""
 
@@ -73,6 +74,7 @@ LIKE = {
     **dict.fromkeys(("queue", "queue_select", "queue_close", "queue_size", "queue_is_closed"), "enqueue"),
     **dict.fromkeys(("barrier", "barrier_ready_size", "barrier_incomplete_size"), "barrier_insert_many"),
     **dict.fromkeys(("accumulator", "accumulator_count"), "accumulator_apply"),
+    **dict.fromkeys(("stack", "stack_pop", "stack_pack", "stack_close"), "stack_push"),
 }
 """Ops in whose types there is no dtype: what they are about takes those of another op."""
 

@@ -1,0 +1,100 @@
+"""What dfc keeps on a session's device, by its own account: the values of variables, and what steps put on stacks.
+
+XLA's own buffers, for what is computed and not kept, are not in it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+
+from dfc.errors import ResourceExhausted
+from dfc.ir.types import Spec
+
+NAMED = 5
+"""How many buffers an error names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Some bytes that something holds, named for errors, with the user's line."""
+
+    nbytes: int
+    what: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        at = f" at {self.where}" if self.where else ""
+        return f"{self.what}: {self.nbytes:,} bytes{at}"
+
+
+class Account:
+    """The bytes that are held, and how many there may be; None for any number. `variables` tells what variables hold at
+    the moment. May be used from any thread."""
+
+    def __init__(self, limit: int | None = None, variables: Callable[[], Iterable[Held]] = lambda: ()) -> None:
+        self.limit, self._variables = limit, variables
+        self._lock = threading.RLock()
+        self._held: dict[int, Held] = {}
+        self._taken = 0
+
+    @property
+    def used(self) -> int:
+        """Bytes, those of variables included."""
+        return self._taken + sum(held.nbytes for held in self._variables())
+
+    @property
+    def taken(self) -> int:
+        """Bytes that are held and not by variables."""
+        return self._taken
+
+    def is_fuller_than(self, part: float, more: int = 0) -> bool:
+        """Whether more than this part of the limit is in use, with `more` bytes beside."""
+        return self.limit is not None and self.used + more > part * self.limit
+
+    def take(self, nbytes: int, what: str, where: str = "") -> Held:
+        """Hold some bytes until `give_back`. Raises ResourceExhausted over the limit."""
+        held = Held(nbytes, what, where)
+        with self._lock:
+            if self.limit is not None:
+                self._require_room(held)
+            self._held[id(held)] = held
+            self._taken += nbytes
+        return held
+
+    def give_back(self, held: Held) -> None:
+        """The end of what was held; again it is nothing."""
+        with self._lock:
+            if self._held.pop(id(held), None) is not None:
+                self._taken -= held.nbytes
+
+    def require_room(self, more: Iterable[Held]) -> None:
+        """Raise ResourceExhausted unless there is room for these beside all that is held."""
+        if self.limit is not None:
+            with self._lock:
+                self._require_room(*more)
+
+    def _require_room(self, *more: Held) -> None:
+        assert self.limit is not None
+        if self.used + sum(held.nbytes for held in more) <= self.limit:
+            return
+        every = [*self._variables(), *self._held.values(), *more]
+        total = sum(held.nbytes for held in every)
+        largest = sorted(every, key=lambda held: -held.nbytes)[:NAMED]
+        raise ResourceExhausted(
+            f"{total:,} bytes are needed on the device and device_memory_limit is {self.limit:,}; the largest: "
+            + "; ".join(map(str, largest)),
+            hint="raise device_memory_limit, or let loops keep what gradients need in the host's memory with "
+            "swap_memory=True",
+        )
+
+
+def bytes_of(spec: Spec) -> int:
+    """How much a tensor of static shape takes."""
+    return prod(int(size) for size in spec.shape) * int(spec.dtype.numpy.itemsize)
+
+
+UNLIMITED = Account()
+"""Of steps that belong to no session."""
