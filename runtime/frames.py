@@ -131,7 +131,7 @@ class FramedExecution(Execution):
             while self._arrived:
                 self._settle(self._arrived.popleft())
             if self._stop_with is not None and self.error is None:
-                self._stop(self._stop_with)
+                self.stop(self._stop_with)
             self._run_ready()
             if not self._unsure:
                 return
@@ -190,10 +190,10 @@ class FramedExecution(Execution):
                 if not turn.outstanding:
                     self._finish(turn)
                 if self._stop_with is not None:
-                    self._stop(self._stop_with)
+                    self.stop(self._stop_with)
                     return
         except Exception as error:
-            self._stop(located(error, node))
+            self.stop(located(error, node))
 
     def _run_slowly(self, node: Node, turn: Turn, values: Values) -> Sequence[Any] | None:
         """The results of what is rarer, or does more itself; None where they come later."""
@@ -328,7 +328,7 @@ class FramedExecution(Execution):
             try:
                 self._begin(node, turn, attempt)
             except Exception as error:
-                self._stop(located(error, node))
+                self.stop(located(error, node))
                 return
 
     def _settle(self, attempt: Any) -> None:
@@ -432,8 +432,8 @@ class FramedExecution(Execution):
             yield frame
             pending += [child for turn in frame.turns for child in turn.children.values()]
 
-    def _stop(self, error: DfcError) -> None:
-        super()._stop(error)
+    def stop(self, error: DfcError) -> None:
+        super().stop(error)
         self._unsure.clear()
         for frame in list(self.frames()):
             for turn in frame.turns:
