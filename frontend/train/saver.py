@@ -46,7 +46,8 @@ class Saver:
         max_to_keep: int | None = 5,
     ) -> None:
         self._variables = variables if variables is None or isinstance(variables, Mapping) else _listed(variables)
-        self._named()
+        if variables is not None:
+            self._named()
         self.max_to_keep = max_to_keep
 
     def _named(self, session: Session | None = None) -> dict[str, Variable]:
