@@ -211,7 +211,6 @@ def test_beam_search_finds_the_lines_of_a_plain_one(end: float, monkeypatch: pyt
     for start in ([], [7, 9], [5, 4, 3, 2, 6, 7, 8, 9]):
         found = example.decode(np.array([*start, *[1] * (example.START - len(start))], np.int32))
         expected, steps = search(network, start, example)
-        print(start, steps, expected[0])
         assert found["steps"].item() == steps
         assert lines_of(found["words"].numpy())[: len(expected)] == [words for _, words in expected]
         scores = [score for score, _ in expected] + [-np.inf] * (example.BEAMS - len(expected))
