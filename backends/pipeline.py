@@ -15,8 +15,9 @@ from dfc.passes.phases import GONE, Phase
 PIPELINE: dict[Phase, str] = {
     # Calls must be gone before autodiff, which differentiates one block; what nobody asked for needn't be inlined or
     # differentiated at all. Autodiff comes before anything merges or folds values, since xs name them, and before edges
-    # are cut where a step is fed, since gradients pass through those.
-    Phase.GRAPH: "prune, inline, autodiff, feed, prune, canonicalize, cse, canonicalize",
+    # are cut where a step is fed, since gradients pass through those. Products come out of loops before it, so that
+    # their gradients are outside too, and once more for what it has made.
+    Phase.GRAPH: "prune, inline, loop-products, autodiff, feed, loop-products, prune, canonicalize, cse, canonicalize",
     # One device: every op is on it, so placing has nothing to decide.
     Phase.PLACED: "",
     # One device: there is no edge to cut. Branches and loops that the host has to run become dataflow; those that a

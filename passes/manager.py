@@ -27,6 +27,7 @@ from dfc.passes.verify import op_without_location, verify
 BUILT_IN: Mapping[str, str] = {
     "prune": "dfc.passes.prune:Prune",
     "inline": "dfc.passes.inline:Inline",
+    "loop-products": "dfc.passes.loop_products:LoopProducts",
     "autodiff": "dfc.passes.autodiff:Autodiff",
     "feed": "dfc.passes.feed:Feed",
     "canonicalize": "dfc.passes.canonicalize:Canonicalize",

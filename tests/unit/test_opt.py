@@ -70,7 +70,7 @@ def test_time_passes_says_what_each_changed() -> None:
 
 def test_the_passes_are_listed() -> None:
     lines = invoke("--list").stdout.splitlines()
-    assert [line.split()[0] for line in lines[:4]] == ["prune", "inline", "autodiff", "feed"]
+    assert [line.split()[0] for line in lines[:4]] == ["prune", "inline", "loop-products", "autodiff"]
     assert "cse Merge pure ops that compute the same." in [" ".join(line.split()) for line in lines]
 
 

@@ -1,0 +1,226 @@
+"""Products in scans that need not be made one row at a time.
+
+A product of a row with what does not change is made of all rows at once, before the scan. A sum over the iterations of
+products is one product after it, over the rows as well: that is what gradients of weights are. Both are the same work
+in fewer and larger pieces, and the second spares the sum's memory traffic in each iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, Region, SSAValue
+
+from dfc.ir.attributes import Array
+from dfc.ir.builder import Builder, erase, replace_uses
+from dfc.ir.dims import SymbolicDim, size
+from dfc.ir.dtypes import int32
+from dfc.ir.op import Op
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.control import Scan
+from dfc.ir.ops.elementwise import Add, Compare, Select
+from dfc.ir.ops.function import specs_of
+from dfc.ir.ops.linalg import DotGeneral
+from dfc.ir.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
+from dfc.ir.types import Spec, spec_of
+from dfc.passes.manager import Pass
+
+LARGEST = 256 << 20
+"""Bytes that one product of all rows may take."""
+UNKNOWN = 128
+"""What a size that is not known counts for."""
+
+
+@dataclass(frozen=True)
+class LoopProducts(Pass):
+    """Make products of rows before a scan, and sums of products after it, where that is the same in fewer pieces.
+
+    Requires: phase trace or graph.
+    Ensures: in a scan without a count no df.dot_general is left of a row with a captured value; in any scan no carried
+    value is a sum of products alone, unless what must be kept for it is larger than the sum. Loops with `swap_memory`
+    stay as they are. Rounding may differ, since sums are added up in another order.
+    """
+
+    name: ClassVar[str] = "loop-products"
+
+    def apply(self, program: ModuleOp) -> dict[str, int]:
+        scans = [op for op in program.walk() if isinstance(op, Scan) and not op.swap_memory.data]
+        before = after = 0
+        for op in scans:
+            op, n = _made_before(op)
+            before += n
+            after += _made_after(op)
+        return {"made before loops": before, "made after loops": after}
+
+
+def _bytes(spec: Spec, rows: Sequence[object] = ()) -> int:
+    shape = [UNKNOWN if isinstance(d, SymbolicDim) else d for d in (*rows, *spec.shape)]
+    total = size(tuple(shape))  # type: ignore[arg-type]
+    assert isinstance(total, int)
+    return total * max(spec.dtype.bits // 8, 1)
+
+
+# ---- before
+
+
+def _made_before(op: Scan) -> tuple[Scan, int]:
+    """The scan with products of its rows among the xs, and how many."""
+    if op.count is not None or not op.length.data:
+        return op, 0
+    rows, captured = op.body_xs, op.body_captured
+    found = [
+        dot
+        for dot in op.body.ops
+        if isinstance(dot, DotGeneral)
+        and dot.lhs in rows
+        and dot.rhs in captured
+        and not dot.lhs_batch.data
+        and _bytes(spec_of(dot.result.type), op.length.data) <= LARGEST
+    ]
+    if not found:
+        return op, 0
+    n, n_xs = op.n_carried.data, op.n_xs.data
+    made = []
+    for dot in found:
+        x, w = op.xs[rows.index(dot.lhs)], op.captured[captured.index(dot.rhs)]
+        contracting = tuple(1 + a for a in dot.lhs_contracting.data)
+        attributes = {**dot.values(), "lhs_contracting": contracting}
+        made.append(_before(op, dot).op(DotGeneral, x, w, **attributes).result)
+    for k, dot in enumerate(found):
+        argument = op.body.insert_arg(dot.result.type, 1 + n + n_xs + k)
+        dot.result.replace_all_uses_with(argument)
+        erase(dot)
+    operands = [*op.carried, *op.xs, *made, *op.operands[n + n_xs :]]
+    return _again(op, operands, {"n_xs": n_xs + len(made)}, 0), len(made)
+
+
+def _before(op: Operation, like: Op) -> Builder:
+    assert op.parent is not None
+    return Builder(op.parent, before=op, location=like.location)
+
+
+def _again(op: Scan, operands: Sequence[SSAValue], changes: dict[str, object], n_new_ys: int) -> Scan:
+    """The scan with other operands and attributes and `n_new_ys` more ys, in the place of `op`."""
+    attributes = {**op.values(), **changes}
+    regions: list[Region] = [op.detach_region(0)]
+    make = Builder.before_op(op)
+    make.annotations = op.attributes
+    made = make.op(Scan, *operands, regions=regions, **attributes)
+    end = op.n_carried.data + len(op.ys)
+    kept = [*made.results[:end], *made.results[end + n_new_ys :]]
+    for old, new in zip(op.results, kept, strict=True):
+        new.name_hint = old.name_hint
+    replace_uses(dict(zip(op.results, kept, strict=True)))
+    erase(op)
+    return made
+
+
+# ---- after
+
+
+@dataclass
+class _Sum:
+    """A carried value that is a sum of products: `product` and what is done with it, the first op last."""
+
+    number: int
+    product: DotGeneral
+    then: list[Op]
+
+
+def _made_after(op: Scan) -> int:
+    """Make sums of products after the scan, which keeps what these are of; how many."""
+    if not op.length.data:
+        return 0
+    sums = [s for j in range(op.n_carried.data) if (s := _sum_at(op, j)) is not None]
+    new: list[SSAValue] = []
+    chosen: list[_Sum] = []
+    for s in sums:
+        more = [v for v in dict.fromkeys((s.product.lhs, s.product.rhs)) if not _is_kept(op, v, new)]
+        room = sum(_bytes(spec_of(v.type)) for v in more)
+        rows = op.length.data
+        of_all = sum(_bytes(spec_of(v.type), rows) for v in more)
+        if room < _bytes(spec_of(op.carried[s.number].type)) and of_all <= LARGEST:
+            new += more
+            chosen.append(s)
+    if not chosen:
+        return 0
+    n, n_ys = op.n_carried.data, len(op.ys)
+    last = op.body.last_op
+    assert last is not None
+    values = list(op.yielded)
+    for s in chosen:
+        values[s.number] = op.body_carried[s.number]  # nothing is added; without other uses it is pruned
+    last.operands = [*values[: n + n_ys], *new, *values[n + n_ys :]]
+    slices = [*op.yielded[n : n + n_ys], *new]
+    rows_of = {v: op.xs[k] for k, v in enumerate(op.body_xs)}
+    made = _again(op, list(op.operands), {"ys": specs_of(slices)}, len(new))
+    stacked = dict(zip(slices, made.ys, strict=True))
+    follows = made.next_op
+    assert follows is not None, "a block ends in another op"
+    for s in chosen:
+        _add_up(made, s, rows_of, stacked, _before(follows, s.product))
+    return len(chosen)
+
+
+def _sum_at(op: Scan, number: int) -> _Sum | None:
+    """How a carried value is a sum of products and nothing else uses it; None where it is not so."""
+    argument, total = op.body_carried[number], op.yielded[number]
+    add = total.owner
+    if (
+        not isinstance(add, Add)
+        or not argument.has_one_use()
+        or not total.has_one_use()
+        or argument not in add.operands
+    ):
+        return None
+    value = add.operands[1] if add.operands[0] is argument else add.operands[0]
+    then: list[Op] = []
+    while isinstance(value.owner, Transpose | Reshape) and value.has_one_use():
+        then.append(value.owner)
+        value = value.owner.operands[0]
+    dot = value.owner
+    if not isinstance(dot, DotGeneral) or dot.lhs_batch.data or not value.has_one_use() or dot.parent is not op.body:
+        return None
+    constant = {*op.body_captured, op.body.args[0]}
+    return None if dot.lhs in constant or dot.rhs in constant else _Sum(number, dot, then)
+
+
+def _is_kept(op: Scan, value: SSAValue, new: Sequence[SSAValue]) -> bool:
+    n = op.n_carried.data
+    return value in op.body_xs or value in op.yielded[n : n + len(op.ys)] or value in new
+
+
+def _add_up(
+    op: Scan, s: _Sum, rows_of: dict[SSAValue, SSAValue], stacked: dict[SSAValue, SSAValue], make: Builder
+) -> None:
+    """The sum after the scan, in the place of what was carried; the product and what followed it are gone."""
+    dot = s.product
+    sides = [stacked.get(v) or _visited(op, rows_of[v], make) for v in (dot.lhs, dot.rhs)]
+    attributes = dot.values()
+    for name in ("lhs_contracting", "rhs_contracting"):
+        attributes[name] = (0, *(1 + a for a in attributes[name]))
+    value = make.op(DotGeneral, *sides, **attributes).result
+    for step in reversed(s.then):
+        value = make.op(type(step), value, **step.values()).results[0]
+    final = op.finals[s.number]
+    users = [use.operation for use in final.uses]
+    total = make.op(Add, op.carried[s.number], value).results[0]
+    replace_uses({final: total}, lambda user: user in users)
+
+
+def _visited(op: Scan, rows: SSAValue, make: Builder) -> SSAValue:
+    """The rows, zeros for those that a count leaves out, whatever is there."""
+    if op.count is None:
+        return rows
+    spec = spec_of(rows.type)
+    place = make.op(Iota, shape=spec.shape[:1], dtype=int32, axis=0).results[0]
+    count = make.op(BroadcastInDim, op.count, shape=spec.shape[:1], dims=()).results[0]
+    inside = make.op(Compare, place, count, direction="LT").results[0]
+    everywhere = make.op(BroadcastInDim, inside, shape=spec.shape, dims=(0,)).results[0]
+    zero = make.op(ConstantOp, value=Array.of(np.zeros((), spec.dtype.numpy))).results[0]
+    zeros = make.op(BroadcastInDim, zero, shape=spec.shape, dims=()).results[0]
+    return make.op(Select, everywhere, rows, zeros).results[0]
