@@ -7,7 +7,7 @@ in fewer and larger pieces, and the second spares the sum's memory traffic in ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,13 +48,24 @@ class LoopProducts(Pass):
     name: ClassVar[str] = "loop-products"
 
     def apply(self, program: ModuleOp) -> dict[str, int]:
-        scans = [op for op in program.walk() if isinstance(op, Scan) and not op.swap_memory.data]
+        scans = [op for op in _scans(program) if not op.swap_memory.data]
         before = after = 0
         for op in scans:
             op, n = _made_before(op)
             before += n
             after += _made_after(op)
         return {"made before loops": before, "made after loops": after}
+
+
+def _scans(op: Operation) -> Iterator[Scan]:
+    """The scans in the op's regions, inner ones first."""
+    for region in op.regions:
+        for block in region.blocks:
+            for inner in block.ops:
+                if inner.regions:
+                    yield from _scans(inner)
+                    if isinstance(inner, Scan):
+                        yield inner
 
 
 def _bytes(spec: Spec, rows: Sequence[object] = ()) -> int:

@@ -181,7 +181,8 @@ def test_compile_shows_the_passes_at_work() -> None:
     assert result.stdout.startswith("builtin.module")
     table = result.stderr[result.stderr.index("pass  ") :].splitlines()
     assert [line.split()[0] for line in table] == [
-        "pass", "prune", "inline", "loop-products", "autodiff", "feed", "loop-products", "prune", "canonicalize", "cse", "canonicalize", "total",
+        "pass", "prune", "inline", "loop-products", "autodiff", "feed", "loop-products", "prune", "canonicalize", "cse",
+        "canonicalize", "total",
     ]  # fmt: skip
 
 
