@@ -12,6 +12,7 @@ from dfc.errors import FailedPrecondition, InvalidType
 from dfc.frontend import names
 from dfc.frontend.graph_trace import GraphTrace, current_graph
 from dfc.frontend.graph_variable import GraphVariable
+from dfc.frontend.interior import Body
 from dfc.frontend.operation import Operation
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.signature import TensorSpec
@@ -63,7 +64,8 @@ def control_dependencies(control_inputs: Sequence[Any] | None) -> Iterator[None]
     """Operations made inside run after all of `control_inputs`, operations and tensors; None lifts those around it.
 
     An operation without an effect waits by its first operand; where that was made inside too, it waits already, and a
-    constant needs to wait for nothing. Outside a graph and a traced function everything has happened already.
+    constant needs to wait for nothing. In a branch or a body of a loop, all of the branch or loop waits for operations
+    from outside. Outside a graph and a traced function everything has happened already.
     """
     trace = current()
     if trace is None:
@@ -102,6 +104,8 @@ def tokens_of(trace: Trace, inputs: Sequence[Any], what: str) -> list[SSAValue]:
             if item._token is None or item._trace is None:
                 continue  # it has happened
             if item._trace is not trace:
+                if _wait_outside(trace, item._trace, item._token):
+                    continue
                 raise FailedPrecondition(
                     f"the operation {item.name!r} belongs to another trace",
                     op=what,
@@ -121,6 +125,16 @@ def tokens_of(trace: Trace, inputs: Sequence[Any], what: str) -> list[SSAValue]:
         tokens.append(trace.emit_op(Group, values).token)
         trace.controls = controls
     return tokens
+
+
+def _wait_outside(trace: Trace, owner: Trace, token: SSAValue) -> bool:
+    """Let the branch or loop of `owner` that `trace` is inside of wait as a whole; whether there is one."""
+    while isinstance(trace, Body):
+        if trace.outside is owner:
+            trace.outer_tokens.append(token)
+            return True
+        trace = trace.outside
+    return False
 
 
 def initialize_all(variables: Sequence[Variable] | None = None) -> Operation:

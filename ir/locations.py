@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -59,7 +60,7 @@ def is_internal(code: CodeType) -> bool:
 def _is_internal(code: CodeType) -> bool:
     if code.co_filename == "<string>" and code.co_name == "__init__" and "__post_init__" in code.co_names:
         return True  # what `dataclass` writes
-    return is_internal(code) or code.co_filename.startswith("<frozen")
+    return is_internal(code) or code.co_filename.startswith("<frozen") or code.co_filename == contextlib.__file__
 
 
 def _position(key: tuple[CodeType, int], frame: FrameType) -> FileLineColLoc:

@@ -143,6 +143,25 @@ def test_f9_in_a_graph() -> None:
         assert session.run(v) == 5
 
 
+def test_f9_a_branch_waits_for_what_is_outside() -> None:
+    """Before and inside of it."""
+    for inside in (False, True):
+        with dfc.Graph() as graph:
+            v, p = dfc.Variable(0.0, name="v"), dfc.placeholder("bool", ())
+            up = v.assign_add(1.0)
+
+            def read(inside: bool = inside, up: Any = up, v: Any = v) -> Any:
+                with dfc.control_dependencies([up] if inside else []):
+                    return v + 0.0
+
+            with dfc.control_dependencies([] if inside else [up]):
+                y = dfc.cond(p, read, lambda: -1.0)
+            init = dfc.initialize_all()
+        with dfc.Session(graph) as session:
+            session.run(init)
+            assert [session.run(y, {p: taken}) for taken in (True, False, True)] == [1, -1, 3]
+
+
 # ---- F10
 
 
