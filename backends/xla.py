@@ -194,9 +194,11 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
     FailedPrecondition for a donated array.
     """
     value: Array
+    ready: Any = array
     try:
-        memory = memoryview(array.block_until_ready())
-        value = np.array(memory, order="C") if copy else np.asarray(memory)
+        if not ready.is_ready():
+            ready.block_until_ready()
+        value = np.array(memoryview(ready), order="C") if copy else np.asarray(memoryview(ready))
     except Exception:  # memory that is not the host's, a dtype that Python has no letter for, or something is wrong
         value = _viewed(array)
         if copy:
@@ -224,10 +226,12 @@ def _viewed(array: jax.Array) -> Array:
         raise translate(error, "to_numpy") from error
 
 
-def to_int(array: jax.Array) -> int:
+def to_int(array: Any) -> int:
     """The value of an int32 scalar, once it is computed: 1 us on the CPU."""
     try:
-        return int.from_bytes(array.block_until_ready(), sys.byteorder, signed=True)  # its bytes
+        if not array.is_ready():
+            array.block_until_ready()
+        return int.from_bytes(array, sys.byteorder, signed=True)  # its bytes
     except Exception:  # as in to_numpy
         return int(_viewed(array))
 
