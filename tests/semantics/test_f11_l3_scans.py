@@ -98,6 +98,14 @@ def test_f11_effects_happen_row_by_row() -> None:
     ("kind", "f", "message"),
     [
         (InvalidType, lambda x: dfc.scan(lambda c, r: c, 0.0, x), "scan: f must return (carry, y), got Tensor"),
+        (InvalidType, lambda x: dfc.scan(lambda c: (c, c), 0.0, x),
+         "scan: f must take 2 arguments, the carry and a row, got a function of (c)"),
+        (InvalidType, lambda x: dfc.map(lambda a, b: a + b, (x, x)),
+         "map: f must take 1 argument, a row, got a function of (a, b)"),
+        (InvalidType, lambda x: dfc.fold(lambda r: r, 0.0, x),
+         "fold: f must take 2 arguments, what has accumulated and a row, got a function of (r)"),
+        (InvalidType, lambda x: dfc.fori_loop(0, 3, lambda y: y, x),
+         "fori_loop: body must take 2 arguments, the index and the value, got a function of (y)"),
         (InvalidArgument, lambda x: dfc.scan(lambda c, r: (c + r, c), 0.0, x),
          "scan: the value must keep its shape and dtype, float32[], got float32[3] after one iteration\n"
          "  dtypes are not promoted: convert what goes in, or what the body returns"),
