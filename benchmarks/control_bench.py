@@ -15,7 +15,7 @@ N = 1000
 
 def run(effort: Effort, only: tuple[str, ...] = ()) -> Result:
     """Cases island and host; the second without a peer where TensorFlow is not installed."""
-    result = Result("control", packages=("dfc", "jax", "jaxlib", "tensorflow", "numpy"))
+    result = Result("control", packages=("dfc", "jax", "jaxlib", "tensorflow-cpu", "numpy"))
     for name, case in (("island", _island), ("host", _host)):
         if not only or name.startswith(only):
             result.cases.append(case(effort))

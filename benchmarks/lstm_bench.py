@@ -154,10 +154,12 @@ def with_torch(sizes: Sizes, full: bool) -> Step | None:
         lstm.weight_hh_l0.copy_(w["recurrent"].T)
         lstm.bias_ih_l0.copy_(forget)
         lstm.bias_hh_l0.zero_()
+    lstm.bias_hh_l0.requires_grad_(False)  # it is the other one again
     embedding = torch.nn.Embedding(sizes.words, units, sparse=True, _weight=w["embedding"])
     output = torch.nn.Embedding(sizes.words, units, sparse=not full, _weight=w["weights"])
     biases = torch.nn.Embedding(sizes.words, 1, sparse=not full, _weight=w["biases"][:, None])
-    parameters = [*embedding.parameters(), *lstm.parameters(), *output.parameters(), *biases.parameters()]
+    every = [*embedding.parameters(), *lstm.parameters(), *output.parameters(), *biases.parameters()]
+    parameters = [p for p in every if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, RATE)
     words, following, sampled = (torch.tensor(a.astype(np.int64)) for a in text(sizes))
     labels = following.reshape(-1)
@@ -177,7 +179,7 @@ def with_torch(sizes: Sizes, full: bool) -> Step | None:
         optimizer.step()
         return loss
 
-    return step
+    return lambda: step().detach()
 
 
 def run(effort: Effort, only: tuple[str, ...] = ()) -> Result:

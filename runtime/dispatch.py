@@ -287,7 +287,7 @@ class PlanRun:
 
     For a plan of one program that takes the inputs and gives the outputs as they stand, `run` is that program's own;
     for any other the executor runs it. `where` has the user's line of each island, `late` what runs those without a
-    program; `outputs` are names for errors.
+    program; `outputs` are names for errors; `around`, one for each island, wraps what runs it.
     """
 
     def __init__(
@@ -301,6 +301,7 @@ class PlanRun:
         where: Sequence[str] = (),
         late: Sequence[Runs] = (),
         outputs: Sequence[str] = (),
+        around: Sequence[Callable[[_Gather], _Gather]] = (),
     ) -> None:
         self.plan, self.name, self._device = plan, name, device
         self.programs = [
@@ -310,9 +311,12 @@ class PlanRun:
         programs, later = iter(self.programs), iter(late)
         runs = [next(programs) if isinstance(call, ProgramCall) else next(later) for call in plan.of_device]
         self.is_direct = _is_direct(plan)
-        self.run: Callable[[Values], Values] = runs[0].run if self.is_direct else self._execute
+        calls = [each.run for each in runs]
+        if around:
+            calls = [wrap(call) for wrap, call in zip(around, calls, strict=True)]
+        self.run: Callable[[Values], Values] = calls[0] if self.is_direct else self._execute
         places = where or [""] * len(runs)
-        ops = [DeviceOp(each.run, place) for each, place in zip(runs, places, strict=True)]
+        ops = [DeviceOp(call, place) for call, place in zip(calls, places, strict=True)]
         self.flow = Flow(plan, ops, host_ops, device, name, outputs)
         self._wanted = range(len(plan.outputs))
 

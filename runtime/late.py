@@ -19,6 +19,7 @@ from dfc.ir.ops.state import Variable
 from dfc.ir.types import Spec, is_tensor, spec_of, tensor_type
 from dfc.passes.specialize import bound, specialized_region
 from dfc.runtime.dispatch import ProgramRun, Values
+from dfc.runtime.memory import UNLIMITED, Account, rooms_in
 from dfc.runtime.planning import emitted, program_call
 from dfc.runtime.programs import compile_module
 from dfc.runtime.variables import Device, VariableState
@@ -70,8 +71,16 @@ class LateProgram:
     Lengths are guessed. An island that needed more has changed nothing, and runs again.
     """
 
-    def __init__(self, island: Island, variables: Mapping[str, VariableState], device: Device, name: str) -> None:
+    def __init__(
+        self,
+        island: Island,
+        variables: Mapping[str, VariableState],
+        device: Device,
+        name: str,
+        memory: Account = UNLIMITED,
+    ) -> None:
         self._island, self._variables, self._device, self._name = island, variables, device, name
+        self._memory = memory
         self._specs = [spec_of(value.type) for value in island.inputs]
         self._programs: dict[tuple[Sizes, tuple[int, ...]], _Chosen] = {}
         self._rooms = {name: Room() for name in island.needed}
@@ -105,7 +114,7 @@ class LateProgram:
             chosen = self._programs.get(key)
             if chosen is None:
                 rooms = list(zip(self._rooms.values(), lengths, strict=True))
-                chosen = self._programs[key] = _Chosen(self._compile(sizes, lengths).run, rooms[::-1])
+                chosen = self._programs[key] = _Chosen(self._compile(sizes, lengths), rooms[::-1])
             if self._known is not None:
                 self._usual = chosen
         return chosen
@@ -118,7 +127,7 @@ class LateProgram:
                 self._usual = None
         return fits
 
-    def _compile(self, sizes: Sizes, lengths: tuple[int, ...]) -> ProgramRun:
+    def _compile(self, sizes: Sizes, lengths: tuple[int, ...]) -> Callable[[Values], Values]:
         bindings: dict[str, int] = dict(zip(self._rooms, lengths, strict=True))
         for spec, shape in zip(self._specs, sizes, strict=True):
             if not all(match(dim, size, bindings) for dim, size in zip(spec.shape, shape, strict=True)):
@@ -142,7 +151,8 @@ class LateProgram:
         (module,) = emitted([island], self._name)
         executable = compile_module(module, call.signature, self._device, self._name)
         states = [self._variables[name] for name in call.state]
-        return ProgramRun(executable, states, call.n_written, self._name, call.overwritten)
+        program = ProgramRun(executable, states, call.n_written, self._name, call.overwritten)
+        return self._memory.around(program.run, rooms_in(island))
 
 
 def specialized(island: Island, bindings: Mapping[str, int]) -> Island:

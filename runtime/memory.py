@@ -1,17 +1,25 @@
-"""What dfc keeps on a session's device, by its own account: the values of variables, and what steps put on stacks.
-
-XLA's own buffers, for what is computed and not kept, are not in it.
+"""What dfc keeps on a session's device, by its own account: the values of variables, what steps put on stacks,
+and what loops inside islands keep of their iterations while they run. XLA's own buffers, for what is computed and not
+kept, are not in it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeVar
 
 from dfc.errors import ResourceExhausted
-from dfc.ir.types import Spec
+from dfc.ir import locations
+from dfc.ir.op import short_name
+from dfc.ir.ops.control import Loop
+from dfc.ir.ops.function import Island
+from dfc.ir.types import Spec, spec_of
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 NAMED = 5
 """How many buffers an error names."""
@@ -64,6 +72,24 @@ class Account:
             self._taken += nbytes
         return held
 
+    def around(self, run: Callable[[_T], _R], needs: Sequence[Held]) -> Callable[[_T], _R]:
+        """`run`, holding these meanwhile. Raises ResourceExhausted, before it runs, over the limit."""
+        if self.limit is None or not needs:
+            return run
+
+        def counted(values: _T) -> _R:
+            taken: list[Held] = []
+            try:
+                with self._lock:
+                    self._require_room(*needs)
+                    taken += [self.take(need.nbytes, need.what, need.where) for need in needs]
+                return run(values)
+            finally:
+                for held in taken:
+                    self.give_back(held)
+
+        return counted
+
     def give_back(self, held: Held) -> None:
         """The end of what was held; again it is nothing."""
         with self._lock:
@@ -89,6 +115,16 @@ class Account:
             hint="raise device_memory_limit, or let loops keep what gradients need in the host's memory with "
             "swap_memory=True",
         )
+
+
+def rooms_in(island: Island) -> list[Held]:
+    """What the loops of an island, whose sizes are known, keep of all their iterations, such as what gradients need."""
+    return [
+        Held(bytes_of(spec), f"{short_name(op)} keeps {spec}", locations.describe(op.location))
+        for op in island.walk()
+        if isinstance(op, Loop)
+        for spec in (spec_of(y.type) for y in op.ys)
+    ]
 
 
 def bytes_of(spec: Spec) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
@@ -18,6 +19,7 @@ from dfc.runtime.dispatch import Direct, PlanRun, Values
 from dfc.runtime.flow import Flow
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
+from dfc.runtime.memory import rooms_in
 from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.planning import emitted, plan_of
 from dfc.runtime.programs import compile_module
@@ -47,7 +49,8 @@ class Step:
     ) -> None:
         self.name = name or func.sym_name.data
         plan, islands, host_ops = plan_of(func)
-        runnable = [host_op(op, binding or Binding(variables)) for op in host_ops]
+        binding = binding or Binding(variables)
+        runnable = [host_op(op, binding) for op in host_ops]
         known = [isinstance(call, ProgramCall) for call in plan.of_device]
         modules = emitted([island for island, static in zip(islands, known, strict=True) if static], self.name)
         for needed in plan.variables:
@@ -67,11 +70,17 @@ class Step:
             self.device,
             where=["" if i.location is func.location else locations.describe(i.location) for i in islands],
             late=[
-                LateProgram(island, variables, self.device, self.name)
+                LateProgram(island, variables, self.device, self.name, binding.memory)
                 for island, static in zip(islands, known, strict=True)
                 if not static
             ],
             outputs=func.result_names.data,
+            around=[
+                partial(binding.memory.around, needs=rooms_in(island) if static else ())
+                for island, static in zip(islands, known, strict=True)
+            ]
+            if binding.memory.limit is not None
+            else (),
         )
         self.run = self._bound.run
 

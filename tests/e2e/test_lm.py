@@ -158,11 +158,11 @@ class InNumPy:
     def __call__(self, word: int, state: Any) -> tuple[Any, Any]:
         """Logarithms of the probabilities of the next word, and the state."""
         v, (h, c) = self.values, state
-        gates = v["table"][word] @ v["cell/kernel"] + h @ v["cell/recurrent"] + v["cell/bias"]
+        gates = v["embedding/table"][word] @ v["cell/kernel"] + h @ v["cell/recurrent"] + v["cell/bias"]
         i, f, g, o = np.split(gates, 4)
         c = sigmoid(f + 1) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
-        logits = v["table"] @ h + v["bias"]
+        logits = v["embedding/table"] @ h + v["bias"]
         return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max(), (h, c)
 
 
@@ -205,13 +205,12 @@ def test_beam_search_finds_the_lines_of_a_plain_one(end: float, monkeypatch: pyt
     monkeypatch.setattr(example, "LONGEST", 20)
     random = np.random.default_rng(0)
     for name, variable in example.network.named_variables().items():
-        variable.assign(random.normal(0, 2.0 if name == "table" else 0.1, variable.shape).astype(np.float32))
+        variable.assign(random.normal(0, 2.0 if name == "embedding/table" else 0.1, variable.shape).astype(np.float32))
     example.network.bias.assign(example.network.bias.read().at[1].set(end))
     network = InNumPy({name: variable.numpy() for name, variable in example.network.named_variables().items()})
     for start in ([], [7, 9], [5, 4, 3, 2, 6, 7, 8, 9]):
         found = example.decode(np.array([*start, *[1] * (example.START - len(start))], np.int32))
         expected, steps = search(network, start, example)
-        print(start, steps, expected[0])
         assert found["steps"].item() == steps
         assert lines_of(found["words"].numpy())[: len(expected)] == [words for _, words in expected]
         scores = [score for score, _ in expected] + [-np.inf] * (example.BEAMS - len(expected))

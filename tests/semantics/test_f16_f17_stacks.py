@@ -230,6 +230,62 @@ def test_f17_a_long_loop_fits_with_swapping_and_does_not_without() -> None:
         assert session._state.memory.used == 4096
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_f17_what_a_compiled_loop_keeps_is_in_the_account(known: bool) -> None:
+    """Whether its room is known before or chosen as needed."""
+    with dfc.Graph() as graph:
+        w, n = dfc.Variable(np.eye(32, dtype=np.float32) * 0.9, name="w"), dfc.placeholder("int32", ())
+        bound = 60 if known else n
+        _, y = dfc.while_loop(
+            lambda i, x: i < bound, lambda i, x: (i + 1, dfc.tanh(dfc.matmul(x, w.read()))), (0, dfc.ones((32, 32))),
+            maximum_iterations=60 if known else None,
+        )  # fmt: skip
+        (gradient,) = dfc.gradients(dfc.sum(y * y), [w])
+        init = dfc.initialize_all()
+    limit = LIMIT if known else 300_000  # it starts with room for 32 iterations
+    with dfc.Session(graph, config=dfc.SessionConfig(device_memory_limit=limit)) as session:
+        session.run(init)
+        with pytest.raises(ResourceExhausted) as caught:
+            session.run(gradient, {n: 60})
+        text = str(caught.value)
+        rows = 60 if known else 64
+        assert f"while keeps float32[{rows}, 32, 32]: {rows * 4096:,} bytes at " in text
+        assert "test_f16_f17_stacks.py:" in text and "variable 'w'" in text
+        assert session._state.memory.taken == 0
+    with dfc.Session(graph, config=dfc.SessionConfig(device_memory_limit=1 << 20)) as session:
+        session.run(init)
+        assert session.run(gradient, {n: 60}).shape == (32, 32)
+
+
+def test_f17_a_long_recurrence_fits_with_swapping_and_does_not_without() -> None:
+    def built(swap: bool) -> tuple[Any, Any, Any]:
+        dfc.random.seed(1)
+        with dfc.Graph() as graph:
+            cell = dfc.nn.LSTMCell(8, 32)
+            x = dfc.placeholder("float32", (32, 200, 8), name="x")
+            outputs, _ = dfc.nn.rnn(cell, x, swap_memory=swap)
+            grads = dfc.gradients(dfc.sum(outputs * outputs), [cell.kernel, cell.recurrent])
+            return graph, dfc.initialize_all(), ({"x": x}, grads)
+
+    x = np.random.default_rng(0).normal(size=(32, 200, 8)).astype(np.float32)
+    limit = 250_000
+    found = {}
+    for swap, allowed in ((False, None), (True, limit)):
+        graph, init, (inputs, grads) = built(swap)
+        with dfc.Session(graph, config=dfc.SessionConfig(device_memory_limit=allowed)) as session:
+            session.run(init)
+            found[swap] = session.run(grads, {inputs["x"]: x})
+    for a, b in zip(found[False], found[True], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    graph, init, (inputs, grads) = built(False)
+    with dfc.Session(graph, config=dfc.SessionConfig(device_memory_limit=limit)) as session:
+        session.run(init)
+        with pytest.raises(
+            ResourceExhausted, match=r"scan keeps float32\[200, 32, \d+\]: [\d,]+ bytes at .*stacks.py:"
+        ):
+            session.run(grads, {inputs["x"]: x})
+
+
 def test_f17_variables_are_in_the_account() -> None:
     with dfc.Graph() as graph:
         v = dfc.Variable(np.zeros(1000, np.float32), name="large")
