@@ -462,6 +462,8 @@ def _scan_at_once(
         carry, y = f(asarray(np.int32(i)), carry, structure.unflatten(nest, iter([row[i] for row in rows])))
         carry = structure.unflatten(*_as_tensors(carry))
         found[i] = structure.flatten(y, is_result)
+    if not found and what == "fold":
+        return carry, ()
     if not found:
         raise _here("xs must have rows outside a traced function, since only f says what y is", what)
     columns = [[asarray(leaf) for leaf in column] for column in zip(*(leaves for leaves, _ in found), strict=True)]

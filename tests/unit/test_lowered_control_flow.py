@@ -325,24 +325,6 @@ def test_map_over_strings() -> None:
             assert session.run(found, {s: np.array(words, object)}).tolist() == [2 * len(w) for w in words]
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_no_rows(reverse: bool) -> None:
-    def build(log: Log) -> Any:
-        xs, words = dfc.placeholder("int32", (None,), name="xs"), dfc.placeholder("string", (None,), name="words")
-
-        def step(carry: Any, row: Any) -> Any:
-            log.note(row)
-            return carry + row, carry * row
-
-        return *dfc.scan(step, 7, xs, reverse=reverse), dfc.map(lambda x: dfc.strings.length(x) * 2, words)
-
-    run = Run(build)
-    (carry, ys, lengths), noted = run(xs=np.zeros(0, np.int32), words=np.array([], object))
-    assert (carry, ys.shape, ys.dtype, lengths.shape, noted) == (7, (0,), np.int32, (0,), [])
-    (carry, ys, lengths), noted = run(xs=np.array([2], np.int32), words=np.array([b"abc"], object))
-    assert (carry, ys.tolist(), lengths.tolist(), noted) == (9, [14], [6], [2])
-
-
 # ---- sizes that change
 
 
