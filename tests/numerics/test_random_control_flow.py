@@ -24,7 +24,6 @@ from dfc.passes.phases import Phase
 
 EXAMPLES = int(os.environ.get("DFC_EXAMPLES", "50"))
 PARALLEL = (1, 2, 10)
-DEPTH = 3
 
 
 class State(NamedTuple):
@@ -61,17 +60,22 @@ FORMULAS = {"s": SCALARS, "v": VECTORS, "m": MATRICES}
 # ---- programs
 
 
-def random_block(choose: Callable[[int], int], depth: int = 0) -> list[Any]:
+def random_program(choose: Callable[[int], int]) -> list[Any]:
+    """Branches and loops two deep, now and then three."""
+    return random_block(choose, 3 if choose(5) == 4 else 2)
+
+
+def random_block(choose: Callable[[int], int], deep: int, depth: int = 0) -> list[Any]:
     """Statements: a kind, a number, a choice, and the blocks inside."""
     kinds = ["s", "v", "m", "s", "v", "map", "fold"]
-    if depth < DEPTH:
+    if depth < deep:
         kinds += ["if", "case", "while", "for", "scan"] * 2
     block = []
     for _ in range(1 + choose(2 if depth else 3)):
         kind = kinds[choose(len(kinds))]
         inside = {"if": 2, "case": 3, "while": 1, "for": 1, "scan": 1}.get(kind, 0)
         number, choice = 0.5 + choose(4) / 4, choose(12)
-        block.append((kind, number, choice, [random_block(choose, depth + 1) for _ in range(inside)]))
+        block.append((kind, number, choice, [random_block(choose, deep, depth + 1) for _ in range(inside)]))
     return block
 
 
@@ -235,7 +239,7 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_compiled_lowered_reference_and_python_agree(lowered: Callable[[bool], None], data: st.DataObject) -> None:
-    block = random_block(lambda n: data.draw(st.integers(0, n - 1)))
+    block = random_program(lambda n: data.draw(st.integers(0, n - 1)))
     wanted = by_python(block)
     specs = [dfc.TensorSpec(np.shape(x), "float64", name=n) for x, n in zip([*START, W], "svmw", strict=True)]
     lowered(False)

@@ -272,8 +272,8 @@ def test_f5_a_merge_without_its_back_edge() -> None:
         found = raw.exit(switched.if_false, name="found")
     with dfc.Session(graph) as session:
         assert error_of(InvalidArgument, lambda: session.run(found), __file__) == (
-            "Retval[0] does not have value: the tensor 'found' is dead, on a branch that was not taken, or of a loop that "
-            "it never left\n  the merge of a loop needs its back edge: set_back_edge"
+            "Retval[0] does not have value: the tensor 'found' is dead, on a branch that was not taken, or of a loop "
+            "that it never left\n  the merge of a loop needs its back edge: set_back_edge"
         )
 
 
