@@ -85,7 +85,10 @@ class Lines(NamedTuple):
 def read_lines(file: Path | None) -> list[str]:
     """The file's lines, or the paragraphs of pydoc's topics, each one once; no empty ones."""
     if file is not None:
-        lines = file.read_text().splitlines()
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"{file} must be text in UTF-8: {error}") from None
     else:
         whole = "\n\n".join(topics[name] for name in sorted(topics))
         lines = list(dict.fromkeys(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", whole)))

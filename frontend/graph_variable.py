@@ -41,6 +41,8 @@ class GraphVariable(Variable):
     """
 
     graph: GraphTrace
+    _wanted: str
+    """The name asked for, which may have been taken."""
 
     def __init__(
         self,
@@ -52,7 +54,8 @@ class GraphVariable(Variable):
         graph = current_graph()
         assert graph is not None, "Variable.__new__ has found one"
         self.graph = graph
-        self.name = _unique(graph, names.scoped(names.check_name(name) if name is not None else "variable"))
+        self._wanted = names.scoped(names.check_name(name) if name is not None else "variable")
+        self.name = _unique(graph, self._wanted)
         self.trainable, self.owner = trainable, None
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._state, self._writes = None, {}
@@ -107,9 +110,16 @@ class GraphVariable(Variable):
         )
 
     def rename(self, name: str) -> None:
-        """Call it `name`. Raises FailedPrecondition once the graph uses it."""
+        """Call it `name`. Raises FailedPrecondition for another name than before once the graph uses it."""
+        if name == self._wanted:
+            return
         if self in self.graph.resources:
-            raise FailedPrecondition(f"variable {self.name!r} of a graph keeps its name once it is used")
+            raise FailedPrecondition(
+                f"variable {self.name!r} of a graph keeps its name once it is used, and can't become {name!r}",
+                location=locations.describe(locations.capture()),
+                hint="put layers into modules before they are called",
+            )
+        self._wanted = name
         old, self.name = self.name, _unique(self.graph, name)
         if old in self.graph.initial_arrays and self.initial_value is not None:
             self.graph.initial_arrays[self.name] = self.graph.initial_arrays.pop(old)

@@ -12,7 +12,7 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import interop, structure
 from dfc.frontend.interior import Body
 from dfc.frontend.ops.constant import asarray, zeros_like
-from dfc.frontend.ops.control import require_callable, value_in
+from dfc.frontend.ops.control import require_arguments, require_callable, value_in
 from dfc.frontend.ops.shape import error_here, stack
 from dfc.frontend.promotion import lift, tensor_in
 from dfc.frontend.regions import bodies, emit, enclose
@@ -57,8 +57,10 @@ def while_loop(
     Raises InvalidArgument for no loop variables, and for values that differ from what they must be; InvalidType for
     what is not callable, and for another condition.
     """
-    require_callable(cond, "cond", "while_loop")
-    require_callable(body, "body", "while_loop")
+    count = len(loop_vars) if type(loop_vars) in (list, tuple) else 1
+    for function, name in ((cond, "cond"), (body, "body")):
+        require_callable(function, name, "while_loop")
+        require_arguments(function, count, name, "while_loop", "the loop variables")
     if isinstance(parallel_iterations, bool) or not isinstance(parallel_iterations, int) or parallel_iterations < 1:
         got = repr(parallel_iterations)
         raise error_here(InvalidArgument, f"parallel_iterations must be a positive int, got {got}", "while_loop")
@@ -99,6 +101,7 @@ def fori_loop(lower: Operand, upper: Operand, body: Callable[..., Any], init: An
     structure, shapes and dtypes. Traced once. Raises InvalidType and InvalidArgument for what differs.
     """
     require_callable(body, "body", "fori_loop")
+    require_arguments(body, 2, "body", "fori_loop", "the index and the value")
     trace = current()
     if trace is None:
         value = init
@@ -143,6 +146,7 @@ def scan(
     once. Raises InvalidArgument and InvalidType for what differs.
     """
     require_callable(f, "f", "scan")
+    require_arguments(f, 2, "f", "scan", "the carry and a row")
     return scan_rows(
         "scan", lambda i, carry, x: _pair(f(carry, x)), init, xs, reverse, length=length, swap_memory=swap_memory
     )
@@ -151,6 +155,7 @@ def scan(
 def map(f: Callable[[Any], Any], xs: Any, *, swap_memory: bool = False) -> Any:
     """`f(x)` for each row x of `xs` along the first axis, stacked. `xs` and the result are nests of tensors."""
     require_callable(f, "f", "map")
+    require_arguments(f, 1, "f", "map", "a row")
     return scan_rows("map", lambda i, carry, x: ((), f(x)), (), xs, swap_memory=swap_memory)[1]
 
 
@@ -158,6 +163,7 @@ def fold(f: Callable[[Any, Any], Any], init: Any, xs: Any, reverse: bool = False
     """`acc = f(acc, x)` for each row x of `xs` along the first axis, from `acc = init` on; returns the last acc. With
     `reverse` the last row comes first (a right fold). See `scan`."""
     require_callable(f, "f", "fold")
+    require_arguments(f, 2, "f", "fold", "what has accumulated and a row")
     return scan_rows("fold", lambda i, acc, x: (f(acc, x), ()), init, xs, reverse, swap_memory=swap_memory)[0]
 
 
@@ -456,6 +462,8 @@ def _scan_at_once(
         carry, y = f(asarray(np.int32(i)), carry, structure.unflatten(nest, iter([row[i] for row in rows])))
         carry = structure.unflatten(*_as_tensors(carry))
         found[i] = structure.flatten(y, is_result)
+    if not found and what == "fold":
+        return carry, ()
     if not found:
         raise _here("xs must have rows outside a traced function, since only f says what y is", what)
     columns = [[asarray(leaf) for leaf in column] for column in zip(*(leaves for leaves, _ in found), strict=True)]

@@ -308,8 +308,10 @@ for _name in OPERATORS:
 WHILE_TRACING = {
     "": "compute it outside the function, or return it and read it after the call",
     "pickle": "pickle what the function returns",
-    "bool": "Python's `if`, `while`, `and`, `or` and `not` need the value: use dfc.where and dfc.logical_*",
+    "bool": "Python's `if`, `while`, `and`, `or` and `not` need the value: write the function with autograph=True, or "
+    "use dfc.cond, dfc.while_loop, dfc.where and dfc.logical_*",
     "int": "use dfc.astype, or pass the number as a Python argument, which is part of the signature",
     "float": "use dfc.astype, or pass the number as a Python argument, which is part of the signature",
-    "index": "an index or a size that Python needs must be a Python number, which is part of the signature",
+    "index": "an index or a size that Python needs must be a Python number, which is part of the signature; a loop "
+    "that runs as often as a tensor says is dfc.fori_loop, or range with autograph=True",
 }

@@ -27,8 +27,8 @@ class TensorArray:
 
     It is a nest of one tensor, `buffer`, of shape (size, *element_shape): a loop variable, a branch's result, a
     function's argument or result. `size` is an int or a symbolic dimension. Where `element_shape` is None the first
-    write gives it; a loop needs to know it before. An element that is written twice is what was written last. As ever
-    in compiled code, an index out of range reads the nearest element.
+    write gives it; a loop needs to know it before. An element that is written twice is what was written last. An index
+    out of range that only the run tells, as a negative one does, reads and writes the nearest element.
     """
 
     buffer: Any = field(init=True)

@@ -12,7 +12,7 @@ from dfc.ir.op import error_at
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.ops.control import Loop, Scan, While
 from dfc.ir.ops.elementwise import Add, Compare, Subtract
-from dfc.ir.ops.indexing import DynamicSlice
+from dfc.ir.ops.indexing import DynamicSlice, Take
 from dfc.ir.ops.shape import DimSize, Reshape
 from dfc.ir.ops.state import Group
 from dfc.ir.types import is_tensor, spec_of
@@ -205,6 +205,8 @@ class _Loop:
 
     def _row(self, xs: SSAValue) -> SSAValue:
         make, shape = self.make, spec_of(xs.type).shape
+        if shape[0] == 0:  # there is no row to slice; what a body that never runs would take is of no account
+            return make(Take, xs, self.cycle.on(self.index), axis=0)
         starts = [self.cycle.on(self.index), *(number(make, 0) for _ in shape[1:])]
         return make(Reshape, make(DynamicSlice, xs, *starts, sizes=(1, *shape[1:])), shape=shape[1:])
 

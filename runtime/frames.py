@@ -464,12 +464,26 @@ def _keep_constant(frame: Frame, node: Node, value: Any) -> None:
 
 def _dead_output(flow: Flow, index: int) -> InvalidArgument:
     slot = flow.end.first + index
-    owner = next((n for n in flow.root.nodes if (slot, flow.end) in (e for edges in n.edges for e in edges)), None)
+    nodes = (node for layout in _layouts(flow.root, {}) for node in layout.nodes)
+    owner = next((n for n in nodes if (slot, flow.end) in (e for edges in n.edges for e in edges)), None)
     name = f" {flow.output_names[index]!r}" if index < len(flow.output_names) else ""
+    left = owner is not None and owner.mode == EXIT
     return InvalidArgument(
-        f"Retval[{index}] does not have value: the tensor{name} is dead, on a branch that was not taken",
+        f"Retval[{index}] does not have value: the tensor{name} is dead, on a branch that was not taken"
+        f"{', or of a loop that it never left' if left else ''}",
         location="" if owner is None else owner.where,
+        hint="the merge of a loop needs its back edge: set_back_edge" if left else "",
     )
+
+
+def _layouts(layout: Layout, found: dict[Layout, None]) -> dict[Layout, None]:
+    """This and those of the frames in it."""
+    if layout not in found:
+        found[layout] = None
+        for node in layout.nodes:
+            if node.inside is not None:
+                _layouts(node.inside, found)
+    return found
 
 
 def execution_of(flow: Flow) -> Execution:

@@ -6,6 +6,7 @@ trace they are Python's own branches and loops over concrete tensors.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ def cond(pred: Operand, true_fn: Callable[..., Any], false_fn: Callable[..., Any
         )
     for function, name in ((true_fn, "true_fn"), (false_fn, "false_fn")):
         require_callable(function, name, "cond")
+        require_arguments(function, len(operands), name, "cond", "the operands")
     trace = current()
     if trace is None:
         return true_fn(*operands) if _concrete(pred, bool_, "cond") else false_fn(*operands)
@@ -70,11 +72,14 @@ def case(index: Operand, branch_fns: Sequence[Callable[..., Any]], *operands: An
             "case",
             "call the branch",
         )
+    if not isinstance(branch_fns, Sequence):
+        raise error_here(InvalidType, f"branch_fns must be a sequence of functions, got {branch_fns!r}", "case")
     functions = list(branch_fns)
     if not functions:
         raise error_here(InvalidArgument, "there must be a branch, got []", "case")
     for number, function in enumerate(functions):
         require_callable(function, f"branch_fns[{number}]", "case")
+        require_arguments(function, len(operands), f"branch_fns[{number}]", "case", "the operands")
     trace = current()
     if trace is None:
         number = int(_concrete(index, int32, "case"))
@@ -158,6 +163,21 @@ def _unified(bodies: Sequence[Body], leaves: Sequence[Leaf], names: list[str], w
 def require_callable(function: Any, name: str, what: str) -> None:
     if not callable(function):
         raise error_here(InvalidType, f"{name} must be callable, got {function!r}", what)
+
+
+def require_arguments(function: Callable[..., Any], count: int, name: str, what: str, which: str) -> None:
+    """Raises InvalidType for a function that can't be called with so many arguments, where its signature is known."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        s = "" if count == 1 else "s"
+        raise error_here(
+            InvalidType, f"{name} must take {count} argument{s}, {which}, got a function of {signature}", what
+        ) from None
 
 
 def value_in(trace: Trace, leaf: Tensor | Number, dtype: DType) -> SSAValue:

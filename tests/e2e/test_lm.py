@@ -103,6 +103,13 @@ def test_lm_says_when_a_text_is_too_short(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "the text must have at least 10 lines, one to hold out, got 8" in result.stderr
 
 
+def test_lm_says_when_a_file_is_no_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"\x80\n" * 20)
+    result = CliRunner().invoke(load("lm", monkeypatch).main, ["--text", str(tmp_path / "text")])
+    assert result.exit_code == 2
+    assert "text must be text in UTF-8: 'utf-8' codec can't decode byte 0x80 in position 0" in result.stderr
+
+
 class Trained(NamedTuple):
     lm: Any
     folder: Path

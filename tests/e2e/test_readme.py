@@ -35,8 +35,8 @@ def printed(source: str) -> str:
 def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # `dfc compile` adds the model's folder
-    model, load, train, net, control, clients, host = blocks("python")
-    answer, trained, fitted, controlled, added, said = blocks("text")
+    model, load, train, net, control, loops, clients, host = blocks("python")
+    answer, trained, fitted, controlled, looped, added, said = blocks("text")
     Path("model.py").write_text(model)
     (commands,) = (block for block in blocks("sh") if block.startswith("dfc compile model.py\n"))
     for line in commands.splitlines():
@@ -49,5 +49,6 @@ def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: py
     assert printed(train) == trained
     assert printed(net) == fitted
     assert printed(control) == controlled
+    assert printed(loops) == looped
     assert printed(clients) == added
     assert printed(host) == said

@@ -94,10 +94,49 @@ def test_f11_effects_happen_row_by_row() -> None:
     assert (total.item(), v.item()) == (32, 24)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_f11_no_rows_for_a_loop_that_the_host_runs(reverse: bool) -> None:
+    queue = dfc.FIFOQueue(9, "int32", shapes=[()])
+
+    @dfc.function
+    def f(xs: Any) -> Any:
+        def step(carry: Any, row: Any) -> Any:
+            queue.enqueue(row)
+            return carry + row, carry * row
+
+        return dfc.scan(step, 7, xs, reverse=reverse)
+
+    for xs, last, expected in (([], 7, []), ([2, 3], 12, [20, 21] if reverse else [14, 27]), ([], 7, [])):
+        carry, ys = f(np.array(xs, np.int32))
+        assert (carry.item(), ys.numpy().tolist()) == (last, expected)
+        assert [queue.dequeue().item() for _ in xs] == (xs[::-1] if reverse else xs)
+    with dfc.Graph() as graph:
+        words = dfc.placeholder("string", (None,))
+        lengths = dfc.map(dfc.strings.length, words)
+    with dfc.Session(graph) as session:
+        assert session.run(lengths, {words: np.array([], object)}).shape == (0,)
+
+
+def test_f11_a_fold_of_no_rows_is_what_it_starts_with() -> None:
+    def f(x: Any) -> Any:
+        return dfc.fold(lambda a, row: a * row, 3.0, x)
+
+    none = np.zeros(0, np.float32)
+    assert f(none).item() == dfc.function(f)(none).item() == 3
+
+
 @pytest.mark.parametrize(
     ("kind", "f", "message"),
     [
         (InvalidType, lambda x: dfc.scan(lambda c, r: c, 0.0, x), "scan: f must return (carry, y), got Tensor"),
+        (InvalidType, lambda x: dfc.scan(lambda c: (c, c), 0.0, x),
+         "scan: f must take 2 arguments, the carry and a row, got a function of (c)"),
+        (InvalidType, lambda x: dfc.map(lambda a, b: a + b, (x, x)),
+         "map: f must take 1 argument, a row, got a function of (a, b)"),
+        (InvalidType, lambda x: dfc.fold(lambda r: r, 0.0, x),
+         "fold: f must take 2 arguments, what has accumulated and a row, got a function of (r)"),
+        (InvalidType, lambda x: dfc.fori_loop(0, 3, lambda y: y, x),
+         "fori_loop: body must take 2 arguments, the index and the value, got a function of (y)"),
         (InvalidArgument, lambda x: dfc.scan(lambda c, r: (c + r, c), 0.0, x),
          "scan: the value must keep its shape and dtype, float32[], got float32[3] after one iteration\n"
          "  dtypes are not promoted: convert what goes in, or what the body returns"),

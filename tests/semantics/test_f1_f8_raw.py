@@ -15,6 +15,7 @@ import pytest
 import dfc
 from dfc.errors import Cancelled, DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType, NoGradient
 from dfc.runtime.frames import Frame, Turn
+from tests.frontend_support import error_of
 
 raw = dfc.raw
 Build = Any
@@ -261,6 +262,19 @@ def test_f5_a_loop_whose_shapes_change() -> None:
     with dfc.Session(graph) as session:
         assert session.run(result).shape == (32, 2)
         assert session.run(total) == 2 * 3**5
+
+
+def test_f5_a_merge_without_its_back_edge() -> None:
+    with dfc.Graph() as graph:
+        merged = raw.merge(raw.enter(dfc.asarray(np.int32(0)), "loop"))
+        switched = raw.switch(merged.value, raw.loop_cond(merged.value < 10))
+        raw.next_iteration(switched.if_true + 1)
+        found = raw.exit(switched.if_false, name="found")
+    with dfc.Session(graph) as session:
+        assert error_of(InvalidArgument, lambda: session.run(found), __file__) == (
+            "Retval[0] does not have value: the tensor 'found' is dead, on a branch that was not taken, or of a loop "
+            "that it never left\n  the merge of a loop needs its back edge: set_back_edge"
+        )
 
 
 # ---- F6

@@ -117,10 +117,22 @@ def test_f9_a_python_bool_is_refused(p: bool) -> None:
          "all branches must return tensors of the same shape and dtype, got float32[] from true_fn and float64[] from "
          "false_fn"),
         (InvalidType, lambda p: dfc.cond(p, 3, lambda: 2), [BOOL], "true_fn must be callable, got 3"),
+        (InvalidType, lambda p: dfc.cond(p, lambda: 1, lambda x: 2), [BOOL],
+         "false_fn must take 0 arguments, the operands, got a function of (x)"),
     ],
 )  # fmt: skip
 def test_f9_what_does_not_fit(kind: Any, f: Any, specs: Any, message: str) -> None:
     assert error(kind, f, *specs) == f"cond: {message}"
+
+
+def test_f9_branches_that_are_no_functions_of_the_operands() -> None:
+    def pairs(p: Any) -> Any:
+        return dfc.case([(p, min)], max)
+
+    message = "case: branch_fns must be a sequence of functions, got <built-in function max>"
+    assert error(InvalidType, pairs, BOOL) == message
+    message = "case: branch_fns[1] must take 1 argument, the operands, got a function of (a, b)"
+    assert error(InvalidType, lambda k: dfc.case(k, [lambda a: a, lambda a, b: a], k), INT) == message
 
 
 def test_f9_case_counts_branches_and_takes_the_last_one_out_of_range() -> None:
@@ -259,6 +271,10 @@ def test_f10_variables_are_read_and_written_in_the_body_in_order() -> None:
          "there must be loop variables, got ()"),
         (InvalidType, lambda x: dfc.while_loop(3, lambda v: v, x), "cond must be callable, got 3"),
         (InvalidType, lambda x: dfc.while_loop(lambda v: v > 0, None, x), "body must be callable, got None"),
+        (InvalidType, lambda x: dfc.while_loop(lambda i: i < 3, lambda i, v: (i + 1, v), (0, x)),
+         "cond must take 2 arguments, the loop variables, got a function of (i)"),
+        (InvalidType, lambda x: dfc.while_loop(lambda v: v > 0, lambda i, v: (i, v), x),
+         "body must take 1 argument, the loop variables, got a function of (i, v)"),
         (InvalidType, lambda x: dfc.while_loop(lambda v: v, lambda v: v, x),
          "cond must return a scalar of dtype bool, got float32[]"),
         (InvalidType, lambda x: dfc.while_loop(lambda a, b: a > b, lambda a, b: a, (x, x)),

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import dfc
-from dfc.errors import InvalidArgument, InvalidType
+from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
 from tests.frontend_support import error_of
 
 initializers = dfc.nn.initializers
@@ -65,6 +65,24 @@ def test_a_graph_uses_the_names() -> None:
     net = Net()
     graph = dfc.function(lambda x: net.blocks[0](x)).graph(dfc.TensorSpec((4, 2)))
     assert list(graph.variables) == ["blocks/0/weights", "blocks/0/bias"]
+
+
+def test_a_graph_made_by_hand_keeps_the_names() -> None:
+    with dfc.Graph():
+        net, other = Net(), dfc.nn.Dense(3, 2)
+        net.blocks[0](dfc.zeros((4, 2)))
+        other(dfc.zeros((4, 3)))
+        names = ["scale", "blocks/0/weights", "blocks/0/bias", "blocks/1/weights", "heads/a/weights", "heads/a/bias"]
+        assert list(net.named_variables()) == list(net.named_variables()) == names
+        assert list(other.named_variables()) == ["weights", "bias"]
+
+        def put() -> None:
+            dfc.nn.Sequential(other)
+
+        assert error_of(FailedPrecondition, put, __file__) == (
+            "variable 'weights' of a graph keeps its name once it is used, and can't become 'layers/0/weights'\n"
+            "  put layers into modules before they are called"
+        )
 
 
 # ---- initial values

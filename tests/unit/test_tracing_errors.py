@@ -24,7 +24,10 @@ def errors(kind: Any, call: Callable[[], Any]) -> str:
 
 NUMBER = "use dfc.astype, or pass the number as a Python argument, which is part of the signature"
 READ = "compute it outside the function, or return it and read it after the call"
-BRANCH = "Python's `if`, `while`, `and`, `or` and `not` need the value: use dfc.where and dfc.logical_*"
+BRANCH = (
+    "Python's `if`, `while`, `and`, `or` and `not` need the value: write the function with autograph=True, or use "
+    "dfc.cond, dfc.while_loop, dfc.where and dfc.logical_*"
+)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,8 @@ def test_an_index_of_a_symbolic_tensor() -> None:
 
     assert errors(InvalidType, lambda: f(np.int32(1))) == (
         "index: the value of 'i' (int32[]) isn't known while 'f' is traced\n"
-        "  an index or a size that Python needs must be a Python number, which is part of the signature"
+        "  an index or a size that Python needs must be a Python number, which is part of the signature; a loop that "
+        "runs as often as a tensor says is dfc.fori_loop, or range with autograph=True"
     )
 
 
