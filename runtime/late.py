@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from xdsl.dialects.builtin import ModuleOp
 
-from dfc.backends import xla
+from dfc.backends.xla import to_int
 from dfc.errors import InvalidArgument
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, create
@@ -98,7 +98,7 @@ class LateProgram:
             outputs = chosen.run(values)
             fitting = True
             for room, given in chosen.rooms:
-                count = xla.to_int(outputs.pop())
+                count = to_int(outputs.pop())
                 if count > given or given != START:
                     fitting = self._note(room, count, given) and fitting
             if fitting:
