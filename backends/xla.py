@@ -10,7 +10,7 @@ Everything here was checked with jax and jaxlib 0.10.2. What depends on the vers
 from __future__ import annotations
 
 import os
-import sys
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -226,12 +226,17 @@ def _viewed(array: jax.Array) -> Array:
         raise translate(error, "to_numpy") from error
 
 
+_INT32 = struct.Struct("i").unpack
+
+
 def to_int(array: Any) -> int:
-    """The value of an int32 scalar, once it is computed: 1 us on the CPU."""
+    """The value of an int32 scalar, once it is computed: 0.3 us on the CPU. It must not be deleted (an array that only
+    the caller has, such as a program's result, can't be): its buffer is taken as it is, which waits for it."""
     try:
-        return int.from_bytes(array.block_until_ready(), sys.byteorder, signed=True)  # its bytes
+        (value,) = _INT32(array)
     except Exception:  # as in to_numpy
         return int(_viewed(array))
+    return value  # type: ignore[no-any-return]
 
 
 def copy(array: jax.Array) -> jax.Array:

@@ -226,6 +226,11 @@ class Function(Generic[P, R]):
         try:
             if len(args) == 1 and args[0]._type is type_:  # type: ignore[attr-defined]
                 feed = args[0]._array  # type: ignore[attr-defined]
+            elif len(args) == 2:  # without the frames of comprehensions: 0.25 us less
+                one, other = args
+                call = self._fast[id(one._type), id(other._type)]  # type: ignore[attr-defined]
+                arrays = [one._array, other._array]  # type: ignore[attr-defined]
+                direct = None
             else:
                 call = self._fast[tuple([id(x._type) for x in args])]  # type: ignore[attr-defined]
                 arrays = [x._array for x in args]  # type: ignore[attr-defined]

@@ -94,10 +94,10 @@ class LateProgram:
     def run(self, values: Values) -> Values:
         """As `ProgramRun.run`. Raises InvalidArgument for sizes that don't fit together."""
         while True:
-            chosen = self._usual or self._choose(values)
-            outputs = chosen.run(values)
+            run, rooms = self._usual or self._choose(values)
+            outputs = run(values)
             fitting = True
-            for room, given in chosen.rooms:
+            for room, given in rooms:
                 count = to_int(outputs.pop())
                 if count > given or given != START:
                     fitting = self._note(room, count, given) and fitting
