@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, replace
+from dfc.ir.builder import Builder, remade, replace
 from dfc.ir.construct import arrange_arguments
 from dfc.ir.dims import symbol
 from dfc.ir.dtypes import int32
@@ -83,9 +83,7 @@ def _branches(op: Branches, inner: Sequence[Needs], names: list[str]) -> Branche
         assert last is not None
         none = None if all(name in needs for name in names) else _zero(Builder.before_op(last))
         last.operands = [*last.operands, *(needs.get(name, none) for name in names)]  # type: ignore[list-item]
-    attributes = op.values()
-    attributes["results"] += (COUNT,) * len(names)
-    return Builder.before_op(op).op(type(op), *op.operands, regions=_detached(op), **attributes)
+    return remade(op, results=(*op.results_.data, *[COUNT] * len(names)))
 
 
 def _loop(op: ControlFlow, needs: Needs, names: list[str]) -> Loop:
@@ -102,13 +100,10 @@ def _loop(op: ControlFlow, needs: Needs, names: list[str]) -> Loop:
     last.operands = [*last.operands[: start - 1], *totals, *last.operands[start - 1 :]]
     if isinstance(op, While):
         _end_without_room(op, names, start)
-    attributes = op.values()
-    attributes["n_carried"] += n
-    make = Builder.before_op(op)
-    zeros = [_zero(make)] * n
+    zeros = [_zero(Builder.before_op(op))] * n
     count = [op.count] if isinstance(op, Scan) and op.count is not None else []
     operands = [*count, *op.carried, *zeros, *op.xs, *op.captured]
-    return make.op(type(op), *operands, regions=_detached(op), **attributes)
+    return remade(op, operands, n_carried=op.n_carried.data + n)
 
 
 def _end_without_room(op: While, names: list[str], start: int) -> None:
@@ -165,7 +160,3 @@ def _room(make: Builder, name: str) -> SSAValue:
 
 def _zero(make: Builder) -> SSAValue:
     return make(ConstantOp, value=Array.of(np.zeros((), np.int32)))
-
-
-def _detached(op: Operation) -> list[Region]:
-    return [op.detach_region(0) for _ in list(op.regions)]

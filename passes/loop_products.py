@@ -13,10 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, Region, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, erase, replace_uses
+from dfc.ir.builder import Builder, erase, remade, replace, replace_uses
 from dfc.ir.dims import SymbolicDim, size
 from dfc.ir.dtypes import int32
 from dfc.ir.op import Op
@@ -107,28 +107,14 @@ def _made_before(op: Scan) -> tuple[Scan, int]:
         dot.result.replace_all_uses_with(argument)
         erase(dot)
     operands = [*op.carried, *op.xs, *made, *op.operands[n + n_xs :]]
-    return _again(op, operands, {"n_xs": n_xs + len(made)}, 0), len(made)
+    scan = remade(op, operands, n_xs=n_xs + len(made))
+    replace(op, scan.results)
+    return scan, len(made)
 
 
 def _before(op: Operation, like: Op) -> Builder:
     assert op.parent is not None
     return Builder(op.parent, before=op, location=like.location)
-
-
-def _again(op: Scan, operands: Sequence[SSAValue], changes: dict[str, object], n_new_ys: int) -> Scan:
-    """The scan with other operands and attributes and `n_new_ys` more ys, in the place of `op`."""
-    attributes = {**op.values(), **changes}
-    regions: list[Region] = [op.detach_region(0)]
-    make = Builder.before_op(op)
-    make.annotations = op.attributes
-    made = make.op(Scan, *operands, regions=regions, **attributes)
-    end = op.n_carried.data + len(op.ys)
-    kept = [*made.results[:end], *made.results[end + n_new_ys :]]
-    for old, new in zip(op.results, kept, strict=True):
-        new.name_hint = old.name_hint
-    replace_uses(dict(zip(op.results, kept, strict=True)))
-    erase(op)
-    return made
 
 
 # ---- after
@@ -169,7 +155,8 @@ def _made_after(op: Scan) -> int:
     last.operands = [*values[: n + n_ys], *new, *values[n + n_ys :]]
     slices = [*op.yielded[n : n + n_ys], *new]
     rows_of = {v: op.xs[k] for k, v in enumerate(op.body_xs)}
-    made = _again(op, list(op.operands), {"ys": specs_of(slices)}, len(new))
+    made = remade(op, ys=specs_of(slices))
+    replace(op, [*made.results[: n + n_ys], *made.results[n + n_ys + len(new) :]])
     stacked = dict(zip(slices, made.ys, strict=True))
     follows = made.next_op
     assert follows is not None, "a block ends in another op"

@@ -17,7 +17,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from dfc.errors import NoGradient
 from dfc.ir import locations
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, erase, replace_uses
+from dfc.ir.builder import Builder, erase, remade, replace
 from dfc.ir.construct import append
 from dfc.ir.dims import Dim, is_static, size, symbol
 from dfc.ir.op import short_name
@@ -192,18 +192,10 @@ def _keeping(op: Loop, found: Residuals) -> Loop:
     slices = op.yielded[n : n + n_ys]
     new = [v for v in values if v not in slices]
     last.operands = [*op.yielded[: n + n_ys], *new, *op.yielded[n + n_ys :]]
-    attributes = op.values()
-    attributes["ys"] = specs_of([*slices, *new])
-    if new:
-        attributes["length"] = (_room(op, attributes["ys"]),)
-    make = Builder.before_op(op)
-    made = make.op(type(op), *op.operands, regions=[op.detach_region(0) for _ in list(op.regions)], **attributes)
+    ys = specs_of([*slices, *new])
+    made = remade(op, ys=ys, length=(_room(op, ys),) if new else op.length.data)
     end = n + int(isinstance(op, While)) + n_ys
-    kept = [*made.results[:end], *made.results[end + len(new) :]]
-    for old, result in zip(op.results, kept, strict=True):
-        result.name_hint = old.name_hint
-    replace_uses(dict(zip(op.results, kept, strict=True)))
-    erase(op)
+    replace(op, [*made.results[:end], *made.results[end + len(new) :]])
     return made
 
 
@@ -372,15 +364,8 @@ def _with_slots(
         make = RuleBuilder(last)
         filled = [values[i] if i in values else make.full_of(0, tensor_type(*s)) for i, s in enumerate(slots)]
         last.operands = [*last.operands[:n], *filled, *last.operands[n:]]
-    attributes = op.values()
-    attributes["results"] += tuple(slots)
-    regions = [op.detach_region(0) for _ in list(op.regions)]
-    made = Builder.before_op(op).op(type(op), *op.operands, regions=regions, **attributes)
-    results = [*made.results[:n], *made.results[n + len(slots) :]]
-    for old, result in zip(op.results, results, strict=True):
-        result.name_hint = old.name_hint
-    replace_uses(dict(zip(op.results, results, strict=True)))
-    erase(op)
+    made = remade(op, results=(*op.results_.data, *slots))
+    replace(op, [*made.results[:n], *made.results[n + len(slots) :]])
     return made
 
 
