@@ -52,9 +52,8 @@ def _needs(block: Block) -> Needs:
             made, counts = _with_counts(op, inner, names)
             here.update(zip(names, counts, strict=True))
         if isinstance(made, Loop) and (own := made.open_length) is not None:
-            count = made.count if isinstance(made, While | Scan) else None
-            assert count is not None, "a loop of unknown length has a count"
-            here[own] = count if own not in here else _larger(made, here[own], count)
+            assert made.count is not None, "a loop of unknown length has a count"
+            here[own] = made.count if own not in here else _larger(made, here[own], made.count)
         for name, count in here.items():
             found[name] = count if name not in found else _larger(made, found[name], count)
     return found
@@ -87,7 +86,7 @@ def _branches(op: Branches, inner: Sequence[Needs], names: list[str]) -> Branche
 
 
 def _loop(op: ControlFlow, needs: Needs, names: list[str]) -> Loop:
-    assert isinstance(op, While | Scan)
+    assert isinstance(op, Loop)
     n, start = len(names), 1 + op.n_carried.data
     for block in op.blocks:
         added = [block.insert_arg(INDEX, len(block.args), op.location) for _ in names]

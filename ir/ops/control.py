@@ -261,6 +261,11 @@ class Loop(ControlFlow):
         raise NotImplementedError
 
     @property
+    def count(self) -> SSAValue | None:
+        """The number of iterations: a result of a df.while, an operand of a df.scan if it has one."""
+        raise NotImplementedError
+
+    @property
     def xs(self) -> list[SSAValue]:
         return []
 
@@ -377,7 +382,6 @@ class While(Loop):
 
     @property
     def count(self) -> SSAValue:
-        """The number of iterations."""
         return self.results[self.n_carried.data]
 
     @property

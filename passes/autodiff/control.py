@@ -255,7 +255,7 @@ def _backward_scan(
     added = [t if (g := of_others[a]) is None else end(Add, t, g) for a, t in zip(summed, totals, strict=True)]
     rows = [g if (g := of_others[a]) is not None else end.full_of(0, op.body.args[a].type) for a in slices]
     end.op(Yield, *next_gradients, *added, *rows)
-    count = op.count if isinstance(op, While | Scan) else None
+    count = op.count
     scanned = b.op(
         Scan,
         *([] if count is None else [count]),
