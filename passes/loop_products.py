@@ -17,7 +17,7 @@ from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, erase, remade, replace, replace_uses
-from dfc.ir.dims import SymbolicDim, size
+from dfc.ir.dims import Shape
 from dfc.ir.dtypes import int32
 from dfc.ir.op import Op
 from dfc.ir.ops.constant import ConstantOp
@@ -26,13 +26,11 @@ from dfc.ir.ops.elementwise import Add, Compare, Select
 from dfc.ir.ops.function import specs_of
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
-from dfc.ir.types import Spec, spec_of
+from dfc.ir.types import Spec, nbytes, spec_of
 from dfc.passes.manager import Pass
 
 LARGEST = 256 << 20
 """Bytes that one product of all rows may take."""
-UNKNOWN = 128
-"""What a size that is not known counts for."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,8 @@ def _scans(op: Operation) -> Iterator[Scan]:
                         yield inner
 
 
-def _bytes(spec: Spec, rows: Sequence[object] = ()) -> int:
-    shape = [UNKNOWN if isinstance(d, SymbolicDim) else d for d in (*rows, *spec.shape)]
-    total = size(tuple(shape))  # type: ignore[arg-type]
-    assert isinstance(total, int)
-    return total * max(spec.dtype.bits // 8, 1)
+def _bytes(spec: Spec, rows: Shape = ()) -> int:
+    return nbytes(Spec((*rows, *spec.shape), spec.dtype))
 
 
 # ---- before

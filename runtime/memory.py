@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import TypeVar
 
 from dfc.errors import ResourceExhausted
@@ -16,7 +15,7 @@ from dfc.ir import locations
 from dfc.ir.op import short_name
 from dfc.ir.ops.control import Loop
 from dfc.ir.ops.function import Island
-from dfc.ir.types import Spec, spec_of
+from dfc.ir.types import nbytes, spec_of
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -120,16 +119,11 @@ class Account:
 def rooms_in(island: Island) -> list[Held]:
     """What the loops of an island, whose sizes are known, keep of all their iterations, such as what gradients need."""
     return [
-        Held(bytes_of(spec), f"{short_name(op)} keeps {spec}", locations.describe(op.location))
+        Held(nbytes(spec), f"{short_name(op)} keeps {spec}", locations.describe(op.location))
         for op in island.walk()
         if isinstance(op, Loop)
         for spec in (spec_of(y.type) for y in op.ys)
     ]
-
-
-def bytes_of(spec: Spec) -> int:
-    """How much a tensor of static shape takes."""
-    return prod(int(size) for size in spec.shape) * int(spec.dtype.numpy.itemsize)
 
 
 UNLIMITED = Account()

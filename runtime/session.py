@@ -17,12 +17,13 @@ from xdsl.dialects.builtin import ModuleOp
 from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
+from dfc.ir.types import nbytes
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
-from dfc.runtime.memory import Account, Held, bytes_of
+from dfc.runtime.memory import Account, Held
 from dfc.runtime.step import Step, function_of
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
@@ -171,7 +172,7 @@ def wait_until(results: Values, deadline: float, name: str) -> None:
 
 def held_by(state: VariableState) -> Held:
     """What a variable takes on the device."""
-    return Held(bytes_of(state.spec), f"variable {state.name!r}")
+    return Held(nbytes(state.spec), f"variable {state.name!r}")
 
 
 class SessionState:

@@ -19,13 +19,13 @@ from dfc.ir import locations
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, erase, remade, replace
 from dfc.ir.construct import append
-from dfc.ir.dims import Dim, is_static, size, symbol
+from dfc.ir.dims import Dim, symbol
 from dfc.ir.op import short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import INDEX, Branches, Case, If, Loop, NeedLength, Scan, While
 from dfc.ir.ops.elementwise import Add
 from dfc.ir.ops.function import Yield, specs_of
-from dfc.ir.types import Spec, spec_behind, spec_of, tensor_type
+from dfc.ir.types import Spec, nbytes, spec_behind, spec_of, tensor_type
 from dfc.passes.autodiff.expand import backward, fresh_length
 from dfc.passes.autodiff.paths import Paths, bodies_of, carries
 from dfc.passes.autodiff.residuals import Residuals, choose, rerun
@@ -205,16 +205,10 @@ def _room(op: Loop, ys: Sequence[Spec]) -> Dim:
         (length,) = op.length.data
         if not isinstance(op, While) or not isinstance(length, int) or op.ys:
             return length
-        row = sum(_bytes(spec) for spec in ys)
+        row = sum(nbytes(spec, LARGEST_KNOWN_ROOM) for spec in ys)
         if length * row <= LARGEST_KNOWN_ROOM:
             return length
     return symbol(fresh_length())
-
-
-def _bytes(spec: Spec) -> int:
-    total = size(spec.shape) if is_static(spec.shape) else LARGEST_KNOWN_ROOM
-    assert isinstance(total, int)
-    return total * max(spec.dtype.bits // 8, 1)
 
 
 def _backward_scan(
