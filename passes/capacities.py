@@ -24,6 +24,7 @@ from dfc.ir.ops.function import Yield
 from dfc.ir.ops.indexing import TensorScatter
 from dfc.ir.ops.shape import BroadcastInDim, DimSize
 from dfc.ir.types import Spec, spec_of
+from dfc.passes.moving import number
 
 Needs = Mapping[str, SSAValue]
 """By symbol the number of iterations, in the block at hand."""
@@ -80,7 +81,7 @@ def _branches(op: Branches, inner: Sequence[Needs], names: list[str]) -> Branche
     for block, needs in zip(op.blocks, inner, strict=True):
         last = block.last_op
         assert last is not None
-        none = None if all(name in needs for name in names) else _zero(Builder.before_op(last))
+        none = None if all(name in needs for name in names) else number(Builder.before_op(last), 0)
         last.operands = [*last.operands, *(needs.get(name, none) for name in names)]  # type: ignore[list-item]
     return remade(op, results=(*op.results_.data, *[COUNT] * len(names)))
 
@@ -99,7 +100,7 @@ def _loop(op: ControlFlow, needs: Needs, names: list[str]) -> Loop:
     last.operands = [*last.operands[: start - 1], *totals, *last.operands[start - 1 :]]
     if isinstance(op, While):
         _end_without_room(op, names, start)
-    zeros = [_zero(Builder.before_op(op))] * n
+    zeros = [number(Builder.before_op(op), 0)] * n
     count = [op.count] if isinstance(op, Scan) and op.count is not None else []
     operands = [*count, *op.carried, *zeros, *op.xs, *op.captured]
     return remade(op, operands, n_carried=op.n_carried.data + n)
@@ -154,8 +155,4 @@ def _spread(make: Builder, holds: SSAValue, spec: Spec) -> SSAValue:
 
 def _room(make: Builder, name: str) -> SSAValue:
     """The size that was chosen for the symbol."""
-    return make(DimSize, make(BroadcastInDim, _zero(make), shape=(symbol(name),), dims=()), axis=0)
-
-
-def _zero(make: Builder) -> SSAValue:
-    return make(ConstantOp, value=Array.of(np.zeros((), np.int32)))
+    return make(DimSize, make(BroadcastInDim, number(make, 0), shape=(symbol(name),), dims=()), axis=0)
