@@ -17,11 +17,9 @@ from time import monotonic
 from typing import Any
 
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
+from dfc.runtime.attempts import LONGEST_SLEEP
 from dfc.runtime.flow import ABSENT, BEGINS, SYNC, Edges, Flow, Node, Values, is_computed, with_arrays
 from dfc.runtime.in_thread import InThread, wrapped
-
-LONGEST_SLEEP = 0.5
-"""Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
 
 
 class Iteration:
