@@ -17,6 +17,7 @@ from dfc.ir.builder import Builder, remade, replace
 from dfc.ir.construct import arrange_arguments
 from dfc.ir.dims import symbol
 from dfc.ir.dtypes import int32
+from dfc.ir.op import end_of
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import INDEX, Branches, ControlFlow, Loop, NeedLength, Scan, While
 from dfc.ir.ops.elementwise import And, Compare, Maximum, Select
@@ -33,8 +34,7 @@ COUNT = Spec((), int32)
 
 def add_needs(block: Block) -> None:
     """Say at the end of the block how much room its loops, and those inside, needed."""
-    last = block.last_op
-    assert last is not None
+    last = end_of(block)
     make = Builder.before_op(last)
     for name, count in _needs(block).items():
         make.op(NeedLength, count, length=(symbol(name),))
@@ -79,8 +79,7 @@ def _with_counts(op: ControlFlow, inner: Sequence[Needs], names: list[str]) -> t
 
 def _branches(op: Branches, inner: Sequence[Needs], names: list[str]) -> Branches:
     for block, needs in zip(op.blocks, inner, strict=True):
-        last = block.last_op
-        assert last is not None
+        last = end_of(block)
         none = None if all(name in needs for name in names) else number(Builder.before_op(last), 0)
         last.operands = [*last.operands, *(needs.get(name, none) for name in names)]  # type: ignore[list-item]
     return remade(op, results=(*op.results_.data, *[COUNT] * len(names)))
@@ -93,8 +92,7 @@ def _loop(op: ControlFlow, needs: Needs, names: list[str]) -> Loop:
         added = [block.insert_arg(INDEX, len(block.args), op.location) for _ in names]
         own = list(block.args[:-n])
         arrange_arguments(block, [*own[:start], *added, *own[start:]])
-    last = op.body.last_op
-    assert last is not None
+    last = end_of(op.body)
     make, counts = Builder.before_op(last), op.body.args[start : start + n]
     totals = [make(Maximum, before, needs[name]) for before, name in zip(counts, names, strict=True)]
     last.operands = [*last.operands[: start - 1], *totals, *last.operands[start - 1 :]]
@@ -108,8 +106,7 @@ def _loop(op: ControlFlow, needs: Needs, names: list[str]) -> Loop:
 
 def _end_without_room(op: While, names: list[str], start: int) -> None:
     """Let the loop go on only while there was room enough in its iterations so far."""
-    last = op.condition.last_op
-    assert last is not None
+    last = end_of(op.condition)
     make, holds = Builder.before_op(last), last.operands[0]
     for count, name in zip(op.condition.args[start : start + len(names)], names, strict=True):
         holds = make(And, holds, make(Compare, count, _room(make, name), direction="LE"))

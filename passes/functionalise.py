@@ -11,6 +11,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.ir.builder import Builder, erase, remade, replace_uses
 from dfc.ir.construct import arrange_arguments
+from dfc.ir.op import end_of
 from dfc.ir.ops.control import Branches, ControlFlow, Loop, Scan
 from dfc.ir.ops.function import Func, Yield, specs_of
 from dfc.ir.ops.graph import After
@@ -137,8 +138,7 @@ def _branches(
     op: Branches, make: Builder, read: Sequence[SSAValue], values: Sequence[Sequence[SSAValue]], changed: list[int]
 ) -> Branches:
     for block, final in zip(op.blocks, values, strict=True):
-        last = block.last_op
-        assert last is not None
+        last = end_of(block)
         last.operands = [*last.operands, *(final[k] for k in changed)]
     return remade(
         op,
@@ -153,8 +153,7 @@ def _branches(
 def _loop(op: Loop, make: Builder, read: Sequence[SSAValue], final: Sequence[SSAValue], changed: list[int]) -> Loop:
     """Variables that are written are carried, after the values that are; the others are captured."""
     n_carried, n = op.n_carried.data, len(read)
-    last = op.body.last_op
-    assert last is not None
+    last = end_of(op.body)
     yielded = list(last.operands)
     last.operands = [*yielded[:n_carried], *(final[k] for k in changed), *yielded[n_carried:]]
     for block in op.blocks:

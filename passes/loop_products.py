@@ -19,7 +19,7 @@ from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, erase, remade, replace, replace_uses
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import int32
-from dfc.ir.op import Op
+from dfc.ir.op import Op, end_of
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import Scan
 from dfc.ir.ops.elementwise import Add, Compare, Select
@@ -142,8 +142,7 @@ def _made_after(op: Scan) -> int:
     if not chosen:
         return 0
     n, n_ys = op.n_carried.data, len(op.ys)
-    last = op.body.last_op
-    assert last is not None
+    last = end_of(op.body)
     values = list(op.yielded)
     for s in chosen:
         values[s.number] = op.body_carried[s.number]  # nothing is added; without other uses it is pruned

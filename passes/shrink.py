@@ -10,6 +10,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.ir.builder import Builder, clone_into, erase, remade, replace_uses
 from dfc.ir.construct import arrange_arguments
+from dfc.ir.op import end_of
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import Branches, ControlFlow, Loop, Scan, While
 
@@ -38,7 +39,7 @@ def _branches(op: Branches, clean: Clean) -> Branches:
     stays = [result.first_use is not None for result in op.results[:n]]
     if not all(stays):
         for block in op.blocks:
-            last = _end(block)
+            last = end_of(block)
             last.operands = [v for k, v in enumerate(last.operands) if k >= n or stays[k]]
     for block in op.blocks:
         _fill_in(block, op.passed, range(n_inputs))
@@ -71,8 +72,7 @@ def _loop(op: Loop, clean: Clean) -> Loop:
     same = [j for j in carried if op.yielded[j] is op.body_carried[j]]  # it never changes
     carried = [j for j in carried if j not in same]
     before = [*op.carried, *op.xs, *op.captured, *op.handles]
-    last = op.body.last_op
-    assert last is not None
+    last = end_of(op.body)
     if len(carried) < n or len(ys) < len(op.ys):
         values = op.yielded
         last.operands = [*(values[j] for j in carried), *(values[n + k] for k in ys), *values[n + len(op.ys) :]]
@@ -123,7 +123,7 @@ def _needed(op: Loop, ys: Sequence[int]) -> list[int]:
     needed = {j for j in range(n) if op.finals[j].first_use is not None}
     ends: list[SSAValue] = [*(op.yielded[n + k] for k in ys), *op.yielded[n + n_ys :]]
     if isinstance(op, While):
-        reached = _reached(op.condition, list(_end(op.condition).operands))
+        reached = _reached(op.condition, list(end_of(op.condition).operands))
         needed |= {j for j in range(n) if op.condition.args[1 + j] in reached}
     while True:
         reached = _reached(op.body, [*ends, *(op.yielded[j] for j in needed)])
@@ -213,9 +213,3 @@ def _replace(op: ControlFlow, made: ControlFlow, places: dict[int, int]) -> None
         values[op.token] = made.token
     replace_uses(values)
     erase(op)
-
-
-def _end(block: Block) -> Operation:
-    last = block.last_op
-    assert last is not None, "a region ends in a yield"
-    return last

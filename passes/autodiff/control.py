@@ -20,7 +20,7 @@ from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, erase, remade, replace
 from dfc.ir.construct import append
 from dfc.ir.dims import Dim, symbol
-from dfc.ir.op import short_name
+from dfc.ir.op import end_of, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import INDEX, Branches, Case, If, Loop, NeedLength, Scan, While
 from dfc.ir.ops.elementwise import Add
@@ -42,8 +42,7 @@ class _Cut:
     def __init__(self, block: Block, ys: Sequence[SSAValue], xs: Sequence[SSAValue]) -> None:
         """Differentiate ys, values of the block, by xs. The gradients of ys are arguments of the block for now."""
         self.block = block
-        last = block.last_op
-        assert last is not None
+        last = end_of(block)
         self.seeds = [block.insert_arg(y.type, len(block.args)) for y in ys]
         b = RuleBuilder(last)
         start = b.op(ConstantOp, value=Array.of(np.zeros(())))
@@ -290,8 +289,7 @@ def _branches(op: Branches, grads: Grads, b: RuleBuilder) -> list[Gradient]:
         return [None] * len(op.operands)
     cuts, residuals = [], []
     for block in op.blocks:
-        last = block.last_op
-        assert last is not None
+        last = end_of(block)
         n_args = len(block.args)
         cut = _Cut(block, [last.operands[k] for k in flowing], [block.args[i] for i in inputs])
         cuts.append(cut)
