@@ -199,10 +199,7 @@ def _add_up(
     value = make.op(DotGeneral, *sides, **attributes).result
     for step in reversed(s.then):
         value = make.op(type(step), value, **step.values()).results[0]
-    final = op.finals[s.number]
-    users = [use.operation for use in final.uses]
-    total = make.op(Add, op.carried[s.number], value).results[0]
-    replace_uses({final: total}, lambda user: user in users)
+    replace_uses({op.finals[s.number]: make(Add, op.carried[s.number], value)})
 
 
 def _visited(op: Scan, rows: SSAValue, make: Builder) -> SSAValue:
