@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dfc.errors import ResourceExhausted
@@ -64,12 +64,15 @@ class Account:
     def take(self, nbytes: int, what: str, where: str = "") -> Held:
         """Hold some bytes until `give_back`. Raises ResourceExhausted over the limit."""
         held = Held(nbytes, what, where)
-        with self._lock:
-            if self.limit is not None:
-                self._require_room(held)
-            self._held[id(held)] = held
-            self._taken += nbytes
+        self._take([held])
         return held
+
+    def _take(self, more: Sequence[Held]) -> None:
+        with self._lock:
+            self.require_room(more)
+            for held in more:
+                self._held[id(held)] = held
+                self._taken += held.nbytes
 
     def around(self, run: Callable[[_T], _R], needs: Sequence[Held]) -> Callable[[_T], _R]:
         """`run`, holding these meanwhile. Raises ResourceExhausted, before it runs, over the limit."""
@@ -77,11 +80,9 @@ class Account:
             return run
 
         def counted(values: _T) -> _R:
-            taken: list[Held] = []
+            taken = [replace(need) for need in needs]
             try:
-                with self._lock:
-                    self._require_room(*needs)
-                    taken += [self.take(need.nbytes, need.what, need.where) for need in needs]
+                self._take(taken)
                 return run(values)
             finally:
                 for held in taken:
@@ -97,15 +98,13 @@ class Account:
 
     def require_room(self, more: Iterable[Held]) -> None:
         """Raise ResourceExhausted unless there is room for these beside all that is held."""
-        if self.limit is not None:
-            with self._lock:
-                self._require_room(*more)
-
-    def _require_room(self, *more: Held) -> None:
-        assert self.limit is not None
-        if self.used + sum(held.nbytes for held in more) <= self.limit:
+        if self.limit is None:
             return
-        every = [*self._variables(), *self._held.values(), *more]
+        with self._lock:
+            needed = list(more)
+            if self.used + sum(held.nbytes for held in needed) <= self.limit:
+                return
+            every = [*self._variables(), *self._held.values(), *needed]
         total = sum(held.nbytes for held in every)
         largest = sorted(every, key=lambda held: -held.nbytes)[:NAMED]
         raise ResourceExhausted(
