@@ -95,14 +95,14 @@ class SessionStep:
     the caller's feeds it is."""
 
     def __init__(
-        self, step: Step, inputs: Sequence[str], running: Running, new: Callable[[], None] | None = None
+        self, step: Step, inputs: Sequence[str], running: Running, check_memory: Callable[[], None] | None = None
     ) -> None:
         self.step, self.inputs, self._running = step, list(inputs), running
-        self._check_memory = new
+        self._check_memory = check_memory
         self.places = list(range(len(self.inputs)))
         self._flow = step.flow
         self._wanted = range(len(step.plan.outputs))
-        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and new is None else None
+        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and check_memory is None else None
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
         """The outputs, not awaited unless there is a time limit."""
