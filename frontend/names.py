@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from dfc.errors import InvalidArgument
-from dfc.ir.op import short_name
+from dfc.ir.op import base_name
 
 _scope: ContextVar[str] = ContextVar("dfc_name_scope", default="")
 _placement: ContextVar[Mapping[str, Attribute]] = ContextVar("dfc_placement", default={})  # noqa: B039, never changed
@@ -158,17 +158,3 @@ class Names:
             if candidate not in self._taken:
                 self._taken[candidate] = 0
                 return candidate
-
-
-def base_name(op: Operation) -> str:
-    """The name that the user gave to the op, or its kind, in its scope."""
-    name = op.attributes.get("name")
-    variable = op.properties.get("variable")
-    if isinstance(name, StringAttr):
-        base = name.data
-    elif variable is not None:
-        return str(variable.data)  # type: ignore[attr-defined]
-    else:
-        base = short_name(op)
-    scope = op.attributes.get("scope")
-    return f"{scope.data}/{base}" if isinstance(scope, StringAttr) else base

@@ -87,9 +87,7 @@ def label_of(target: Any) -> str:
         raise InvalidType(f"{target!r} is in no graph", op="colocate_with", location=where)
     owner = value.owner
     if not isinstance(owner, IrOperation):
-        raise InvalidArgument(
-            f"{target.name!r} is an input, which is on no device", op="colocate_with", location=where
-        )
+        raise InvalidArgument(f"{target.name!r} is an input, which is on no device", op="colocate_with", location=where)
     if COLOCATE not in owner.attributes:
         owner.attributes[COLOCATE] = StringAttr(f"loc:@{_unique(owning, owning.names.of_op(owner))}")
     return _first_label(owner.attributes[COLOCATE])

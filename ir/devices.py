@@ -14,13 +14,15 @@ from functools import cache
 from dfc.errors import InvalidArgument
 
 REQUEST, COLOCATE, ASSIGNED = "device", "colocate", "assigned"
-"""Attributes of ops: the device that the user asked for, labels of the groups that the op is colocated with (with blanks
-between), and the device that the op has once it is placed."""
+"""Attributes of ops: the device that the user asked for; labels of the groups that the op is colocated with, with
+blanks between; and the device that the op has once it is placed."""
 
 _JOB = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _KINDS = ("CPU", "GPU", "TPU")
-HINT = "a device reads /job:NAME/replica:N/task:N/device:TYPE:N, each part of which may be left out, as in /device:CPU:0"
+HINT = (
+    "a device reads /job:NAME/replica:N/task:N/device:TYPE:N, each part of which may be left out, as in /device:CPU:0"
+)
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,14 @@ class DeviceName:
     def overridden_by(self, inner: DeviceName) -> DeviceName:
         """The parts of `inner`, and of this where `inner` says nothing: what nested scopes ask for. The number of a
         device goes with its type."""
-        index = inner.index if inner.index is not None or inner.kind not in (None, self.kind) else self.index
+        other_kind = inner.kind not in (None, self.kind)
         return DeviceName(
-            *(theirs if theirs is not None else mine for mine, theirs in zip(self._parts, inner._parts, strict=True))
-        )._with_index(index)
+            self.job if inner.job is None else inner.job,
+            self.replica if inner.replica is None else inner.replica,
+            self.task if inner.task is None else inner.task,
+            self.kind if inner.kind is None else inner.kind,
+            self.index if inner.index is None and not other_kind else inner.index,
+        )
 
     def merged(self, other: DeviceName, *, soft: bool = False) -> DeviceName:
         """What both say. Where they say different things: InvalidArgument, or with `soft`, of type and number, any."""
@@ -72,7 +78,7 @@ class DeviceName:
             if mine is None or theirs is None or mine == theirs:
                 found.append(theirs if mine is None else mine)
             elif soft and part == "types":
-                return replace(self.task_only.merged(other.task_only))
+                return self.task_only.merged(other.task_only)
             elif soft and part == "ids":
                 found.append(None)
             else:
@@ -82,9 +88,6 @@ class DeviceName:
     @property
     def _parts(self) -> tuple[str | int | None, ...]:
         return self.job, self.replica, self.task, self.kind, self.index
-
-    def _with_index(self, index: int | None) -> DeviceName:
-        return replace(self, index=index)
 
     @property
     def sort_key(self) -> tuple[str, int, int, str, int]:

@@ -32,6 +32,7 @@ BUILT_IN: Mapping[str, str] = {
     "feed": "dfc.passes.feed:Feed",
     "canonicalize": "dfc.passes.canonicalize:Canonicalize",
     "cse": "dfc.passes.cse:Cse",
+    "place": "dfc.passes.place:Place",
     "lower-control-flow": "dfc.passes.lower_control_flow:LowerControlFlow",
     "functionalise": "dfc.passes.functionalise:Functionalise",
     "cluster": "dfc.passes.cluster:Cluster",

@@ -23,6 +23,7 @@ from dfc.runtime.executor import Execution
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
 from dfc.runtime.memory import Account, Held, bytes_of
+from dfc.runtime.placing import lower
 from dfc.runtime.step import Step, function_of
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
@@ -52,11 +53,17 @@ class SessionConfig:
     the executor. `host_threads` is how many threads for user code and other work on the host stay when there is nothing
     to do; there are as many as there is such work at once, so that none waits for another. (XLA's own threads are one
     pool a process, as many as there are cores.)
+
+    With `soft_placement` an operation for whose device there is none, or no kernel, is placed elsewhere in its task;
+    without it that is an error. `log_device_placement` prints a line for each operation of each step that is compiled,
+    `name: (kind): device`.
     """
 
     cluster: bool = True
     host_threads: int = 4
     device_memory_limit: int | None = None
+    soft_placement: bool = True
+    log_device_placement: bool = False
 
     def __post_init__(self) -> None:
         limit = self.device_memory_limit
@@ -223,7 +230,8 @@ class SessionState:
             passes[Phase.PARTITIONED] = pipeline.SWAPPING
         with paused():
             lowered = specialize(program, bindings) if bindings else program
-            pipeline.lower(lowered, passes=passes)
+            config = self.config
+            lower(lowered, passes=passes, soft=config.soft_placement, log=config.log_device_placement)
             func = function_of(lowered, name)
         step = Step(func, binding.variables, name=name, binding=binding)
         check = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
-from dfc.backends import pipeline, xla
+from dfc.backends import xla
 from dfc.errors import NotFound
 from dfc.ir import locations
 from dfc.ir.collector import paused
@@ -20,6 +20,7 @@ from dfc.runtime.flow import Flow
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
 from dfc.runtime.memory import rooms_in
+from dfc.runtime.placing import lower
 from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.planning import emitted, plan_of
 from dfc.runtime.programs import compile_module
@@ -129,5 +130,5 @@ def clustered(
     default passes up to phase `clustered`."""
     with paused():
         copy = specialize(program, bindings)
-        pipeline.lower(copy, start=start, to=Phase.CLUSTERED, observers=observers)
+        lower(copy, start=start, observers=observers)
         return function_of(copy, name)
