@@ -48,7 +48,7 @@ def text_of(op: Operation, key: str) -> str:
 
 
 @dataclass(eq=False)
-class Group:
+class Colocated:
     """Ops on one device. `root` is the first of them, `fixed` the device that one has already."""
 
     members: list[Operation]
@@ -57,7 +57,7 @@ class Group:
     fixed: DeviceName | None = None
     owner: DeviceName = ANY
     """What those ask for whose state the group uses."""
-    joined: Group | None = None  # the one that has taken this one in
+    joined: Colocated | None = None  # the one that has taken this one in
     dropped: list[str] = field(default_factory=list)  # what soft placement did not heed
 
     @property
@@ -79,7 +79,7 @@ class Groups:
         self._join_regions()
         self._join_labels()
 
-    def of(self, op: Operation) -> Group:
+    def of(self, op: Operation) -> Colocated:
         """The op's group."""
         group = self._groups[id(op)]
         while group.joined is not None:
@@ -112,7 +112,7 @@ class Groups:
 
     # ---- making them
 
-    def _alone(self, op: Operation) -> Group:
+    def _alone(self, op: Operation) -> Colocated:
         asked, assigned, kinds = text_of(op, REQUEST), text_of(op, ASSIGNED), supported(op)
         if not kinds:
             raise self.error(
@@ -122,7 +122,7 @@ class Groups:
             request, fixed = parse(asked), parse_full(assigned) if assigned else None
         except DfcError as error:
             raise error.at(op=short_name(op), location=locations.describe(op.location)) from None
-        group = Group([op], kinds, request, fixed)
+        group = Colocated([op], kinds, request, fixed)
         if isinstance(op, Variable) or any(isinstance(r.type, ResourceType) for r in op.results):
             group.owner = request
         return group
@@ -207,7 +207,7 @@ class Groups:
 
     # ---- what is wrong
 
-    def _infeasible(self, op: Operation, group: Group) -> DfcError:
+    def _infeasible(self, op: Operation, group: Colocated) -> DfcError:
         asked = group.asked
         own = parse(text_of(op, REQUEST))
         present = [d for d in self.devices if asked.covers(d)]
@@ -256,7 +256,9 @@ class Groups:
     def _node(self, op: Operation) -> str:
         return f"{{{{colocation_node {self.names[id(op)]}}}}}"
 
-    def error(self, op: Operation, message: str, *groups: Group, kind: type[DfcError] = InvalidArgument) -> DfcError:
+    def error(
+        self, op: Operation, message: str, *groups: Colocated, kind: type[DfcError] = InvalidArgument
+    ) -> DfcError:
         """An error about the op, with all of these groups' members and their lines."""
         text = f"Cannot assign a device for operation {self.names[id(op)]}: {message}"
         members = [member for group in groups for member in group.members]

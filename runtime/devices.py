@@ -137,7 +137,7 @@ class DeviceStep:
                 f"a step on a device by itself is one program of known sizes, got {len(calls)} calls", op=self.name
             )
         self._call = calls[0]
-        self._outputs = [number - plan.n_inputs for number in plan.outputs]
+        self._outputs = [number - plan.n_inputs for number in plan.outputs]  # below 0: an input as it is
         self.kernel = Kernel(func, islands[0], self._call, self.name)
         self.state = {
             name: device.copy(variables[name], device.allocate(spec))
@@ -157,7 +157,7 @@ class DeviceStep:
         self.state.update(zip(self._call.state[:n], done[:n], strict=True))
         results, into = done[n:], self.kernel.outputs[n:]
         arrays = [self.device.copy(r, self.device.allocate(s, host=True)) for r, s in zip(results, into, strict=True)]
-        return [arrays[index] for index in self._outputs]
+        return [arrays[index] if index >= 0 else feeds[index].copy() for index in self._outputs]
 
     def value(self, variable: str) -> Array:
         """A copy of the variable's value."""

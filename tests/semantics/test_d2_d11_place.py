@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -382,3 +386,51 @@ def test_d4_a_step_on_a_device_that_is_not_there() -> None:
         session.run(y, feeds)
     with dfc.Session(graph) as session:
         np.testing.assert_array_equal(session.run(y, feeds), [2, 2])
+
+
+SEVERAL = """
+import numpy as np
+import dfc
+from dfc.errors import Unimplemented
+from dfc.ir.devices import local
+from dfc.runtime.placing import local_devices
+assert list(local_devices()) == [local("cpu", i) for i in range(3)]
+with dfc.Graph() as graph:
+    x = dfc.placeholder("float32", (2,), name="x")
+    a = dfc.tanh(x)
+    with dfc.device("/cpu:2"):
+        b = dfc.exp(a)
+    with dfc.device("/cpu:0"):
+        c = dfc.exp(a)
+with dfc.Session(graph) as session:
+    feeds = {x: np.zeros(2, np.float32)}
+    print(session.run([a, c], feeds))
+    for fetch in (b, [b, c]):
+        try:
+            print(session.run(fetch, feeds))
+        except Unimplemented as error:
+            print(error)
+
+@dfc.function
+def f(x):
+    with dfc.device("/cpu:1"):
+        return x + 1
+try:
+    f(np.zeros(2, np.float32))
+except Unimplemented as error:
+    print(error.diagnostic.message)
+"""
+
+
+def test_d4_a_step_on_several_devices_says_that_it_cannot_run_yet(tmp_path: Path) -> None:
+    (tmp_path / "several.py").write_text(SEVERAL)
+    environment = {**os.environ, "DFC_CPU_DEVICES": "3", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-W", "error", "several.py"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    task = "/job:localhost/replica:0/task:0/device:CPU"
+    line = f"exponential: a step on several devices can't run yet: it was placed on {task}:0, {task}:2\n"
+    assert done.stdout.count(line.partition(": ")[2]) == 2
+    assert "several.py:" in done.stdout and "b = dfc.exp(a)" in done.stdout
+    assert f"ask for one device only, {task}:0, or for none" in done.stdout
+    assert f"a step on another device than the first can't run yet: it was placed on {task}:1" in done.stdout
