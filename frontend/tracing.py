@@ -155,7 +155,8 @@ class Controls:
             return (*operands, *(t for t in self.tokens if t not in operands))
         if not self.tokens or not operands or not is_tensor(operands[0].type) or id(operands[0].owner) in self.inside:
             return operands
-        waiting = create(After, (operands[0], *self.tokens), location=location)
+        where = names.placement()
+        waiting = create(After, (operands[0], *self.tokens), location=location, annotations=where)
         append(block, waiting)
         self.inside.add(id(waiting))
         return (waiting.results[0], *operands[1:])

@@ -12,6 +12,7 @@ from dfc.errors import DfcError, InvalidArgument
 from dfc.ir import locations
 from dfc.ir.devices import ANY, ASSIGNED, COLOCATE, REQUEST, DeviceName, listed, parse, parse_full, priority
 from dfc.ir.op import Op, base_name, error_at, short_name
+from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Return, Yield
 from dfc.ir.ops.state import Variable
 from dfc.ir.types import RefType, ResourceType
@@ -45,6 +46,12 @@ def text_of(op: Operation, key: str) -> str:
     """One of the op's attributes of placement."""
     found = op.attributes.get(key)
     return found.data if isinstance(found, StringAttr) else ""
+
+
+def _asked(op: Operation, key: str) -> str:
+    """What was asked for the op: nothing for a constant, which several scopes may share, and of which each device that
+    needs it has its own."""
+    return "" if isinstance(op, ConstantOp) else text_of(op, key)
 
 
 @dataclass(eq=False)
@@ -113,7 +120,7 @@ class Groups:
     # ---- making them
 
     def _alone(self, op: Operation) -> Colocated:
-        asked, assigned, kinds = text_of(op, REQUEST), text_of(op, ASSIGNED), supported(op)
+        asked, assigned, kinds = _asked(op, REQUEST), text_of(op, ASSIGNED), supported(op)
         if not kinds:
             raise self.error(
                 op, f"No OpKernel was registered to support Op '{short_name(op)}' used by {self._node(op)}"
@@ -153,7 +160,7 @@ class Groups:
             f"loc:@{op.variable.data}": op for op in reversed(self.nodes) if isinstance(op, Variable)
         }
         for op in self.nodes:
-            for label in text_of(op, COLOCATE).split():
+            for label in _asked(op, COLOCATE).split():
                 first = labels.setdefault(label, op)
                 self._join(first, op, reference=False)
 
@@ -209,11 +216,11 @@ class Groups:
 
     def _infeasible(self, op: Operation, group: Colocated) -> DfcError:
         asked = group.asked
-        own = parse(text_of(op, REQUEST))
+        own = parse(_asked(op, REQUEST))
         present = [d for d in self.devices if asked.covers(d)]
         node, every = self._node(op), f"[ {listed(self.devices)} ]"
         if asked == ANY or own == ANY:
-            culprit = next((m for m in group.members if text_of(m, REQUEST)), None)
+            culprit = next((m for m in group.members if _asked(m, REQUEST)), None)
             if culprit is None:
                 return self.error(
                     op,

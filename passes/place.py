@@ -14,10 +14,12 @@ from dfc.errors import FailedPrecondition, Internal
 from dfc.ir.devices import ASSIGNED, COLOCATE, REQUEST, DeviceName, local, parse_full
 from dfc.ir.op import short_name
 from dfc.ir.ops.function import Func, Return, Yield
+from dfc.ir.ops.graph import After
 from dfc.ir.ops.shape import DimSize
-from dfc.ir.ops.state import Variable
+from dfc.ir.ops.state import Group
 from dfc.ir.types import is_tensor
 from dfc.passes.colocation import Groups, nodes_of, supported, text_of
+from dfc.passes.compilable import SOURCES
 from dfc.passes.costs import Costs, Expected, schedule
 from dfc.passes.manager import Pass
 
@@ -57,11 +59,16 @@ class Place(Pass):
 def asks(func: Func) -> bool:
     """Whether anything in the function asks for a place, or has one."""
     for op in func.block.ops:
-        if op.attributes and any(key in op.attributes for key in (REQUEST, COLOCATE, ASSIGNED)):
+        if op.attributes and _is_marked(op):
             return True
-        if op.regions and any(n.attributes and text_of(n, REQUEST) for r in op.regions for n in _inside(r.blocks)):
+        if op.regions and any(map(_is_marked, (n for r in op.regions for n in _inside(r.blocks)))):
             return True
     return False
+
+
+def _is_marked(op: Operation) -> bool:
+    attributes = op.attributes
+    return REQUEST in attributes or COLOCATE in attributes or ASSIGNED in attributes
 
 
 def _inside(blocks: Sequence[object]) -> list[Operation]:
@@ -152,8 +159,8 @@ def _check_assigned(groups: Groups, op: Operation) -> None:
 
 
 def _with_input(groups: Groups, op: Operation, feasible: list[DeviceName]) -> DeviceName:
-    """Heuristic B: what only asks about a value is where the value is."""
-    if isinstance(op, DimSize) and isinstance(owner := op.x.owner, Operation):
+    """Heuristic B: what only asks about a value, or waits before handing it on, is where the value is."""
+    if isinstance(op, DimSize | After) and isinstance(owner := op.x.owner, Operation):
         at = groups.of(owner).fixed
         if at in feasible:
             return at
@@ -169,14 +176,20 @@ def _with_users(groups: Groups, op: Operation, feasible: list[DeviceName]) -> De
     return feasible[0]
 
 
+def is_work(op: Operation) -> bool:
+    """Whether the op makes a device work: not for the host, and not what each device has for itself."""
+    return not isinstance(op, (Group, *SOURCES)) and not getattr(op, "HOST_ONLY", False)
+
+
 def spans(program: ModuleOp) -> list[DeviceName]:
-    """The devices that a placed program says it is on, in order; none where it is on the first."""
+    """The devices with work of a placed program, in order; none where nothing says that it is elsewhere than on the
+    first. What the host does, and what each device has for itself, does not count."""
     found: dict[str, None] = {}
     for func in program.ops:
         if isinstance(func, Func):
             first = func.block.first_op
             if first is not None and ASSIGNED in first.attributes:
                 for op in nodes_of(func.block):
-                    if not (isinstance(op, Variable) and op.ref.first_use is None) and not getattr(op, "HOST_ONLY", 0):
+                    if is_work(op):
                         found.setdefault(text_of(op, ASSIGNED))
     return sorted((parse_full(text) for text in found if text), key=lambda name: name.sort_key)

@@ -15,7 +15,7 @@ from dfc.ir.op import error_at
 from dfc.ir.ops.function import Func
 from dfc.passes.colocation import nodes_of, text_of
 from dfc.passes.phases import Phase
-from dfc.passes.place import Place, asks, spans
+from dfc.passes.place import Place, asks, is_work, spans
 from dfc.runtime.variables import Device
 
 
@@ -73,7 +73,7 @@ def _not_yet(program: ModuleOp, found: Sequence[DeviceName], first: DeviceName) 
         for func in program.ops
         if isinstance(func, Func)
         for op in nodes_of(func.block)
-        if text_of(op, ASSIGNED) not in ("", str(first)) and not getattr(op, "HOST_ONLY", False)
+        if is_work(op) and text_of(op, ASSIGNED) not in ("", str(first))
     )
     what = "several devices" if len(found) > 1 else "another device than the first"
     return error_at(

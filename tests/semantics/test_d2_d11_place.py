@@ -434,3 +434,17 @@ def test_d4_a_step_on_several_devices_says_that_it_cannot_run_yet(tmp_path: Path
     assert "several.py:" in done.stdout and "b = dfc.exp(a)" in done.stdout
     assert f"ask for one device only, {task}:0, or for none" in done.stdout
     assert f"a step on another device than the first can't run yet: it was placed on {task}:1" in done.stdout
+
+
+def test_d5_constants_are_with_their_users_whatever_scope_made_them() -> None:
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", (), name="x")
+        with dfc.device("/cpu:1"):
+            y = x * 3.0
+        with dfc.device("/cpu:0"), dfc.control_dependencies([y]):
+            x * 3.0
+    graph.func.block.add_op(create(Return, (), location=locations.UNKNOWN))
+    done = place(graph.func, [parse_full(f"{TASK}/device:CPU:{i}") for i in range(2)])
+    found = [(o.name, done.of(o).index) for o in done.ops if o.name != "df.constant"]
+    assert found.count(("df.multiply", 0)) == found.count(("df.multiply", 1)) == 1
+    assert ("df.after", 0) in found
