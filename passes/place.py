@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import Operation
+from xdsl.ir import Block, Operation
 
 from dfc.errors import FailedPrecondition, Internal
 from dfc.ir.devices import ASSIGNED, COLOCATE, REQUEST, DeviceName, local, parse_full
@@ -58,21 +58,23 @@ class Place(Pass):
 
 def asks(func: Func) -> bool:
     """Whether anything in the function asks for a place, or has one."""
-    for op in func.block.ops:
-        if op.attributes and _is_marked(op):
+    return _any_marked(func.block)
+
+
+def _any_marked(block: Block) -> bool:
+    op = block.first_op
+    while op is not None:
+        if (op.attributes and _is_marked(op)) or (
+            op.regions and any(_any_marked(inner) for region in op.regions for inner in region.blocks)
+        ):
             return True
-        if op.regions and any(map(_is_marked, (n for r in op.regions for n in _inside(r.blocks)))):
-            return True
+        op = op._next_op
     return False
 
 
 def _is_marked(op: Operation) -> bool:
     attributes = op.attributes
     return REQUEST in attributes or COLOCATE in attributes or ASSIGNED in attributes
-
-
-def _inside(blocks: Sequence[object]) -> list[Operation]:
-    return [op for block in blocks for op in nodes_of(block)]  # type: ignore[arg-type]
 
 
 @dataclass

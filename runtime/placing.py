@@ -52,6 +52,8 @@ def lower(
         start = Phase.PLACED
     if asked:
         require_one_device(program)
+    else:
+        passes = {**passes, Phase.PLACED: ""}
     pipeline.lower(program, start=start, passes=passes, observers=observers)
 
 
