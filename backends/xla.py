@@ -10,7 +10,7 @@ Everything here was checked with jax and jaxlib 0.10.2. What depends on the vers
 from __future__ import annotations
 
 import os
-import sys
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -194,11 +194,9 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
     FailedPrecondition for a donated array.
     """
     value: Array
-    ready: Any = array
     try:
-        if not ready.is_ready():
-            ready.block_until_ready()
-        value = np.array(memoryview(ready), order="C") if copy else np.asarray(memoryview(ready))
+        memory = memoryview(array.block_until_ready())  # alone it crashes where the array is deleted
+        value = np.array(memory, order="C") if copy else np.asarray(memory)
     except Exception:  # memory that is not the host's, a dtype that Python has no letter for, or something is wrong
         value = _viewed(array)
         if copy:
@@ -211,6 +209,8 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
 def truth(value: Any) -> bool:
     """The boolean in a scalar, once it is computed: of an array by its buffer, a third of `to_numpy`'s time."""
     try:
+        if not isinstance(value, np.ndarray | np.generic):
+            value.block_until_ready()  # see `to_numpy`
         return bool(np.asarray(value))
     except RuntimeError as error:
         raise translate(error, "truth") from error
@@ -226,14 +226,17 @@ def _viewed(array: jax.Array) -> Array:
         raise translate(error, "to_numpy") from error
 
 
+_INT32 = struct.Struct("i").unpack
+
+
 def to_int(array: Any) -> int:
-    """The value of an int32 scalar, once it is computed: 1 us on the CPU."""
+    """The value of an int32 scalar, once it is computed: 0.3 us on the CPU. It must not be deleted (an array that only
+    the caller has, such as a program's result, can't be): its buffer is taken as it is, which waits for it."""
     try:
-        if not array.is_ready():
-            array.block_until_ready()
-        return int.from_bytes(array, sys.byteorder, signed=True)  # its bytes
+        (value,) = _INT32(array)
     except Exception:  # as in to_numpy
         return int(_viewed(array))
+    return value  # type: ignore[no-any-return]
 
 
 def copy(array: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import LocationAttr
-from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
+from xdsl.ir import Attribute, BlockArgument, SSAValue
 
 from dfc.frontend.interior import Body
 from dfc.frontend.tensor import Tensor
@@ -158,10 +158,3 @@ def emit(
         if common.ordered or common.checks or any(common.variables.values()):
             results = [parent.implying(tensor, token) for tensor in results]
     return made, results
-
-
-def yielded(block: Any) -> list[SSAValue]:
-    """What a region yields."""
-    last: Operation | None = block.last_op
-    assert last is not None, "a region ends in a yield"
-    return list(last.operands)

@@ -309,7 +309,7 @@ class Variable:
         trace = current()
         if trace is None:
             places, rows = interop.to_tensor(_read(indices)), interop.to_tensor(self._operand(updates, op))
-            self._compiled(cls, places, rows)([places._array, rows._array])
+            self._compiled(cls, places, rows).call([places._array, rows._array])
             return Operation(None, None, f"{self.name}/{op}", self.read)
         places, rows = tensor_in(trace, _read(indices)), tensor_in(trace, self._operand(updates, op))
         if not self.shape:
@@ -345,7 +345,7 @@ class Variable:
             return Operation(None, None, f"{self.name}/{op}", lambda: tensor)
         if spec_of(tensor._type).dtype is not spec.dtype:
             self._check(spec_of(tensor._type), op)
-        self._compiled(cls, tensor)([tensor._array])
+        self._compiled(cls, tensor).call([tensor._array])
         return Operation(None, None, f"{self.name}/{op}", self.read)
 
     def _operand(self, value: Operand, op: str) -> Any:

@@ -19,6 +19,7 @@ from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.capacities import add_needs
 from dfc.passes.compilable import structured
 from dfc.passes.manager import Pass
+from dfc.passes.moving import after_all
 from dfc.passes.writes import written_value
 
 
@@ -143,7 +144,7 @@ def _branches(
     attributes["n_inputs"] += len(read)
     attributes["results"] += specs_of([read[k] for k in changed])
     attributes |= {"n_handles": 0, "stateful": False}
-    selector = _after(make, op.selector, op.tokens)
+    selector = after_all(make, op.selector, op.tokens)
     return make.op(type(op), selector, *op.inputs, *read, regions=_detached(op), **attributes)
 
 
@@ -171,7 +172,7 @@ def _loop(op: Loop, make: Builder, read: Sequence[SSAValue], final: Sequence[SSA
     carried = [*op.carried, *(read[k] for k in changed)]
     captured = [*op.captured, *(v for k, v in enumerate(read) if k not in changed)]
     if op.tokens and carried:
-        carried[0] = _after(make, carried[0], op.tokens)
+        carried[0] = after_all(make, carried[0], op.tokens)
     count = [op.count] if isinstance(op, Scan) and op.count is not None else []
     return make.op(type(op), *count, *carried, *op.xs, *captured, regions=_detached(op), **attributes)
 
@@ -181,10 +182,6 @@ def _split_results(op: ControlFlow, count: int) -> tuple[list[SSAValue], list[SS
     results: list[SSAValue] = list(op.results)
     end = op.n_carried.data if isinstance(op, Loop) else len(results)
     return [*results[: end - count], *results[end:]], results[end - count : end]
-
-
-def _after(make: Builder, value: SSAValue, tokens: Sequence[SSAValue]) -> SSAValue:
-    return make(After, value, *tokens) if tokens else value
 
 
 def _detached(op: Operation) -> list[Region]:

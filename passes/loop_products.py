@@ -40,9 +40,10 @@ class LoopProducts(Pass):
     """Make products of rows before a scan, and sums of products after it, where that is the same in fewer pieces.
 
     Requires: phase trace or graph.
-    Ensures: in a scan without a count no df.dot_general is left of a row with a captured value; in any scan no carried
-    value is a sum of products alone, unless what must be kept for it is larger than the sum. Loops with `swap_memory`
-    stay as they are. Rounding may differ, since sums are added up in another order.
+    Ensures: in a scan without a count no df.dot_general is left of a row, on its left and without batch axes, with a
+    captured value, unless the product of all rows takes more than LARGEST bytes; in any scan no carried value is a sum
+    of products alone, unless what must be kept for it is larger than the sum. Loops with `swap_memory` stay as they
+    are. Rounding may differ, since sums are added up in another order.
     """
 
     name: ClassVar[str] = "loop-products"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from xdsl.dialects.builtin import ModuleOp
 
-from dfc.backends import xla
+from dfc.backends.xla import to_int
 from dfc.errors import InvalidArgument
 from dfc.ir import locations
 from dfc.ir.builder import Builder, clone_into, create
@@ -94,11 +94,11 @@ class LateProgram:
     def run(self, values: Values) -> Values:
         """As `ProgramRun.run`. Raises InvalidArgument for sizes that don't fit together."""
         while True:
-            chosen = self._usual or self._choose(values)
-            outputs = chosen.run(values)
+            run, rooms = self._usual or self._choose(values)
+            outputs = run(values)
             fitting = True
-            for room, given in chosen.rooms:
-                count = xla.to_int(outputs.pop())
+            for room, given in rooms:
+                count = to_int(outputs.pop())
                 if count > given or given != START:
                     fitting = self._note(room, count, given) and fitting
             if fitting:

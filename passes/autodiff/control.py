@@ -22,16 +22,7 @@ from dfc.ir.construct import append
 from dfc.ir.dims import Dim, is_static, size, symbol
 from dfc.ir.op import short_name
 from dfc.ir.ops.constant import ConstantOp
-from dfc.ir.ops.control import (
-    INDEX,
-    Branches,
-    Case,
-    If,
-    Loop,
-    NeedLength,
-    Scan,
-    While,
-)
+from dfc.ir.ops.control import INDEX, Branches, Case, If, Loop, NeedLength, Scan, While
 from dfc.ir.ops.elementwise import Add
 from dfc.ir.ops.function import Yield, specs_of
 from dfc.ir.types import Spec, spec_behind, spec_of, tensor_type
@@ -300,9 +291,6 @@ def _backward_scan(
 
 def _spec(value: SSAValue) -> Spec:
     return spec_of(value.type)
-
-
-# ---- branches
 
 
 # ---- branches

@@ -577,3 +577,11 @@ def test_strings_on_a_device_are_refused_with_the_reason() -> None:
     assert str(caught.value) == (
         "a device can't hold values of dtype <U1\n  strings stay on the host; dfc.asarray makes a tensor of them"
     )
+
+
+@pytest.mark.parametrize("read", [xla.to_numpy, xla.to_int, xla.truth])
+def test_reading_a_deleted_array_is_an_error(read: Any) -> None:
+    array = xla.to_device(np.zeros((), np.int32))
+    array.delete()
+    with pytest.raises(FailedPrecondition):
+        read(array)
