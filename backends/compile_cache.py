@@ -101,6 +101,39 @@ def main_of(module: Any) -> Any:
     raise Internal("the StableHLO module has no function named main")
 
 
+def mark_donated(module: Any, donated: Mapping[int, int], n_arguments: int) -> None:
+    """Note on the module's `main` which of its arguments hand their memory to which result."""
+    if not donated:
+        return
+    from jaxlib.mlir import ir
+
+    main = main_of(module)
+    with module.context:
+        given = list(ir.ArrayAttr(main.attributes["arg_attrs"])) if "arg_attrs" in main.attributes else []
+        given = given or [ir.DictAttr.get({})] * n_arguments
+        attributes = [{entry.name: entry.attr for entry in _entries(each)} for each in given]
+        i32 = ir.IntegerType.get_signless(32)
+        for argument, result in donated.items():
+            attributes[argument]["tf.aliasing_output"] = ir.IntegerAttr.get(i32, result)
+        main.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(each) for each in attributes])
+
+
+def _entries(attribute: Any) -> Any:
+    from jaxlib.mlir import ir
+
+    return ir.DictAttr(attribute)
+
+
+def verify_module(module: Any, name: str) -> None:
+    """MLIR's verifier: what it would find kills the process inside XLA."""
+    from jaxlib.mlir import ir
+
+    try:
+        module.operation.verify()
+    except ir.MLIRError as error:
+        raise Internal(f"the emitted StableHLO is wrong: {error}", op=name) from error
+
+
 def specs_of(module: Any) -> tuple[tuple[Spec, ...], tuple[Spec, ...]]:
     """The specs of the arguments and of the results of a module's `main`. Unimplemented for a type XLA can't take."""
     from jaxlib.mlir import ir

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import attrgetter, is_not, methodcaller
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -31,7 +31,7 @@ from dfc.backends.compile_cache import (
     environment,
     initialise_lapack,
     key_of,
-    main_of,
+    mark_donated,
     mlir_context,
     module_from_portable,
     portable_artifact,
@@ -39,6 +39,7 @@ from dfc.backends.compile_cache import (
     specs_of,
     stamp,
     stamp_mismatch,
+    verify_module,
 )
 from dfc.backends.status import translate
 from dfc.errors import DfcError, FailedPrecondition, Internal, InvalidArgument, InvalidType, NotFound
@@ -361,10 +362,6 @@ class Executable:
         if any(map(is_not, map(attrgetter("aval"), values), self.avals)):  # arrays that dfc made share their aval
             check_specs(values, expected, self.name)
 
-    def hlo_text(self) -> str:
-        """The optimised HLO, for people."""
-        return "\n".join(module.to_string() for module in self.loaded.hlo_modules())
-
 
 def check_specs(values: Sequence[Any], expected: Sequence[Spec], name: str) -> None:
     for index, (argument, (shape, dtype)) in enumerate(zip(values, expected, strict=True)):
@@ -388,9 +385,10 @@ def _dispatcher(loaded: Any, handlers: list[Any], n_new_state: int, donates: boo
     the new ones, up to and including the caller's `holder.buffers, outputs = executable.call(holder.buffers, feeds)`.
     That holds for this function, not for `Executable.__call__`, which is entered through a C slot.
     """
-    execute, wrap = loaded.execute_sharded, methodcaller("consume_with_handlers", handlers)
+    execute, wrap, tidy = loaded.execute_sharded, methodcaller("consume_with_handlers", handlers), tidier()
 
     def pure(state: list[Any], feeds: list[Any]) -> tuple[list[Any], list[Any]]:
+        tidy()
         try:
             results = execute(state + feeds).consume_with_handlers(handlers)
         except Exception as error:
@@ -398,6 +396,7 @@ def _dispatcher(loaded: Any, handlers: list[Any], n_new_state: int, donates: boo
         return results[:n_new_state], results[n_new_state:]
 
     def donating(state: list[Any], feeds: list[Any]) -> tuple[list[Any], list[Any]]:
+        tidy()
         try:
             (results,) = map(wrap, map(execute, (state + feeds,)))
         except Exception as error:
@@ -450,8 +449,8 @@ def compile_program(
     if inputs != tuple((tuple(shape), np.dtype(dtype)) for shape, dtype in input_specs):
         raise Internal(f"main takes {', '.join(map(show, inputs))}, not {', '.join(map(show, input_specs))}", op=name)
     signature = Signature(inputs, results, n_state, n_new_state, dict(donated or {}))
-    _mark_donated(module, signature)
-    _verify(module, name)
+    mark_donated(module, signature.donated, len(signature.inputs))
+    verify_module(module, name)
     program = bytecode(module)
     key = (device, program)
     found = _alive.get(key) if share else None
@@ -468,38 +467,6 @@ def load_program(blob: bytes, signature: Signature, *, device: Any = None, name:
     """
     device = device or default_device()
     return _assemble(_Loaded(load_blob(device.client, device, blob, name), blob), signature, device, name)
-
-
-def _mark_donated(module: Any, signature: Signature) -> None:
-    if not signature.donated:
-        return
-    from jaxlib.mlir import ir
-
-    main = main_of(module)
-    with module.context:
-        given = list(ir.ArrayAttr(main.attributes["arg_attrs"])) if "arg_attrs" in main.attributes else []
-        given = given or [ir.DictAttr.get({})] * len(signature.inputs)
-        attributes = [{entry.name: entry.attr for entry in _entries(each)} for each in given]
-        i32 = ir.IntegerType.get_signless(32)
-        for argument, result in signature.donated.items():
-            attributes[argument]["tf.aliasing_output"] = ir.IntegerAttr.get(i32, result)
-        main.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(each) for each in attributes])
-
-
-def _entries(attribute: Any) -> Any:
-    from jaxlib.mlir import ir
-
-    return ir.DictAttr(attribute)
-
-
-def _verify(module: Any, name: str) -> None:
-    """MLIR's verifier: what it would find kills the process inside XLA."""
-    from jaxlib.mlir import ir
-
-    try:
-        module.operation.verify()
-    except ir.MLIRError as error:
-        raise Internal(f"the emitted StableHLO is wrong: {error}", op=name) from error
 
 
 def _compile_options(device: Any) -> Any:
@@ -584,8 +551,20 @@ def result_handlers(avals: Sequence[Any], sharding: Any) -> list[Any]:
     return [_jax.array_result_handler(aval, sharding, committed=True, _skip_checks=True) for aval in avals]
 
 
+@cache
+def tidier() -> Callable[[], None]:
+    """What frees the places in the user's code that jaxlib noted for calls whose arrays are gone: 100 to 300 bytes a
+    call. It keeps them until Python's collector runs (which a loop that makes no garbage puts off for ever) or somebody
+    asks, as `jax.jit` does at each call, and we do: 0.06 us."""
+    from jaxlib import _jax
+
+    collect: Callable[[], None] = _jax.collect_garbage
+    return collect
+
+
 def execute(loaded: Any, handlers: list[Any], buffers: list[Any], name: str) -> list[Any]:
     """Run on buffers of one device; the results, not awaited."""
+    tidier()()
     try:
         results: list[Any] = loaded.execute_sharded(buffers).consume_with_handlers(handlers)
         return results

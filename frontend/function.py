@@ -239,8 +239,9 @@ class Function(Generic[P, R]):
             return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
         if direct is None:
             return call(arrays)  # type: ignore[no-any-return]
-        holder, acquired, release, waiting, calls, program = direct
+        holder, acquired, release, waiting, calls, program, tidy = direct
         array = None
+        tidy()
         for _ in acquired:  # takes the lock; no signal is looked for between that and the `try`
             try:
                 if holder.attention:

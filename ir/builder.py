@@ -102,6 +102,23 @@ def placement_of(op: Operation) -> Mapping[str, Attribute]:
     return {key: attributes[key] for key in (REQUEST, COLOCATE, ASSIGNED) if key in attributes}
 
 
+def remade(op: OpT, operands: Sequence[SSAValue] | None = None, **changes: Any) -> OpT:
+    """The op again, in front of it, with other operands and attributes. It has the position, the annotations and, taken
+    out of the old one, the regions; what used the old one's results still does."""
+    block = op.parent
+    assert block is not None, "the op must be in a block"
+    made = create(
+        type(op),
+        op.operands if operands is None else operands,
+        {**op.values(), **changes},
+        location=op.location,
+        regions=[op.detach_region(0) for _ in list(op.regions)],
+        annotations=op.attributes,
+    )
+    block.insert_op_before(made, op)
+    return made
+
+
 def replace(op: Operation, values: Sequence[SSAValue]) -> None:
     """Put `values` in the place of the op's results and erase it; the ops that define them take its position too."""
     replace_uses(dict(zip(op.results, values, strict=True)))

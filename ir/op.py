@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from xdsl.dialects.builtin import FunctionType, StringAttr
-from xdsl.ir import Attribute, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import BaseAttr, IRDLOperation
 from xdsl.parser import Parser
 from xdsl.printer import Printer
@@ -170,6 +170,13 @@ def _parse_signature(parser: Parser, n_operands: int) -> tuple[Types, Types]:
         return [single] * n_operands, [single]
     signature = single if isinstance(single, FunctionType) else parser.parse_function_type()
     return signature.inputs.data, signature.outputs.data
+
+
+def end_of(block: Block) -> Operation:
+    """The op that ends the block."""
+    last = block.last_op
+    assert last is not None, "a block ends in an op"
+    return last
 
 
 def short_name(op: Operation | type[Operation]) -> str:

@@ -6,6 +6,7 @@ xDSL's attributes.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 from xdsl.dialects.builtin import (
@@ -75,6 +76,8 @@ class Spec(NamedTuple):
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
+TYPICAL = 128
+"""What a size that is not known counts for."""
 _ELEMENTS: dict[DType, Attribute] = {
     dtypes.bool_: IntegerType(1),
     **{d: IntegerType(d.bits) for d in dtypes.ALL if d.kind == "int"},
@@ -121,6 +124,11 @@ def spec_of(type: Attribute) -> Spec:
     """Shape and dtype of a tensor type. Raises InvalidType for any other type, references included."""
     spec = _specs.get(id(type))
     return spec if spec is not None else _decode(type)
+
+
+def nbytes(spec: Spec, unknown: int = TYPICAL) -> int:
+    """How many bytes a tensor takes where each size that is not known counts for `unknown`."""
+    return prod(d if isinstance(d, int) else unknown for d in spec.shape) * max(spec.dtype.bits // 8, 1)
 
 
 def spec_behind(type: Attribute) -> Spec:

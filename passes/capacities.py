@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, replace
+from dfc.ir.builder import Builder, remade, replace
 from dfc.ir.construct import arrange_arguments
 from dfc.ir.dims import symbol
 from dfc.ir.dtypes import int32
+from dfc.ir.op import end_of
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import INDEX, Branches, ControlFlow, Loop, NeedLength, Scan, While
 from dfc.ir.ops.elementwise import And, Compare, Maximum, Select
@@ -24,6 +25,7 @@ from dfc.ir.ops.function import Yield
 from dfc.ir.ops.indexing import TensorScatter
 from dfc.ir.ops.shape import BroadcastInDim, DimSize
 from dfc.ir.types import Spec, spec_of
+from dfc.passes.moving import number
 
 Needs = Mapping[str, SSAValue]
 """By symbol the number of iterations, in the block at hand."""
@@ -32,8 +34,7 @@ COUNT = Spec((), int32)
 
 def add_needs(block: Block) -> None:
     """Say at the end of the block how much room its loops, and those inside, needed."""
-    last = block.last_op
-    assert last is not None
+    last = end_of(block)
     make = Builder.before_op(last)
     for name, count in _needs(block).items():
         make.op(NeedLength, count, length=(symbol(name),))
@@ -52,9 +53,8 @@ def _needs(block: Block) -> Needs:
             made, counts = _with_counts(op, inner, names)
             here.update(zip(names, counts, strict=True))
         if isinstance(made, Loop) and (own := made.open_length) is not None:
-            count = made.count if isinstance(made, While | Scan) else None
-            assert count is not None, "a loop of unknown length has a count"
-            here[own] = count if own not in here else _larger(made, here[own], count)
+            assert made.count is not None, "a loop of unknown length has a count"
+            here[own] = made.count if own not in here else _larger(made, here[own], made.count)
         for name, count in here.items():
             found[name] = count if name not in found else _larger(made, found[name], count)
     return found
@@ -79,42 +79,34 @@ def _with_counts(op: ControlFlow, inner: Sequence[Needs], names: list[str]) -> t
 
 def _branches(op: Branches, inner: Sequence[Needs], names: list[str]) -> Branches:
     for block, needs in zip(op.blocks, inner, strict=True):
-        last = block.last_op
-        assert last is not None
-        none = None if all(name in needs for name in names) else _zero(Builder.before_op(last))
+        last = end_of(block)
+        none = None if all(name in needs for name in names) else number(Builder.before_op(last), 0)
         last.operands = [*last.operands, *(needs.get(name, none) for name in names)]  # type: ignore[list-item]
-    attributes = op.values()
-    attributes["results"] += (COUNT,) * len(names)
-    return Builder.before_op(op).op(type(op), *op.operands, regions=_detached(op), **attributes)
+    return remade(op, results=(*op.results_.data, *[COUNT] * len(names)))
 
 
 def _loop(op: ControlFlow, needs: Needs, names: list[str]) -> Loop:
-    assert isinstance(op, While | Scan)
+    assert isinstance(op, Loop)
     n, start = len(names), 1 + op.n_carried.data
     for block in op.blocks:
         added = [block.insert_arg(INDEX, len(block.args), op.location) for _ in names]
         own = list(block.args[:-n])
         arrange_arguments(block, [*own[:start], *added, *own[start:]])
-    last = op.body.last_op
-    assert last is not None
+    last = end_of(op.body)
     make, counts = Builder.before_op(last), op.body.args[start : start + n]
     totals = [make(Maximum, before, needs[name]) for before, name in zip(counts, names, strict=True)]
     last.operands = [*last.operands[: start - 1], *totals, *last.operands[start - 1 :]]
     if isinstance(op, While):
         _end_without_room(op, names, start)
-    attributes = op.values()
-    attributes["n_carried"] += n
-    make = Builder.before_op(op)
-    zeros = [_zero(make)] * n
+    zeros = [number(Builder.before_op(op), 0)] * n
     count = [op.count] if isinstance(op, Scan) and op.count is not None else []
     operands = [*count, *op.carried, *zeros, *op.xs, *op.captured]
-    return make.op(type(op), *operands, regions=_detached(op), **attributes)
+    return remade(op, operands, n_carried=op.n_carried.data + n)
 
 
 def _end_without_room(op: While, names: list[str], start: int) -> None:
     """Let the loop go on only while there was room enough in its iterations so far."""
-    last = op.condition.last_op
-    assert last is not None
+    last = end_of(op.condition)
     make, holds = Builder.before_op(last), last.operands[0]
     for count, name in zip(op.condition.args[start : start + len(names)], names, strict=True):
         holds = make(And, holds, make(Compare, count, _room(make, name), direction="LE"))
@@ -160,12 +152,4 @@ def _spread(make: Builder, holds: SSAValue, spec: Spec) -> SSAValue:
 
 def _room(make: Builder, name: str) -> SSAValue:
     """The size that was chosen for the symbol."""
-    return make(DimSize, make(BroadcastInDim, _zero(make), shape=(symbol(name),), dims=()), axis=0)
-
-
-def _zero(make: Builder) -> SSAValue:
-    return make(ConstantOp, value=Array.of(np.zeros((), np.int32)))
-
-
-def _detached(op: Operation) -> list[Region]:
-    return [op.detach_region(0) for _ in list(op.regions)]
+    return make(DimSize, make(BroadcastInDim, number(make, 0), shape=(symbol(name),), dims=()), axis=0)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
-from dfc.ir.builder import Builder, erase, replace_uses
+from dfc.ir.builder import Builder, erase, remade, replace_uses
 from dfc.ir.construct import arrange_arguments
+from dfc.ir.op import end_of
 from dfc.ir.ops.control import Branches, ControlFlow, Loop, Scan
 from dfc.ir.ops.function import Func, Yield, specs_of
 from dfc.ir.ops.graph import After
@@ -137,22 +138,22 @@ def _branches(
     op: Branches, make: Builder, read: Sequence[SSAValue], values: Sequence[Sequence[SSAValue]], changed: list[int]
 ) -> Branches:
     for block, final in zip(op.blocks, values, strict=True):
-        last = block.last_op
-        assert last is not None
+        last = end_of(block)
         last.operands = [*last.operands, *(final[k] for k in changed)]
-    attributes = op.values()
-    attributes["n_inputs"] += len(read)
-    attributes["results"] += specs_of([read[k] for k in changed])
-    attributes |= {"n_handles": 0, "stateful": False}
-    selector = after_all(make, op.selector, op.tokens)
-    return make.op(type(op), selector, *op.inputs, *read, regions=_detached(op), **attributes)
+    return remade(
+        op,
+        [after_all(make, op.selector, op.tokens), *op.inputs, *read],
+        n_inputs=op.n_inputs.data + len(read),
+        results=(*op.results_.data, *specs_of([read[k] for k in changed])),
+        n_handles=0,
+        stateful=False,
+    )
 
 
 def _loop(op: Loop, make: Builder, read: Sequence[SSAValue], final: Sequence[SSAValue], changed: list[int]) -> Loop:
     """Variables that are written are carried, after the values that are; the others are captured."""
     n_carried, n = op.n_carried.data, len(read)
-    last = op.body.last_op
-    assert last is not None
+    last = end_of(op.body)
     yielded = list(last.operands)
     last.operands = [*yielded[:n_carried], *(final[k] for k in changed), *yielded[n_carried:]]
     for block in op.blocks:
@@ -165,16 +166,19 @@ def _loop(op: Loop, make: Builder, read: Sequence[SSAValue], final: Sequence[SSA
             *(v for k, v in enumerate(variables) if k not in changed),
         ]
         arrange_arguments(block, order)
-    attributes = op.values()
-    attributes["n_carried"] += len(changed)
-    attributes["n_captured"] += n - len(changed)
-    attributes |= {"n_handles": 0, "stateful": False}
     carried = [*op.carried, *(read[k] for k in changed)]
     captured = [*op.captured, *(v for k, v in enumerate(read) if k not in changed)]
     if op.tokens and carried:
         carried[0] = after_all(make, carried[0], op.tokens)
     count = [op.count] if isinstance(op, Scan) and op.count is not None else []
-    return make.op(type(op), *count, *carried, *op.xs, *captured, regions=_detached(op), **attributes)
+    return remade(
+        op,
+        [*count, *carried, *op.xs, *captured],
+        n_carried=n_carried + len(changed),
+        n_captured=len(captured),
+        n_handles=0,
+        stateful=False,
+    )
 
 
 def _split_results(op: ControlFlow, count: int) -> tuple[list[SSAValue], list[SSAValue]]:
@@ -182,7 +186,3 @@ def _split_results(op: ControlFlow, count: int) -> tuple[list[SSAValue], list[SS
     results: list[SSAValue] = list(op.results)
     end = op.n_carried.data if isinstance(op, Loop) else len(results)
     return [*results[: end - count], *results[end:]], results[end - count : end]
-
-
-def _detached(op: Operation) -> list[Region]:
-    return [op.detach_region(0) for _ in list(op.regions)]

@@ -13,26 +13,24 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, Region, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, erase, replace_uses
-from dfc.ir.dims import SymbolicDim, size
+from dfc.ir.builder import Builder, erase, remade, replace, replace_uses
+from dfc.ir.dims import Shape
 from dfc.ir.dtypes import int32
-from dfc.ir.op import Op
+from dfc.ir.op import Op, end_of
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import Scan
 from dfc.ir.ops.elementwise import Add, Compare, Select
 from dfc.ir.ops.function import specs_of
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
-from dfc.ir.types import Spec, spec_of
+from dfc.ir.types import Spec, nbytes, spec_of
 from dfc.passes.manager import Pass
 
 LARGEST = 256 << 20
 """Bytes that one product of all rows may take."""
-UNKNOWN = 128
-"""What a size that is not known counts for."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,8 @@ def _scans(op: Operation) -> Iterator[Scan]:
                         yield inner
 
 
-def _bytes(spec: Spec, rows: Sequence[object] = ()) -> int:
-    shape = [UNKNOWN if isinstance(d, SymbolicDim) else d for d in (*rows, *spec.shape)]
-    total = size(tuple(shape))  # type: ignore[arg-type]
-    assert isinstance(total, int)
-    return total * max(spec.dtype.bits // 8, 1)
+def _bytes(spec: Spec, rows: Shape = ()) -> int:
+    return nbytes(Spec((*rows, *spec.shape), spec.dtype))
 
 
 # ---- before
@@ -107,28 +102,14 @@ def _made_before(op: Scan) -> tuple[Scan, int]:
         dot.result.replace_all_uses_with(argument)
         erase(dot)
     operands = [*op.carried, *op.xs, *made, *op.operands[n + n_xs :]]
-    return _again(op, operands, {"n_xs": n_xs + len(made)}, 0), len(made)
+    scan = remade(op, operands, n_xs=n_xs + len(made))
+    replace(op, scan.results)
+    return scan, len(made)
 
 
 def _before(op: Operation, like: Op) -> Builder:
     assert op.parent is not None
     return Builder(op.parent, before=op, location=like.location)
-
-
-def _again(op: Scan, operands: Sequence[SSAValue], changes: dict[str, object], n_new_ys: int) -> Scan:
-    """The scan with other operands and attributes and `n_new_ys` more ys, in the place of `op`."""
-    attributes = {**op.values(), **changes}
-    regions: list[Region] = [op.detach_region(0)]
-    make = Builder.before_op(op)
-    make.annotations = op.attributes
-    made = make.op(Scan, *operands, regions=regions, **attributes)
-    end = op.n_carried.data + len(op.ys)
-    kept = [*made.results[:end], *made.results[end + n_new_ys :]]
-    for old, new in zip(op.results, kept, strict=True):
-        new.name_hint = old.name_hint
-    replace_uses(dict(zip(op.results, kept, strict=True)))
-    erase(op)
-    return made
 
 
 # ---- after
@@ -161,15 +142,15 @@ def _made_after(op: Scan) -> int:
     if not chosen:
         return 0
     n, n_ys = op.n_carried.data, len(op.ys)
-    last = op.body.last_op
-    assert last is not None
+    last = end_of(op.body)
     values = list(op.yielded)
     for s in chosen:
         values[s.number] = op.body_carried[s.number]  # nothing is added; without other uses it is pruned
     last.operands = [*values[: n + n_ys], *new, *values[n + n_ys :]]
     slices = [*op.yielded[n : n + n_ys], *new]
     rows_of = {v: op.xs[k] for k, v in enumerate(op.body_xs)}
-    made = _again(op, list(op.operands), {"ys": specs_of(slices)}, len(new))
+    made = remade(op, ys=specs_of(slices))
+    replace(op, [*made.results[: n + n_ys], *made.results[n + n_ys + len(new) :]])
     stacked = dict(zip(slices, made.ys, strict=True))
     follows = made.next_op
     assert follows is not None, "a block ends in another op"
@@ -218,10 +199,7 @@ def _add_up(
     value = make.op(DotGeneral, *sides, **attributes).result
     for step in reversed(s.then):
         value = make.op(type(step), value, **step.values()).results[0]
-    final = op.finals[s.number]
-    users = [use.operation for use in final.uses]
-    total = make.op(Add, op.carried[s.number], value).results[0]
-    replace_uses({final: total}, lambda user: user in users)
+    replace_uses({op.finals[s.number]: make(Add, op.carried[s.number], value)})
 
 
 def _visited(op: Scan, rows: SSAValue, make: Builder) -> SSAValue:

@@ -52,10 +52,9 @@ def lower_loop(op: Loop, frame: str, inside: Nested, counts: Counts, *, nested: 
     loop.body(inside)
     results = loop.finish()
     if inside.swap and op.swap_memory.data:
-        count = op.count if isinstance(op, While | Scan) else None
         for y in op.ys:
             if y in results:
-                counts[results[y]] = None if count is None else results.get(count, count)
+                counts[results[y]] = None if op.count is None else results.get(op.count, op.count)
     replace_uses(results)
     erase(op)
     for pack in stacks.values():

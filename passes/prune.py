@@ -12,7 +12,7 @@ from dfc.errors import NotFound
 from dfc.ir import attributes, locations
 from dfc.ir.builder import erase
 from dfc.ir.cycles import has_cycles
-from dfc.ir.op import Effect, Op
+from dfc.ir.op import Effect, Op, end_of
 from dfc.ir.ops.control import ControlFlow
 from dfc.ir.ops.function import Call, Func, split_tokens
 from dfc.ir.types import CONTROL
@@ -106,8 +106,7 @@ def erase_unused(block: Block, *, pure_only: bool = False) -> int:
 
 def _erase_unreached(block: Block) -> int:
     """The same where ops of a loop that nobody needs use each other."""
-    last = block.last_op
-    assert last is not None
+    last = end_of(block)
     needed = ancestors(last.operands, {}, definers(block))
     unused = [op for op in block.ops if id(op) not in needed and op is not last]
     for op in unused:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
-from dfc.ir.builder import Builder, clone_into, erase, replace_uses
+from dfc.ir.builder import Builder, clone_into, erase, remade, replace_uses
 from dfc.ir.construct import arrange_arguments
+from dfc.ir.op import end_of
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import Branches, ControlFlow, Loop, Scan, While
 
-OpT = TypeVar("OpT", bound=ControlFlow)
 SMALL = 64
 """Elements of constants that regions have copies of."""
 
@@ -39,7 +39,7 @@ def _branches(op: Branches, clean: Clean) -> Branches:
     stays = [result.first_use is not None for result in op.results[:n]]
     if not all(stays):
         for block in op.blocks:
-            last = _end(block)
+            last = end_of(block)
             last.operands = [v for k, v in enumerate(last.operands) if k >= n or stays[k]]
     for block in op.blocks:
         _fill_in(block, op.passed, range(n_inputs))
@@ -49,12 +49,14 @@ def _branches(op: Branches, clean: Clean) -> Branches:
         return op
     for block in op.blocks:
         _keep(block, used)
-    attributes = op.values()
-    attributes["n_inputs"] = sum(1 for i in used if i < n_inputs)
-    attributes["n_handles"] = len(used) - attributes["n_inputs"]
-    attributes["results"] = tuple(s for s, stay in zip(op.results_.data, stays, strict=True) if stay)
-    operands = [op.selector, *(op.passed[i] for i in used), *op.tokens]
-    made = _made(op, operands, attributes)
+    kept = sum(1 for i in used if i < n_inputs)
+    made = remade(
+        op,
+        [op.selector, *(op.passed[i] for i in used), *op.tokens],
+        n_inputs=kept,
+        n_handles=len(used) - kept,
+        results=tuple(s for s, stay in zip(op.results_.data, stays, strict=True) if stay),
+    )
     _replace(op, made, {k: i for i, k in enumerate([k for k in range(n) if stays[k]])})
     return made
 
@@ -70,8 +72,7 @@ def _loop(op: Loop, clean: Clean) -> Loop:
     same = [j for j in carried if op.yielded[j] is op.body_carried[j]]  # it never changes
     carried = [j for j in carried if j not in same]
     before = [*op.carried, *op.xs, *op.captured, *op.handles]
-    last = op.body.last_op
-    assert last is not None
+    last = end_of(op.body)
     if len(carried) < n or len(ys) < len(op.ys):
         values = op.yielded
         last.operands = [*(values[j] for j in carried), *(values[n + k] for k in ys), *values[n + len(op.ys) :]]
@@ -94,19 +95,18 @@ def _loop(op: Loop, clean: Clean) -> Loop:
     handles = [i for i in used if i >= n + n_xs + op.n_captured.data]
     for block in op.blocks:
         _keep(block, [0, *(1 + i for i in (*carried, *xs, *kept, *handles))])
-    attributes = op.values()
-    attributes |= {"n_carried": len(carried), "n_captured": len(kept), "n_handles": len(handles)}
-    attributes["ys"] = tuple(op.ys_.data[k] for k in ys)
+    changes: dict[str, Any] = {"n_carried": len(carried), "n_captured": len(kept), "n_handles": len(handles)}
+    changes["ys"] = tuple(op.ys_.data[k] for k in ys)
     count: list[SSAValue] = []
     if isinstance(op, Scan):
-        attributes["n_xs"] = len(xs)
+        changes["n_xs"] = len(xs)
         count = [op.count] if op.count is not None else []
         if not xs and not ys and count:
-            attributes["length"] = ()
+            changes["length"] = ()
     elif not ys and op.open_length is not None:
-        attributes["length"] = ()
+        changes["length"] = ()
     operands = [*count, *(before[i] for i in (*carried, *xs, *kept, *handles)), *op.tokens]
-    made = _made(op, operands, attributes)
+    made = remade(op, operands, **changes)
     places = {j: i for i, j in enumerate(carried)}
     extra = len(carried) + int(isinstance(op, While))
     if isinstance(op, While):
@@ -123,7 +123,7 @@ def _needed(op: Loop, ys: Sequence[int]) -> list[int]:
     needed = {j for j in range(n) if op.finals[j].first_use is not None}
     ends: list[SSAValue] = [*(op.yielded[n + k] for k in ys), *op.yielded[n + n_ys :]]
     if isinstance(op, While):
-        reached = _reached(op.condition, list(_end(op.condition).operands))
+        reached = _reached(op.condition, list(end_of(op.condition).operands))
         needed |= {j for j in range(n) if op.condition.args[1 + j] in reached}
     while True:
         reached = _reached(op.body, [*ends, *(op.yielded[j] for j in needed)])
@@ -206,25 +206,10 @@ def _keep(block: Block, indices: Sequence[int]) -> None:
     arrange_arguments(block, order)
 
 
-def _made(op: OpT, operands: Sequence[SSAValue], attributes: dict[str, Any]) -> OpT:
-    regions: list[Region] = [op.detach_region(0) for _ in list(op.regions)]
-    before = Builder.before_op(op)
-    before.annotations = op.attributes
-    return before.op(type(op), *operands, regions=regions, **attributes)
-
-
 def _replace(op: ControlFlow, made: ControlFlow, places: dict[int, int]) -> None:
     """Put results of the new op, by number, in the place of the old one's."""
     values: dict[SSAValue, SSAValue] = {op.results[old]: made.results[new] for old, new in places.items()}
     if op.token is not None and made.token is not None:
         values[op.token] = made.token
-    for old, new in values.items():
-        new.name_hint = old.name_hint
     replace_uses(values)
     erase(op)
-
-
-def _end(block: Block) -> Operation:
-    last = block.last_op
-    assert last is not None, "a region ends in a yield"
-    return last

@@ -37,7 +37,7 @@ class Specialize(Pass):
             if not size.isdecimal():
                 raise InvalidArgument(f"a binding is symbol:size, as in b:8, got {entry!r}")
             sizes[symbol] = int(size)
-        known = symbols_of(program)
+        known = symbols_of_types(program)
         for symbol in sizes:
             if symbol not in known:
                 raise NotFound(
@@ -69,7 +69,7 @@ def specialized_region(region: Region, bindings: Bindings) -> Region:
     return copy
 
 
-def symbols_of(program: ModuleOp) -> set[str]:
+def symbols_of_types(program: ModuleOp) -> set[str]:
     """The symbols in the types of all values."""
     values: list[SSAValue] = []
     for op in program.walk():

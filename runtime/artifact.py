@@ -301,7 +301,7 @@ def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[Any] = ()) ->
                 yield f"{module}\n"
             else:
                 device = xla.devices("cpu")[0]
-                yield f"{compile_module(module, call.signature, device, spec.name).hlo_text()}\n"
+                yield f"{compile_module(module, call.signature, device, spec.name).hlo}\n"
 
 
 def _info(entry: EntrySpec, func: Func, symbol: str | None, sizes: list[Sizes], plans: list[Plan]) -> EntryInfo:

@@ -34,6 +34,7 @@ class Direct(NamedTuple):
     waiting: list[Values]
     calls: Iterator[Values]
     program: ProgramRun
+    tidy: Callable[[], None]
 
 
 class _Several(NamedTuple):
@@ -77,6 +78,7 @@ class ProgramRun:
         self._call = executable.call
         self._execute, self._handlers = executable.loaded.execute_sharded, executable.handlers  # what `call` does
         self._waiting, self._results = executable.channel()
+        self._tidy = xla.tidier()
         self._new, self._outputs = slice(n_written), slice(n_written, None)
         self.states, self._n_written = list(states), n_written
         # Two ways to find the state, each stored whole: a slow thread that stores an outdated one is found out, since a
@@ -91,6 +93,7 @@ class ProgramRun:
 
     def _run(self, feeds: Values) -> Values:
         """Dispatch on `feeds` (device arrays that fit the program's signature); the outputs are not awaited."""
+        self._tidy()
         holder = self._whole
         for _ in holder.acquired:  # takes the lock; no signal is looked for between that and the `try`
             try:
@@ -193,6 +196,7 @@ class ProgramRun:
         return state
 
     def _run_pure(self, feeds: Values) -> Values:
+        self._tidy()
         try:
             outputs: Values = self._execute(feeds).consume_with_handlers(self._handlers)
             return outputs
@@ -224,7 +228,9 @@ class ProgramRun:
         if written == list(range(size)) and not self._overwritten:
             self._whole = holder
             if len(self.executable.signature.results) == size + 1:
-                self.direct = Direct(holder, holder.acquired, holder.release, self._waiting, self._results, self)
+                self.direct = Direct(
+                    holder, holder.acquired, holder.release, self._waiting, self._results, self, self._tidy
+                )
 
     def run_again(self, feed: Any) -> Any:
         """The one output, the long way: for a direct call that found its holder moved on."""

@@ -17,11 +17,9 @@ from time import monotonic
 from typing import Any
 
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
+from dfc.runtime.attempts import LONGEST_SLEEP
 from dfc.runtime.flow import ABSENT, BEGINS, SYNC, Edges, Flow, Node, Values, is_computed, with_arrays
 from dfc.runtime.in_thread import InThread, wrapped
-
-LONGEST_SLEEP = 0.5
-"""Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
 
 
 class Iteration:
@@ -41,9 +39,9 @@ class Execution:
     is still running is not waited for. The error names the op and the user's line.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, root: Iteration | None = None) -> None:
         self.flow = flow
-        self._root: Any = Iteration(flow.root.slots, flow.root.pending)
+        self._root: Any = root or Iteration(flow.root.slots, flow.root.pending)
         self._ready: deque[tuple[Node, Any]] = deque((node, self._root) for node in flow.root.roots)
         self._in_flight: dict[Any, tuple[Node, Any]] = {}
         self._arrived: deque[Any] = deque()

@@ -98,15 +98,12 @@ class FramedExecution(Execution):
     """One step under way of a flow with gates; see the module."""
 
     def __init__(self, flow: Flow) -> None:
-        super().__init__(flow)
+        super().__init__(flow, Turn(None, flow.root.slots, flow.root.pending))
         self.kept = Kept()
         self._unsure: list[tuple[Node, Turn]] = []
         """What needs to know a condition that a device is still computing."""
         self._predicate: Any = None
         self._taken = 0
-        self._root = Turn(None, flow.root.slots, flow.root.pending)
-        self._ready.clear()
-        self._ready.extend((node, self._root) for node in flow.root.roots)
         for node, index, value in flow.root.merging:
             self._merge(node, index, value, self._root)
 

@@ -8,11 +8,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
+from dfc.runtime.attempts import LONGEST_SLEEP
 from dfc.runtime.timers import TIMERS, Timer
 from dfc.runtime.workers import WORKERS, no_thread
-
-LONGEST_SLEEP = 0.5
-"""Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
 
 
 class Threads:

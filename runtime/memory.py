@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dfc.errors import ResourceExhausted
@@ -16,7 +15,7 @@ from dfc.ir import locations
 from dfc.ir.op import short_name
 from dfc.ir.ops.control import Loop
 from dfc.ir.ops.function import Island
-from dfc.ir.types import Spec, spec_of
+from dfc.ir.types import nbytes, spec_of
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -65,12 +64,15 @@ class Account:
     def take(self, nbytes: int, what: str, where: str = "") -> Held:
         """Hold some bytes until `give_back`. Raises ResourceExhausted over the limit."""
         held = Held(nbytes, what, where)
-        with self._lock:
-            if self.limit is not None:
-                self._require_room(held)
-            self._held[id(held)] = held
-            self._taken += nbytes
+        self._take([held])
         return held
+
+    def _take(self, more: Sequence[Held]) -> None:
+        with self._lock:
+            self.require_room(more)
+            for held in more:
+                self._held[id(held)] = held
+                self._taken += held.nbytes
 
     def around(self, run: Callable[[_T], _R], needs: Sequence[Held]) -> Callable[[_T], _R]:
         """`run`, holding these meanwhile. Raises ResourceExhausted, before it runs, over the limit."""
@@ -78,11 +80,9 @@ class Account:
             return run
 
         def counted(values: _T) -> _R:
-            taken: list[Held] = []
+            taken = [replace(need) for need in needs]
             try:
-                with self._lock:
-                    self._require_room(*needs)
-                    taken += [self.take(need.nbytes, need.what, need.where) for need in needs]
+                self._take(taken)
                 return run(values)
             finally:
                 for held in taken:
@@ -98,15 +98,13 @@ class Account:
 
     def require_room(self, more: Iterable[Held]) -> None:
         """Raise ResourceExhausted unless there is room for these beside all that is held."""
-        if self.limit is not None:
-            with self._lock:
-                self._require_room(*more)
-
-    def _require_room(self, *more: Held) -> None:
-        assert self.limit is not None
-        if self.used + sum(held.nbytes for held in more) <= self.limit:
+        if self.limit is None:
             return
-        every = [*self._variables(), *self._held.values(), *more]
+        with self._lock:
+            needed = list(more)
+            if self.used + sum(held.nbytes for held in needed) <= self.limit:
+                return
+            every = [*self._variables(), *self._held.values(), *needed]
         total = sum(held.nbytes for held in every)
         largest = sorted(every, key=lambda held: -held.nbytes)[:NAMED]
         raise ResourceExhausted(
@@ -120,16 +118,11 @@ class Account:
 def rooms_in(island: Island) -> list[Held]:
     """What the loops of an island, whose sizes are known, keep of all their iterations, such as what gradients need."""
     return [
-        Held(bytes_of(spec), f"{short_name(op)} keeps {spec}", locations.describe(op.location))
+        Held(nbytes(spec), f"{short_name(op)} keeps {spec}", locations.describe(op.location))
         for op in island.walk()
         if isinstance(op, Loop)
         for spec in (spec_of(y.type) for y in op.ys)
     ]
-
-
-def bytes_of(spec: Spec) -> int:
-    """How much a tensor of static shape takes."""
-    return prod(int(size) for size in spec.shape) * int(spec.dtype.numpy.itemsize)
 
 
 UNLIMITED = Account()

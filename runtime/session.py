@@ -17,13 +17,18 @@ from xdsl.dialects.builtin import ModuleOp
 from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
+from dfc.ir.types import nbytes
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
+<<<<<<< HEAD
 from dfc.runtime.memory import Account, Held, bytes_of
 from dfc.runtime.placing import lower
+=======
+from dfc.runtime.memory import Account, Held
+>>>>>>> main
 from dfc.runtime.step import Step, function_of
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
@@ -101,14 +106,14 @@ class SessionStep:
     the caller's feeds it is."""
 
     def __init__(
-        self, step: Step, inputs: Sequence[str], running: Running, new: Callable[[], None] | None = None
+        self, step: Step, inputs: Sequence[str], running: Running, check_memory: Callable[[], None] | None = None
     ) -> None:
         self.step, self.inputs, self._running = step, list(inputs), running
-        self._check_memory = new
+        self._check_memory = check_memory
         self.places = list(range(len(self.inputs)))
         self._flow = step.flow
         self._wanted = range(len(step.plan.outputs))
-        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and new is None else None
+        self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and check_memory is None else None
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
         """The outputs, not awaited unless there is a time limit."""
@@ -178,7 +183,7 @@ def wait_until(results: Values, deadline: float, name: str) -> None:
 
 def held_by(state: VariableState) -> Held:
     """What a variable takes on the device."""
-    return Held(bytes_of(state.spec), f"variable {state.name!r}")
+    return Held(nbytes(state.spec), f"variable {state.name!r}")
 
 
 class SessionState:

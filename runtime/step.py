@@ -79,9 +79,7 @@ class Step:
             around=[
                 partial(binding.memory.around, needs=rooms_in(island) if static else ())
                 for island, static in zip(islands, known, strict=True)
-            ]
-            if binding.memory.limit is not None
-            else (),
+            ],
         )
         self.run = self._bound.run
 

@@ -12,6 +12,7 @@ from dfc.backends.stablehlo.elementwise import comparison
 from dfc.backends.stablehlo.indexing import row_at, with_row_at
 from dfc.backends.stablehlo.rules import Value, not_emitted, rule
 from dfc.ir.dtypes import bool_, int32
+from dfc.ir.op import end_of
 from dfc.ir.ops.control import Branches, Case, If, Loop, NeedLength, Scan, While
 from dfc.ir.types import Spec, spec_of
 
@@ -38,9 +39,7 @@ def run(emitter: Emitter, block: Block, arguments: Sequence[Value]) -> list[Valu
     location = emitter.location
     emitter.block(block, values)
     emitter.location = location
-    last = block.last_op
-    assert last is not None
-    return [values[v] for v in last.operands]
+    return [values[v] for v in end_of(block).operands]
 
 
 @rule(While)

@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from dfc.errors import DeadlineExceeded, OutOfRange
+from dfc.runtime.attempts import LONGEST_SLEEP
 
-LONGEST_SLEEP = 0.5
-"""Seconds. A signal that the kernel gives to another thread, or that comes just before the sleep, doesn't end it."""
 POLL = 0.05
 """Seconds between two looks at whether threads that nobody stopped have ended."""
 Listener = Callable[[Any], object]

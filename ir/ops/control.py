@@ -29,7 +29,7 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.attributes import Dims, Flag, Int, Specs
 from dfc.ir.dims import SymbolicDim
 from dfc.ir.dtypes import bool_, int32
-from dfc.ir.op import Attributes, Effect, Op, Types
+from dfc.ir.op import Attributes, Effect, Op, Types, end_of
 from dfc.ir.types import (
     CONTROL,
     ControlType,
@@ -118,8 +118,7 @@ class ControlFlow(Op):
     ) -> None:
         """Raise VerifyException unless the region takes these values and yields those, then tokens if any."""
         block = self.regions[index].block
-        last = block.last_op
-        assert last is not None
+        last = end_of(block)
         yielded = list(last.operand_types)
         data = [t for t in yielded if t is not CONTROL]
         wanted = [tensor_type(*spec) for spec in gives]
@@ -261,6 +260,11 @@ class Loop(ControlFlow):
         raise NotImplementedError
 
     @property
+    def count(self) -> SSAValue | None:
+        """The number of iterations: a result of a df.while, an operand of a df.scan if it has one."""
+        raise NotImplementedError
+
+    @property
     def xs(self) -> list[SSAValue]:
         return []
 
@@ -276,9 +280,7 @@ class Loop(ControlFlow):
     @property
     def yielded(self) -> list[SSAValue]:
         """What the body yields: carried values, slices of ys, tokens."""
-        last = self.body.last_op
-        assert last is not None
-        return list(last.operands)
+        return list(end_of(self.body).operands)
 
     @property
     def body_carried(self) -> list[SSAValue]:
@@ -377,7 +379,6 @@ class While(Loop):
 
     @property
     def count(self) -> SSAValue:
-        """The number of iterations."""
         return self.results[self.n_carried.data]
 
     @property

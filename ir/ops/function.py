@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import VerifyException
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir import types
 from dfc.ir.attributes import Flag, Int, Ints, Specs, Text, Texts
-from dfc.ir.op import Arrays, Attributes, Effect, Op, Types
+from dfc.ir.op import Arrays, Attributes, Effect, Op, Types, end_of
 from dfc.ir.ops.elementwise import require_kind
 from dfc.ir.types import CONTROL, ControlType, RefType, Spec, spec_behind, spec_of, tensor_type
 
@@ -68,9 +68,7 @@ class Func(Op):
 
     @property
     def terminator(self) -> Operation:
-        last = self.body.block.last_op
-        assert last is not None
-        return last
+        return end_of(self.body.block)
 
     @property
     def outputs(self) -> list[SSAValue]:

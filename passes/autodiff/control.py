@@ -17,15 +17,15 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from dfc.errors import NoGradient
 from dfc.ir import locations
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, erase, replace_uses
+from dfc.ir.builder import Builder, erase, remade, replace
 from dfc.ir.construct import append
-from dfc.ir.dims import Dim, is_static, size, symbol
-from dfc.ir.op import short_name
+from dfc.ir.dims import Dim, symbol
+from dfc.ir.op import end_of, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import INDEX, Branches, Case, If, Loop, NeedLength, Scan, While
 from dfc.ir.ops.elementwise import Add
 from dfc.ir.ops.function import Yield, specs_of
-from dfc.ir.types import Spec, spec_behind, spec_of, tensor_type
+from dfc.ir.types import Spec, nbytes, spec_behind, spec_of, tensor_type
 from dfc.passes.autodiff.expand import backward, fresh_length
 from dfc.passes.autodiff.paths import Paths, bodies_of, carries
 from dfc.passes.autodiff.residuals import Residuals, choose, rerun
@@ -42,8 +42,7 @@ class _Cut:
     def __init__(self, block: Block, ys: Sequence[SSAValue], xs: Sequence[SSAValue]) -> None:
         """Differentiate ys, values of the block, by xs. The gradients of ys are arguments of the block for now."""
         self.block = block
-        last = block.last_op
-        assert last is not None
+        last = end_of(block)
         self.seeds = [block.insert_arg(y.type, len(block.args)) for y in ys]
         b = RuleBuilder(last)
         start = b.op(ConstantOp, value=Array.of(np.zeros(())))
@@ -192,18 +191,10 @@ def _keeping(op: Loop, found: Residuals) -> Loop:
     slices = op.yielded[n : n + n_ys]
     new = [v for v in values if v not in slices]
     last.operands = [*op.yielded[: n + n_ys], *new, *op.yielded[n + n_ys :]]
-    attributes = op.values()
-    attributes["ys"] = specs_of([*slices, *new])
-    if new:
-        attributes["length"] = (_room(op, attributes["ys"]),)
-    make = Builder.before_op(op)
-    made = make.op(type(op), *op.operands, regions=[op.detach_region(0) for _ in list(op.regions)], **attributes)
+    ys = specs_of([*slices, *new])
+    made = remade(op, ys=ys, length=(_room(op, ys),) if new else op.length.data)
     end = n + int(isinstance(op, While)) + n_ys
-    kept = [*made.results[:end], *made.results[end + len(new) :]]
-    for old, result in zip(op.results, kept, strict=True):
-        result.name_hint = old.name_hint
-    replace_uses(dict(zip(op.results, kept, strict=True)))
-    erase(op)
+    replace(op, [*made.results[:end], *made.results[end + len(new) :]])
     return made
 
 
@@ -213,16 +204,10 @@ def _room(op: Loop, ys: Sequence[Spec]) -> Dim:
         (length,) = op.length.data
         if not isinstance(op, While) or not isinstance(length, int) or op.ys:
             return length
-        row = sum(_bytes(spec) for spec in ys)
+        row = sum(nbytes(spec, LARGEST_KNOWN_ROOM) for spec in ys)
         if length * row <= LARGEST_KNOWN_ROOM:
             return length
     return symbol(fresh_length())
-
-
-def _bytes(spec: Spec) -> int:
-    total = size(spec.shape) if is_static(spec.shape) else LARGEST_KNOWN_ROOM
-    assert isinstance(total, int)
-    return total * max(spec.dtype.bits // 8, 1)
 
 
 def _backward_scan(
@@ -263,7 +248,7 @@ def _backward_scan(
     added = [t if (g := of_others[a]) is None else end(Add, t, g) for a, t in zip(summed, totals, strict=True)]
     rows = [g if (g := of_others[a]) is not None else end.full_of(0, op.body.args[a].type) for a in slices]
     end.op(Yield, *next_gradients, *added, *rows)
-    count = op.count if isinstance(op, While | Scan) else None
+    count = op.count
     scanned = b.op(
         Scan,
         *([] if count is None else [count]),
@@ -304,8 +289,7 @@ def _branches(op: Branches, grads: Grads, b: RuleBuilder) -> list[Gradient]:
         return [None] * len(op.operands)
     cuts, residuals = [], []
     for block in op.blocks:
-        last = block.last_op
-        assert last is not None
+        last = end_of(block)
         n_args = len(block.args)
         cut = _Cut(block, [last.operands[k] for k in flowing], [block.args[i] for i in inputs])
         cuts.append(cut)
@@ -372,15 +356,8 @@ def _with_slots(
         make = RuleBuilder(last)
         filled = [values[i] if i in values else make.full_of(0, tensor_type(*s)) for i, s in enumerate(slots)]
         last.operands = [*last.operands[:n], *filled, *last.operands[n:]]
-    attributes = op.values()
-    attributes["results"] += tuple(slots)
-    regions = [op.detach_region(0) for _ in list(op.regions)]
-    made = Builder.before_op(op).op(type(op), *op.operands, regions=regions, **attributes)
-    results = [*made.results[:n], *made.results[n + len(slots) :]]
-    for old, result in zip(op.results, results, strict=True):
-        result.name_hint = old.name_hint
-    replace_uses(dict(zip(op.results, results, strict=True)))
-    erase(op)
+    made = remade(op, results=(*op.results_.data, *slots))
+    replace(op, [*made.results[:n], *made.results[n + len(slots) :]])
     return made
 
 

@@ -26,7 +26,7 @@ from dfc.passes.autodiff.plan import plan
 from dfc.passes.autodiff.rules import RULES, RuleBuilder
 from dfc.passes.autodiff.sparse import Takes, takes_of
 from dfc.passes.manager import Pass
-from dfc.passes.specialize import symbols_of
+from dfc.passes.specialize import symbols_of_types
 
 
 def autodiff(program: ModuleOp) -> dict[str, int]:
@@ -63,7 +63,7 @@ class Lengths:
     def fresh(self) -> str:
         """A symbol that the program does not have."""
         if self._taken is None:
-            self._taken = set() if self._program is None else symbols_of(self._program)
+            self._taken = set() if self._program is None else symbols_of_types(self._program)
         name = next(n for i in count(1) if (n := f"length_{i}") not in self._taken)
         self._taken.add(name)
         return name

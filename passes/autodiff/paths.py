@@ -15,7 +15,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from dfc.errors import NoGradient, NotFound
 from dfc.ir import locations
-from dfc.ir.op import short_name
+from dfc.ir.op import end_of, short_name
 from dfc.ir.ops.control import Branches, Case, ControlFlow, If, Loop, Scan, While
 from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients
 from dfc.ir.ops.state import Read, Variable
@@ -203,7 +203,7 @@ class Paths:
         if isinstance(op, ControlFlow):
             return bodies_of(op)
         assert isinstance(op, Checkpoint)
-        return [_plain_body(op.block, _yielded(op.block))]
+        return [_plain_body(op.block, end_of(op.block).operands)]
 
     def function(self, op: Call) -> Func:
         """The function that is called. Raises NotFound for one that the program lacks."""
@@ -224,7 +224,7 @@ def bodies_of(op: ControlFlow) -> list[Body]:
     if isinstance(op, Branches):
         first = range(1, 1 + op.n_inputs.data + n_handles)
         n = len(op.results_.data)
-        return [Body(b, first, _yielded(b)[:n], range(n), [-1] * n) for b in op.blocks]
+        return [Body(b, first, end_of(b).operands[:n], range(n), [-1] * n) for b in op.blocks]
     assert isinstance(op, Loop)
     n, n_ys = op.n_carried.data, len(op.ys_.data)
     start = int(isinstance(op, Scan) and bool(op.counted.data))
@@ -237,12 +237,6 @@ def bodies_of(op: ControlFlow) -> list[Body]:
 def _plain_body(block: Block, returned: Sequence[SSAValue]) -> Body:
     n = len(returned)
     return Body(block, range(len(block.args)), returned, range(n), [-1] * n)
-
-
-def _yielded(block: Block) -> list[SSAValue]:
-    last = block.last_op
-    assert last is not None, "a region ends in a yield"
-    return list(last.operands)
 
 
 def _body_key(op: Operation) -> Any:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from dfc.ir.builder import Builder, clone_into
-from dfc.ir.dims import SymbolicDim, size
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops import bitwise, elementwise, indexing, shape
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import ControlFlow, Loop, is_handle
-from dfc.ir.types import spec_of
+from dfc.ir.types import nbytes, spec_of
+from dfc.passes.late import symbols_in
 
 CHEAP: frozenset[type[Operation]] = frozenset(
     {
@@ -31,8 +31,6 @@ CHEAP: frozenset[type[Operation]] = frozenset(
     }
 )  # fmt: skip
 """Ops that cost no more than reading their operands."""
-UNKNOWN = 128
-"""What a size that is not known counts for."""
 
 
 @dataclass
@@ -101,7 +99,7 @@ def _runs_again(
     cls = type(op)
     if not op.operands and isinstance(op, Op) and op.EFFECT is Effect.PURE:
         return True
-    if any(_symbols(v) & lengths for v in values):
+    if any(symbols_in(v) & lengths for v in values):
         return is_pure(op)
     if cls not in CHEAP:
         return False
@@ -137,12 +135,5 @@ def _open_lengths(block: Block, backward: set[int]) -> set[str]:
     return found
 
 
-def _symbols(value: SSAValue) -> set[str]:
-    return {s for d in spec_of(value.type).shape if isinstance(d, SymbolicDim) for s in d.symbols}
-
-
 def _bytes(value: SSAValue) -> int:
-    spec = spec_of(value.type)
-    total = size(tuple(UNKNOWN if isinstance(d, SymbolicDim) else d for d in spec.shape))
-    assert isinstance(total, int)
-    return total * max(spec.dtype.bits // 8, 1)
+    return nbytes(spec_of(value.type))

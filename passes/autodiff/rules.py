@@ -28,7 +28,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from dfc.errors import AlreadyExists
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, OpT, clone_into
-from dfc.ir.op import Op, short_name
+from dfc.ir.op import Op, end_of, short_name
 from dfc.ir.ops.complex import Conj
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Compare
@@ -124,8 +124,7 @@ class RuleBuilder(Builder):
     def copy(self, block: Block, arguments: Sequence[SSAValue]) -> list[SSAValue]:
         """The ops of a block that ends in a yield, with `arguments` in the place of its own; the yielded values."""
         mapping: dict[SSAValue, SSAValue] = dict(zip(block.args, arguments, strict=True))
-        last = block.last_op
-        assert last is not None, "a block ends in a yield"
+        last = end_of(block)
         for op in block.ops:
             if op is not last:
                 clone_into(op, self, mapping)

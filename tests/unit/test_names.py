@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from xdsl.dialects.builtin import StringAttr
 
 import dfc
+from dfc.backends import pipeline
 from dfc.errors import InvalidArgument
 from dfc.frontend.names import Names
+from dfc.ir.ops.control import If, While
+from dfc.ir.text import parse_program
+from dfc.passes.phases import Phase
 from dfc.passes.prune import prune
 from dfc.passes.specialize import specialize
 
@@ -118,3 +123,18 @@ def test_names_that_are_refused(name: str) -> None:
         pass
     with pytest.raises(InvalidArgument, match="a name must"):
         dfc.identity(1.0, name=name)
+
+
+def test_a_branch_and_a_loop_keep_their_scopes_through_their_gradients() -> None:
+    @dfc.function
+    def f(x: Any) -> Any:
+        with dfc.name_scope("layer"):
+            y = dfc.cond(x > 0, dfc.tanh, dfc.negative, x)
+            _, y = dfc.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, dfc.tanh(y)), (0, y))
+        return dfc.gradients(y, [x])
+
+    program = parse_program(str(f.graph(Spec((), "float32"))))
+    pipeline.lower(program, start=Phase.TRACE, to=Phase.GRAPH)
+    forward, loop, backward = (op for op in program.walk() if isinstance(op, If | While))
+    assert forward.attributes["scope"] == loop.attributes["scope"] == StringAttr("layer")
+    assert "scope" not in backward.attributes
