@@ -23,12 +23,8 @@ from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
-<<<<<<< HEAD
-from dfc.runtime.memory import Account, Held, bytes_of
-from dfc.runtime.placing import lower
-=======
 from dfc.runtime.memory import Account, Held
->>>>>>> main
+from dfc.runtime.placing import lower
 from dfc.runtime.step import Step, function_of
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
