@@ -20,9 +20,9 @@ PIPELINE: dict[Phase, str] = {
     Phase.GRAPH: "prune, inline, loop-products, autodiff, feed, loop-products, prune, canonicalize, cse, canonicalize",
     # Where something asks for a device, each op gets one: this is for one device, a session names those that it has.
     Phase.PLACED: "place{soft=true}",
-    # One device: there is no edge to cut. Branches and loops that the host has to run become dataflow; those that a
-    # device runs as a whole get variables as values, for the islands to come.
-    Phase.PARTITIONED: "lower-control-flow, functionalise",
+    # Branches and loops that the host has to run, or that are on several devices, become dataflow, whose edges can be
+    # cut; those that a device runs as a whole get variables as values, for the islands to come.
+    Phase.PARTITIONED: "lower-control-flow, partition, functionalise",
     # What one device runs in one go becomes one program; references become its inputs and outputs.
     Phase.CLUSTERED: "cluster",
 }

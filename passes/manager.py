@@ -34,6 +34,7 @@ BUILT_IN: Mapping[str, str] = {
     "cse": "dfc.passes.cse:Cse",
     "place": "dfc.passes.place:Place",
     "lower-control-flow": "dfc.passes.lower_control_flow:LowerControlFlow",
+    "partition": "dfc.passes.partition:Partition",
     "functionalise": "dfc.passes.functionalise:Functionalise",
     "cluster": "dfc.passes.cluster:Cluster",
     "specialize": "dfc.passes.specialize:Specialize",

@@ -18,7 +18,7 @@ from dfc.ir.ops.graph import After
 from dfc.ir.ops.shape import DimSize
 from dfc.ir.ops.state import Group
 from dfc.ir.types import is_tensor
-from dfc.passes.colocation import Groups, nodes_of, supported, text_of
+from dfc.passes.colocation import Groups, supported
 from dfc.passes.compilable import SOURCES
 from dfc.passes.costs import Costs, Expected, schedule
 from dfc.passes.manager import Pass
@@ -181,17 +181,3 @@ def _with_users(groups: Groups, op: Operation, feasible: list[DeviceName]) -> De
 def is_work(op: Operation) -> bool:
     """Whether the op makes a device work: not for the host, and not what each device has for itself."""
     return not isinstance(op, (Group, *SOURCES)) and not getattr(op, "HOST_ONLY", False)
-
-
-def spans(program: ModuleOp) -> list[DeviceName]:
-    """The devices with work of a placed program, in order; none where nothing says that it is elsewhere than on the
-    first. What the host does, and what each device has for itself, does not count."""
-    found: dict[str, None] = {}
-    for func in program.ops:
-        if isinstance(func, Func):
-            first = func.block.first_op
-            if first is not None and ASSIGNED in first.attributes:
-                for op in nodes_of(func.block):
-                    if is_work(op):
-                        found.setdefault(text_of(op, ASSIGNED))
-    return sorted((parse_full(text) for text in found if text), key=lambda name: name.sort_key)

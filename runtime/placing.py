@@ -9,13 +9,14 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import pipeline, xla
-from dfc.errors import DfcError, Unimplemented
-from dfc.ir.devices import ASSIGNED, DeviceName, listed, local, priority
+from dfc.errors import Unimplemented
+from dfc.ir.devices import ASSIGNED, DeviceName, local, priority
 from dfc.ir.op import error_at
 from dfc.ir.ops.function import Func
 from dfc.passes.colocation import nodes_of, text_of
+from dfc.passes.partition import device_of
 from dfc.passes.phases import Phase
-from dfc.passes.place import Place, asks, is_work, spans
+from dfc.passes.place import Place, asks, is_work
 from dfc.runtime.variables import Device
 
 
@@ -42,45 +43,42 @@ def lower(
     log: bool = False,
 ) -> None:
     """The default passes up to phase clustered, in place, with ops placed on this process's devices where something
-    asks for that, or where the placement is to be logged. Raises what they raise, and Unimplemented for a program on
-    devices on which it can't run yet."""
+    asks for that, or where the placement is to be logged. Raises what they raise."""
     asked = log or any(isinstance(func, Func) and asks(func) for func in program.ops)
     if asked and start in (Phase.TRACE, Phase.GRAPH):
         place = Place(tuple(map(str, local_devices())), soft=soft, log=log)
         passes = {**passes, Phase.PLACED: str(place)}
         pipeline.lower(program, start=start, to=Phase.PLACED, passes=passes, observers=observers)
         start = Phase.PLACED
-    if asked:
-        require_one_device(program)
-    else:
+    if not asked:
         passes = {**passes, Phase.PLACED: ""}
     pipeline.lower(program, start=start, passes=passes, observers=observers)
 
 
-def require_one_device(program: ModuleOp, default: DeviceName | None = None) -> None:
-    """Raise Unimplemented for a placed program that is on another device than the first, or on several: such a one is
-    never run as if it were on one."""
-    found = spans(program)
-    if not found:
-        return
-    first = default or min(local_devices(), key=priority)
-    if found == [first]:
-        return
-    raise _not_yet(program, found, first)
+def first_device() -> DeviceName:
+    """The one where everything is that asks for nothing."""
+    return min(local_devices(), key=priority)
 
 
-def _not_yet(program: ModuleOp, found: Sequence[DeviceName], first: DeviceName) -> DfcError:
+def is_on_first(funcs: Sequence[Func]) -> bool:
+    """Whether a function that has become these is on the first device alone."""
+    return len(funcs) == 1 and device_of(funcs[0]) in ("", str(first_device()))
+
+
+def alone(funcs: Sequence[Func]) -> Func:
+    """The function, if it is on the first device alone. Raises Unimplemented."""
+    if is_on_first(funcs):
+        return funcs[0]
     example = next(
         op
-        for func in program.ops
-        if isinstance(func, Func)
+        for func in funcs
         for op in nodes_of(func.block)
-        if is_work(op) and text_of(op, ASSIGNED) not in ("", str(first))
+        if is_work(op) and text_of(op, ASSIGNED) not in ("", str(first_device()))
     )
-    what = "several devices" if len(found) > 1 else "another device than the first"
-    return error_at(
+    listing = ", ".join(device_of(func) for func in funcs)
+    raise error_at(
         Unimplemented,
         example,
-        f"a step on {what} can't run yet: it was placed on {listed(found)}",
-        f"ask for one device only, {first}, or for none",
+        f"a program outside of this process is on one device, and this one was placed on {listing}",
+        f"ask for one device only, {first_device()}, or for none",
     )

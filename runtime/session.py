@@ -18,14 +18,14 @@ from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
 from dfc.ir.types import nbytes
+from dfc.passes.partition import input_names, parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
-from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
 from dfc.runtime.memory import Account, Held
+from dfc.runtime.partitioned import AnyStep, step_of
 from dfc.runtime.placing import lower
-from dfc.runtime.step import Step, function_of
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
 from dfc.runtime.workers import WORKERS
@@ -102,13 +102,16 @@ class SessionStep:
     the caller's feeds it is."""
 
     def __init__(
-        self, step: Step, inputs: Sequence[str], running: Running, check_memory: Callable[[], None] | None = None
+        self,
+        step: AnyStep,
+        inputs: Sequence[str],
+        running: Running,
+        check_memory: Callable[[], None] | None = None,
     ) -> None:
         self.step, self.inputs, self._running = step, list(inputs), running
         self._check_memory = check_memory
         self.places = list(range(len(self.inputs)))
-        self._flow = step.flow
-        self._wanted = range(len(step.plan.outputs))
+        self._wanted = range(step.n_outputs)
         self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and check_memory is None else None
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
@@ -144,10 +147,10 @@ class SessionStep:
         caller's call returns are copied: those that a queue may keep, or with `always_copy` all."""
         if self._check_memory is not None:
             self._check_memory()
-        started = execution_of(self._flow)
+        started = self.step.start()
         self._running.add(started)
         for index, value in enumerate(feeds):
-            started.feed(index, own(value) if always_copy or index in self._flow.kept else value)
+            started.feed(index, own(value) if always_copy or index in self.step.kept else value)
         return started
 
 
@@ -233,16 +236,16 @@ class SessionState:
             lowered = specialize(program, bindings) if bindings else program
             config = self.config
             lower(lowered, passes=passes, soft=config.soft_placement, log=config.log_device_placement)
-            func = function_of(lowered, name)
-        step = Step(func, binding.variables, name=name, binding=binding)
+            funcs = parts_of(lowered, name)
+        step = step_of(funcs, binding.variables, name, binding)
         check = None
         if self.config.device_memory_limit is not None:
-            states = [binding.variables[variable] for variable in step.plan.variables]
+            states = [binding.variables[variable] for variable in step.variables]
 
             def check() -> None:
                 self.memory.require_room(held_by(v) for v in states if not self._is_counted(v))
 
-        return SessionStep(step, func.arg_names.data, self.running, check)
+        return SessionStep(step, input_names(funcs), self.running, check)
 
     def _variables_held(self) -> Iterator[Held]:
         return (held_by(v) for v in list(self.variables.values()) if v.is_initialized)

@@ -66,7 +66,6 @@ def test_a_loop_that_goes_on_for_ever_takes_no_more_memory_with_time() -> None:
         i.set_back_edge(raw.next_iteration(on * 1))
         result = raw.exit(off)
     with dfc.Session(graph) as session:
-
         samples: list[int] = []
         timers = [threading.Timer(at, lambda: samples.append(resident())) for at in (0.5, 1.8)]
         for timer in timers:
