@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.errors import Unimplemented
 from dfc.ir import locations
-from dfc.ir.attributes import Int
 from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.cycles import is_from_later
@@ -194,8 +193,9 @@ class _Function:
                 waits = self.gated.bits.get(id(op), 0)
             elif isinstance(op, Op) and op.WAITS:
                 waits = self._bit()
+            needs = needs._replace(stage=max(needs.stage, _least_stage(op)))
             self.hosts[id(op)] = needs
-            self.gives[id(op)] = _Key(max(needs.stage + 1, _least_stage(op)), needs.waits | waits)
+            self.gives[id(op)] = _Key(needs.stage + 1, needs.waits | waits)
             self.strings = self.strings or has_strings(op.results)
             self._gives_tokens(op)
 
@@ -454,9 +454,9 @@ def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) ->
 
 
 def _least_stage(op: Operation) -> int:
-    """The stage at which an op's results are there at the earliest: those of different levels are far apart."""
+    """The stage at which an op of the host happens at the earliest: those of different levels are far apart."""
     level = op.attributes.get(LEVEL)
-    return level.data << 20 if isinstance(level, Int) else 0
+    return int(level.data) << 20 if isinstance(level, StringAttr) else -1
 
 
 def _gives_token(owner: object) -> bool:

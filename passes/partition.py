@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.errors import InvalidArgument, NotFound
-from dfc.ir.attributes import Array, Int, Ints, make
+from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, clone_into, create, erase
 from dfc.ir.cycles import Cycles, is_from_later
 from dfc.ir.devices import ASSIGNED, local
@@ -32,9 +32,6 @@ from dfc.passes.late import definers, needed_by
 from dfc.passes.levels import Levels
 from dfc.passes.manager import Pass
 
-INPUTS, OUTPUTS = "inputs", "outputs"
-"""Attributes of a device's function: which of the whole's inputs and outputs its own are."""
-
 
 @dataclass(frozen=True)
 class Partition(Pass):
@@ -43,8 +40,8 @@ class Partition(Pass):
     Requires: phase graph, control flow lowered; ops have the attribute `assigned` where the program is on several
     devices or on another than the first.
     Ensures: a function whose ops are on several devices is one function a device, named `name@device`, with its device
-    in `assigned`, and in `inputs` and `outputs` which of the inputs and outputs it has. A value goes to a device once,
-    by df.send and df.recv, a token as an empty tensor. A loop in which several devices take part has on each of them
+    in `assigned`, and in `part_inputs` and `part_results` which of the inputs and outputs it has. A value goes to a
+    device once, by df.send and df.recv, a token as an empty tensor. A loop in which several devices take part has on each of them
     something that keeps step with its condition. A function on one device says in `assigned` which, if anything does.
 
     With `wire` of bfloat16, float32 values are rounded to that on their way.
@@ -99,7 +96,7 @@ class _Part:
 
     def builder(self, op: Operation, level: int | None = None) -> Builder:
         """For what is added for this op."""
-        annotations = {} if level is None else {LEVEL: make(Int, level)}
+        annotations = {} if level is None else {LEVEL: StringAttr(str(level))}
         return Builder(self.block, location=op.location, annotations=annotations)
 
 
@@ -186,7 +183,7 @@ class _Partition:
         for old, new in zip(op.results, copy.results, strict=True):
             new.name_hint = old.name_hint
         if type(op) is fl.Exit:
-            copy.attributes[LEVEL] = make(Int, self.levels.of(op))
+            copy.attributes[LEVEL] = StringAttr(str(self.levels.of(op)))
 
     def _bring(self, value: SSAValue, part: _Part, user: Operation) -> SSAValue:
         """The value in the part: its own, a copy, or received."""
@@ -216,7 +213,9 @@ class _Partition:
         there = source.builder(owner)
         waiting = there(After, there(ConstantOp, value=Array.of(np.zeros(0, np.float32))), source.mapping[token])
         came = self._transfer(part.device, source, waiting, token, part)
-        return part.builder(owner)(Group, came)
+        arrived = part.builder(owner)(Group, came)
+        arrived.name_hint = token.name_hint
+        return arrived
 
     def _transfer(self, target: str, source: _Part, sent: SSAValue, value: SSAValue, part: _Part) -> SSAValue:
         """Send what stands for the value in one part to the other, and receive it there."""
@@ -232,7 +231,8 @@ class _Partition:
         tokens = self._step(self._where(value), part, owner)
         here = part.builder(owner, level)
         came = here(Recv, *tokens, result=(spec_of(sent.type),), **route)
-        came.name_hint = value.name_hint
+        if value.type is not CONTROL:
+            came.name_hint = value.name_hint
         return part.builder(owner)(Convert, came, dtype=spec.dtype) if rounded else came
 
     def _name(self, op: Operation) -> str:
@@ -307,12 +307,10 @@ class _Partition:
             "sym_name": f"{func.sym_name.data}@{part.device}",
             "arg_names": tuple(func.arg_names.data[i] for i in part.inputs),
             "result_names": tuple(func.result_names.data[i] for i in outputs),
+            "part_inputs": tuple(part.inputs),
+            "part_results": outputs,
         }
-        annotations = {
-            ASSIGNED: StringAttr(part.device),
-            INPUTS: make(Ints, tuple(part.inputs)),
-            OUTPUTS: make(Ints, outputs),
-        }
+        annotations = {ASSIGNED: StringAttr(part.device)}
         return create(Func, (), names, location=func.location, regions=[region], annotations=annotations)
 
 
@@ -329,16 +327,18 @@ def input_names(parts: Sequence[Func]) -> list[str]:
     """The names of the whole's inputs."""
     found: dict[int, str] = {}
     for func in parts:
-        found.update(zip(indices(func, INPUTS), func.arg_names.data, strict=True))
+        found.update(zip(inputs_of(func), func.arg_names.data, strict=True))
     return [found[i] for i in sorted(found)]
 
 
-def indices(func: Func, key: str) -> tuple[int, ...]:
-    """Which of the whole's inputs or outputs those of the function are."""
-    found = func.attributes.get(key)
-    if isinstance(found, Ints):
-        return found.data
-    return tuple(range(len(func.arg_names.data if key == INPUTS else func.result_names.data)))
+def inputs_of(func: Func) -> tuple[int, ...]:
+    """Which of the whole's inputs those of the function are."""
+    return tuple(range(len(func.arg_names.data))) if func.part_inputs is None else func.part_inputs.data
+
+
+def outputs_of(func: Func) -> tuple[int, ...]:
+    """Which of the whole's outputs those of the function are."""
+    return tuple(range(len(func.result_names.data))) if func.part_results is None else func.part_results.data
 
 
 def device_of(func: Func) -> str:

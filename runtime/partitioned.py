@@ -14,7 +14,7 @@ from dfc.errors import DfcError, Internal
 from dfc.ir.devices import parse_full
 from dfc.ir.ops.function import Func
 from dfc.ir.ops.state import Variable
-from dfc.passes.partition import INPUTS, OUTPUTS, device_of, indices
+from dfc.passes.partition import device_of, inputs_of, outputs_of
 from dfc.runtime.executor import Execution
 from dfc.runtime.flow import Node, Values
 from dfc.runtime.frames import execution_of
@@ -53,7 +53,7 @@ class PartitionedStep:
                 if isinstance(op, Variable) and op.variable.data in variables:
                     variables[op.variable.data].move(device)
         self.parts = [
-            Part(Step(func, variables, device, name, binding), indices(func, INPUTS), indices(func, OUTPUTS))
+            Part(Step(func, variables, device, name, binding), inputs_of(func), outputs_of(func))
             for func, device in zip(funcs, devices, strict=True)
         ]
         self.takers: dict[int, list[tuple[int, int]]] = {}
