@@ -23,10 +23,11 @@ from dfc.ir.ops.elementwise import Convert
 from dfc.ir.ops.function import Func, Return, single_block_region
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group
-from dfc.ir.ops.transfer import LEVEL, Recv, Send
+from dfc.ir.ops.transfer import GUARD, LEVEL, Recv, Send
 from dfc.ir.types import CONTROL, spec_of
 from dfc.passes.colocation import text_of
-from dfc.passes.frames import ROOT, Frame, Frames, described, has_frames
+from dfc.passes.frames import ROOT, Frame, Frames, described, has_gates
+from dfc.passes.guards import Guard, Guards
 from dfc.passes.homes import Homes, is_replicated
 from dfc.passes.late import definers, needed_by
 from dfc.passes.levels import Levels
@@ -41,8 +42,9 @@ class Partition(Pass):
     devices or on another than the first.
     Ensures: a function whose ops are on several devices is one function a device, named `name@device`, with its device
     in `assigned`, and in `part_inputs` and `part_results` which of the inputs and outputs it has. A value goes to a
-    device once, by df.send and df.recv, a token as an empty tensor. A loop in which several devices take part has on each of them
-    something that keeps step with its condition. A function on one device says in `assigned` which, if anything does.
+    device once, by df.send and df.recv, a token as an empty tensor. A loop in which several devices take part has on
+    each of them something that keeps step with its condition. A function on one device says in `assigned` which, if
+    anything does.
 
     With `wire` of bfloat16, float32 values are rounded to that on their way.
     """
@@ -94,9 +96,9 @@ class _Part:
     def __post_init__(self) -> None:
         self.cycles = Cycles(self.mapping)
 
-    def builder(self, op: Operation, level: int | None = None) -> Builder:
-        """For what is added for this op."""
-        annotations = {} if level is None else {LEVEL: StringAttr(str(level))}
+    def builder(self, op: Operation, **notes: int) -> Builder:
+        """For what is added for this op, with these attributes."""
+        annotations = {key: StringAttr(str(note)) for key, note in notes.items()}
         return Builder(self.block, location=op.location, annotations=annotations)
 
 
@@ -105,7 +107,10 @@ class _Partition:
 
     def __init__(self, func: Func, homes: Homes, rounds: bool) -> None:
         self.func, self.homes, self.rounds = func, homes, rounds
-        self.frames = Frames(func.block) if has_frames(func.block) else None
+        self.frames = Frames(func.block) if has_gates(func.block) else None
+        self.guards = None if self.frames is None else Guards(func.block, self.frames)
+        self.numbers: dict[Guard, int] = {}
+        """Of the guards under which values are sent."""
         self.sizes = definers(func.block)
         self.levels = Levels(func.block, homes, self._frame, self._taken)
         self.split: dict[str, _Part] = {d: _Part(d, single_block_region([])[1]) for d in homes.used}
@@ -222,15 +227,17 @@ class _Partition:
         owner = value.owner
         assert isinstance(owner, Operation)
         rounded = self.rounds and value.type is not CONTROL and spec_of(sent.type).dtype is float32
-        there, level = source.builder(owner), self.levels.of(owner) + 1
+        there = source.builder(owner)
         route: dict[str, Any] = {"tensor": self._name(owner), "source": source.device, "target": target}
         spec = spec_of(sent.type)
         if rounded:
             sent = there(Convert, sent, dtype=bfloat16)
         there.op(Send, sent, **route)
         tokens = self._step(self._where(value), part, owner)
-        here = part.builder(owner, level)
-        came = here(Recv, *tokens, result=(spec_of(sent.type),), **route)
+        notes = {LEVEL: self.levels.of(owner) + 1}
+        if self.guards is not None and (guard := self.guards.of_value(value)):
+            notes[GUARD] = self.numbers.setdefault(guard, len(self.numbers))
+        came = part.builder(owner, **notes)(Recv, *tokens, result=(spec_of(sent.type),), **route)
         if value.type is not CONTROL:
             came.name_hint = value.name_hint
         return part.builder(owner)(Convert, came, dtype=spec.dtype) if rounded else came

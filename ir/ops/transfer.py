@@ -17,6 +17,9 @@ LEVEL = "level"
 """An attribute: how many transfers are on the longest way to the op's results, those of a loop that it leaves included.
 Work of different levels is in no island together, so that none waits for what waits for it."""
 
+GUARD = "guard"
+"""An attribute of what receives something that may be dead: values with one number are live together, wherever."""
+
 
 def require_route(attributes: Attributes) -> None:
     """Raise InvalidArgument unless the op says which tensor goes from which device to which."""

@@ -1,7 +1,7 @@
 """Random programs whose ops are on random devices: values and gradients are those of plain Python and of one device.
 
-The programs are those of `test_random_control_flow.py`: branches, loops and scans in each other. `DFC_EXAMPLES` sets how
-many (50 unless given).
+The programs are those of `test_random_control_flow.py`: branches, loops and scans in each other. `DFC_EXAMPLES` sets
+how many (50 unless given).
 """
 
 from __future__ import annotations
