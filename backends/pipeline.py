@@ -18,11 +18,11 @@ PIPELINE: dict[Phase, str] = {
     # are cut where a step is fed, since gradients pass through those. Products come out of loops before it, so that
     # their gradients are outside too, and once more for what it has made.
     Phase.GRAPH: "prune, inline, loop-products, autodiff, feed, loop-products, prune, canonicalize, cse, canonicalize",
-    # One device: every op is on it, so placing has nothing to decide.
-    Phase.PLACED: "",
-    # One device: there is no edge to cut. Branches and loops that the host has to run become dataflow; those that a
-    # device runs as a whole get variables as values, for the islands to come.
-    Phase.PARTITIONED: "lower-control-flow, functionalise",
+    # Where something asks for a device, each op gets one: this is for one device, a session names those that it has.
+    Phase.PLACED: "place{soft=true}",
+    # Branches and loops that the host has to run, or that are on several devices, become dataflow, whose edges can be
+    # cut; those that a device runs as a whole get variables as values, for the islands to come.
+    Phase.PARTITIONED: "lower-control-flow, partition, functionalise",
     # What one device runs in one go becomes one program; references become its inputs and outputs.
     Phase.CLUSTERED: "cluster",
 }

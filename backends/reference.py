@@ -49,6 +49,12 @@ def run(
             lengths[short.symbol] = short.count
 
 
+def run_island(func: Func, island: Island, arguments: Sequence[Array]) -> list[Array]:
+    """What the island of the function yields for its inputs and the values of its references: its results, then the new
+    values of those that it writes."""
+    return [np.asarray(value) for value in _Interpreter(func, {}, {}).region(island.block, list(arguments), {})]
+
+
 class _TooShort(Exception):
     """A loop of a length that is chosen had more iterations."""
 

@@ -265,6 +265,13 @@ def transfer(array: jax.Array, device: Any) -> jax.Array:
 # --- compile, load, run -----------------------------------------------------------------------------------------------
 
 
+def brought(value: Any, device: Any) -> Any:
+    """A value on `device`, not awaited: itself where it is there already, or is the host's."""
+    if not hasattr(value, "is_fully_addressable") or device in value.sharding.device_set:
+        return value
+    return transfer(value, device)
+
+
 @dataclass(frozen=True)
 class Signature:
     """How a program is called. Its arguments are `n_state` state values, then feeds; its results are `n_new_state`

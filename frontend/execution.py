@@ -10,18 +10,19 @@ from dfc.frontend.graph import Graph
 from dfc.ir.collector import without_collection
 
 if TYPE_CHECKING:
-    from dfc.runtime.step import Step
+    from dfc.runtime.partitioned import AnyStep
 
 
-def compile_step(graph: Graph, bindings: Mapping[str, int]) -> Step:
-    """The graph compiled for the default device and bound to its variables, which get their initial values."""
+def compile_step(graph: Graph, bindings: Mapping[str, int]) -> AnyStep:
+    """The graph compiled for its devices and bound to its variables, which get their initial values."""
     from dfc.runtime.host import Binding
-    from dfc.runtime.step import Step, clustered
+    from dfc.runtime.partitioned import step_of
+    from dfc.runtime.step import clustered_parts
 
-    func = clustered(graph.module, graph.name, bindings)
+    funcs = clustered_parts(graph.module, graph.name, bindings)
     variables = {name: variable.state for name, variable in graph.variables.items()}
     resources = {name: resource.live for name, resource in graph.resources.items()}
-    return Step(func, variables, name=graph.name, binding=Binding(variables, {}, resources))
+    return step_of(funcs, variables, graph.name, Binding(variables, {}, resources))
 
 
 @dataclass(frozen=True, eq=False)

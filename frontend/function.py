@@ -28,7 +28,7 @@ from dfc.ir import dims, locations
 from dfc.ir.types import Spec, spec_of, tensor_type
 
 if TYPE_CHECKING:
-    from dfc.runtime.step import Step
+    from dfc.runtime.partitioned import AnyStep
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +45,7 @@ class Compiled:
 
     __slots__ = ("call", "single", "step")
 
-    def __init__(self, step: Step, types: Sequence[Attribute], structure: Structure) -> None:
+    def __init__(self, step: AnyStep, types: Sequence[Attribute], structure: Structure) -> None:
         self.step = step
         known = [type if dims.is_static(spec_of(type).shape) else None for type in types]
         self.single = known[0] if structure.kind == "leaf" else None

@@ -59,6 +59,7 @@ class GraphVariable(Variable):
         self.trainable, self.owner = trainable, None
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._state, self._writes = None, {}
+        self.placement = names.placement()
         self._initializer: Operation | None = None
         with graph.aside():
             self.initial_value = self._initial_value(initial() if callable(initial) else initial)

@@ -10,10 +10,12 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from dfc.errors import InvalidArgument
-from dfc.ir.op import short_name
+from dfc.ir.op import base_name
 
 _scope: ContextVar[str] = ContextVar("dfc_name_scope", default="")
+_placement: ContextVar[Mapping[str, Attribute]] = ContextVar("dfc_placement", default={})  # noqa: B039, never changed
 _annotations: dict[str, Mapping[str, Attribute]] = {"": {}}
+Fresh = tuple[Token[str], Token[Mapping[str, Attribute]]]
 
 
 def check_name(name: str) -> str:
@@ -42,16 +44,34 @@ def name_scope(name: str) -> Iterator[str]:
 
 
 def leave_scopes() -> None:
-    """No scope from here to the end of the present context: what a traced function's body begins with."""
-    _scope.set("")
+    """No scope, and no device asked for, from here to the end of the present context: what a traced function's body
+    begins with."""
+    enter_fresh_scope()
 
 
-def enter_fresh_scope() -> Token[str]:
-    """No scope from here on, until `leave_fresh_scope` gets what this returns."""
-    return _scope.set("")
+def enter_fresh_scope() -> Fresh:
+    """No scope and no device from here on, until `leave_fresh_scope` gets what this returns."""
+    return _scope.set(""), _placement.set({})
 
 
-leave_fresh_scope = _scope.reset
+def leave_fresh_scope(entered: Fresh) -> None:
+    """Back to what was before `enter_fresh_scope`."""
+    _scope.reset(entered[0])
+    _placement.reset(entered[1])
+
+
+placement = _placement.get
+"""The attributes that say where ops made now are to be placed: see `dfc.device`."""
+
+
+@contextmanager
+def placed(attributes: Mapping[str, Attribute]) -> Iterator[None]:
+    """Ops made inside have these attributes of placement, and no others."""
+    token = _placement.set(attributes)
+    try:
+        yield
+    finally:
+        _placement.reset(token)
 
 
 @contextmanager
@@ -71,12 +91,13 @@ def scoped(name: str) -> str:
 
 
 def scope_annotations() -> Mapping[str, Attribute]:
-    """The attributes that put an op into the present scope."""
+    """The attributes that put an op into the present scope, and say where it is to be placed."""
     scope = _scope.get()
     found = _annotations.get(scope)
     if found is None:
         found = _annotations[scope] = {"scope": StringAttr(scope)}
-    return found
+    where = _placement.get()
+    return {**found, **where} if where else found
 
 
 def named_annotations(name: str) -> Mapping[str, Attribute]:
@@ -137,17 +158,3 @@ class Names:
             if candidate not in self._taken:
                 self._taken[candidate] = 0
                 return candidate
-
-
-def base_name(op: Operation) -> str:
-    """The name that the user gave to the op, or its kind, in its scope."""
-    name = op.attributes.get("name")
-    variable = op.properties.get("variable")
-    if isinstance(name, StringAttr):
-        base = name.data
-    elif variable is not None:
-        return str(variable.data)  # type: ignore[attr-defined]
-    else:
-        base = short_name(op)
-    scope = op.attributes.get("scope")
-    return f"{scope.data}/{base}" if isinstance(scope, StringAttr) else base

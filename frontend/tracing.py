@@ -76,6 +76,8 @@ class Program:
         self._names: dict[Variable, str] = {}
         self.fresh: set[str] = set()
         """The names of all fresh dimensions."""
+        self.labels: set[str] = set()
+        """The names of groups of operations that are on one device."""
 
     def function_name(self, wanted: str) -> str:
         base = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "function"
@@ -153,7 +155,8 @@ class Controls:
             return (*operands, *(t for t in self.tokens if t not in operands))
         if not self.tokens or not operands or not is_tensor(operands[0].type) or id(operands[0].owner) in self.inside:
             return operands
-        waiting = create(After, (operands[0], *self.tokens), location=location)
+        where = names.placement()
+        waiting = create(After, (operands[0], *self.tokens), location=location, annotations=where)
         append(block, waiting)
         self.inside.add(id(waiting))
         return (waiting.results[0], *operands[1:])
@@ -418,7 +421,8 @@ class Trace:
             name = self.program.variable_name(variable)
             spec = variable.spec
             attributes = {"variable": name, "shape": spec.shape, "dtype": spec.dtype}
-            found = self.resources[variable] = Resource(self.emit_op(VariableOp, (), attributes, {}).results[0])
+            handle = self.emit_op(VariableOp, (), attributes, variable.placement)
+            found = self.resources[variable] = Resource(handle.results[0])
         return found
 
     def read(self, variable: Variable) -> Tensor:

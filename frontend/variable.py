@@ -112,6 +112,7 @@ class Variable:
         self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
         self._running = False
+        self.placement = names.placement()
         self._writes: dict[Any, Compiled] = {}
         _alive[next(_created)] = self
 

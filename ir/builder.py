@@ -14,6 +14,7 @@ from dfc.errors import DfcError
 from dfc.ir import attributes as attribute_values
 from dfc.ir import locations
 from dfc.ir.construct import append, construct
+from dfc.ir.devices import ASSIGNED, COLOCATE, REQUEST
 from dfc.ir.op import Op, attribute_classes, short_name
 
 OpT = TypeVar("OpT", bound=Op)
@@ -67,7 +68,7 @@ class Builder:
         """A builder in front of `op` with its location."""
         block = op.parent
         assert block is not None, "the op must be in a block"
-        return cls(block, before=op, location=op.location)
+        return cls(block, before=op, location=op.location, annotations=placement_of(op))
 
     def op(self, cls: type[OpT], *operands: SSAValue, regions: Sequence[Region] = (), **attributes: Any) -> OpT:
         made = create(cls, operands, attributes, location=self.location, regions=regions, annotations=self.annotations)
@@ -88,6 +89,17 @@ class Builder:
             yield
         finally:
             self.location = previous
+
+
+_NOWHERE: Mapping[str, Attribute] = {}
+
+
+def placement_of(op: Operation) -> Mapping[str, Attribute]:
+    """The op's attributes that say where it is to be placed: those of ops that are made in its stead or for it."""
+    attributes = op.attributes
+    if REQUEST not in attributes and COLOCATE not in attributes and ASSIGNED not in attributes:
+        return _NOWHERE
+    return {key: attributes[key] for key in (REQUEST, COLOCATE, ASSIGNED) if key in attributes}
 
 
 def remade(op: OpT, operands: Sequence[SSAValue] | None = None, **changes: Any) -> OpT:

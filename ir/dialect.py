@@ -43,6 +43,7 @@ FAMILIES = (
     "accumulator",
     "control",
     "dataflow",
+    "transfer",
     "function",
 )
 """Stems of the op families, the same in every room."""

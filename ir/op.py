@@ -184,6 +184,20 @@ def short_name(op: Operation | type[Operation]) -> str:
     return op.name.removeprefix("df.")
 
 
+def base_name(op: Operation) -> str:
+    """The name that the user gave to the op, or its kind, in its scope."""
+    name = op.attributes.get("name")
+    variable = op.properties.get("variable")
+    if isinstance(name, StringAttr):
+        base = name.data
+    elif variable is not None:
+        return str(variable.data)  # type: ignore[attr-defined]
+    else:
+        base = short_name(op)
+    scope = op.attributes.get("scope")
+    return f"{scope.data}/{base}" if isinstance(scope, StringAttr) else base
+
+
 def error_at(kind: type[ErrorT], op: Operation, message: str, hint: str = "") -> ErrorT:
     """An error at this op: it has the op's name and the user's position."""
     return kind(message, op=short_name(op), location=locations.describe(op.location), hint=hint)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.errors import Unimplemented
@@ -20,6 +20,7 @@ from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
+from dfc.ir.ops.transfer import LEVEL
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.capacities import guarded
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
@@ -71,7 +72,8 @@ def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = Fa
 
 class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
-    a path to the op; `stage` counts the alternations of device and host on such a path. `place` is the same for ops
+    a path to the op; `stage` counts the alternations of device and host on such a path, and transfers between devices
+    above all. `place` is the same for ops
     of one frame that are live together (`passes/gated.py`).
 
     Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
@@ -191,6 +193,7 @@ class _Function:
                 waits = self.gated.bits.get(id(op), 0)
             elif isinstance(op, Op) and op.WAITS:
                 waits = self._bit()
+            needs = needs._replace(stage=max(needs.stage, _least_stage(op)))
             self.hosts[id(op)] = needs
             self.gives[id(op)] = _Key(needs.stage + 1, needs.waits | waits)
             self.strings = self.strings or has_strings(op.results)
@@ -448,6 +451,12 @@ def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) ->
             yield from awaits[operand]
         elif isinstance(owner := operand.owner, Operation):
             yield owner
+
+
+def _least_stage(op: Operation) -> int:
+    """The stage at which an op of the host happens at the earliest: those of different levels are far apart."""
+    level = op.attributes.get(LEVEL)
+    return int(level.data) << 20 if isinstance(level, StringAttr) else -1
 
 
 def _gives_token(owner: object) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
+from dfc.ir.devices import ASSIGNED
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import ControlFlow, Loop, NeedLength, While
@@ -37,19 +38,27 @@ def compilable(op: Operation) -> bool:
 
 
 def structured(op: ControlFlow) -> bool:
-    """True for branches and loops that a device can run as a whole: work that it can do and variables, and nothing that
-    changes its size from one iteration to the next. A condition must not write."""
+    """True for branches and loops that a device can run as a whole: work that it can do, and is placed on it, and
+    variables, and nothing that changes its size from one iteration to the next. A condition must not write."""
     if has_strings(op.operands) or has_strings(op.results):
         return False
+    here = op.attributes.get(ASSIGNED)
     if any(isinstance(handle.type, ResourceType) for handle in op.handles):
         return False
     if isinstance(op, While) and (op.invariants is not None or not _is_plain(op.condition)):
         return False
     for block in op.blocks:
         for inner in block.ops:
-            if not isinstance(inner, Group | After | Yield) and not compilable(inner):
+            if isinstance(inner, Group | After | Yield):
+                continue
+            if not compilable(inner) or (here is not None and _is_elsewhere(inner, here)):
                 return False
     return True
+
+
+def _is_elsewhere(op: Operation, here: Attribute) -> bool:
+    """Whether the op is placed on another device than that, and is not one that each device has for itself."""
+    return op.attributes.get(ASSIGNED, here) != here and not isinstance(op, SOURCES)
 
 
 def _is_plain(condition: Block) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation
 
-from dfc.ir.builder import Replacing
+from dfc.ir.builder import Replacing, placement_of
 from dfc.ir.op import Effect
 from dfc.passes.manager import Pass
 from dfc.passes.requests import without_requests
@@ -55,6 +55,8 @@ def _merge(block: Block, replacing: Replacing) -> int:
         elif op.results and op.EFFECT is Effect.PURE:  # type: ignore[attr-defined]
             operands = tuple(map(id, op.operands))
             key = (type(op), operands, _attributes(op)) if op.properties else (type(op), operands)
+            if op.attributes and (where := placement_of(op)):
+                key = (*key, *where.items())
             first = known.setdefault(key, op)
             if first is not op:
                 _keep_name(first, op)

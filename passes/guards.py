@@ -11,6 +11,7 @@ always right, and costs an island at most.
     "constant", frame, guard         in each iteration, as a turn, of a frame that it entered where the guard holds
     "left", frame, guard             a value with this guard has left the frame
     "one of", guards                 one of these holds
+    "received", number               what made the value live on the device that sent it
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from collections.abc import Hashable, Iterable
 from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.ir.ops import dataflow as fl
+from dfc.ir.ops.transfer import GUARD, Recv
+from dfc.passes.colocation import text_of
 from dfc.passes.frames import Frame, Frames, after
 
 Guard = frozenset[Hashable]
@@ -60,6 +63,8 @@ class Guards:
             guard = frozenset({("one of", id(op))}) if self._frames.of(op) else ALWAYS
         else:
             guard = self._all(self.of_value(o) for o in self._frames.taken(op))
+            if type(op) is Recv and (sent := text_of(op, GUARD)):
+                guard |= {("received", sent)}
         if guard:
             self._op[id(op)] = guard
         if type(op) is fl.Switch:

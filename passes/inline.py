@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
 
 from dfc.errors import InvalidArgument, NotFound
-from dfc.ir.builder import Builder, clone_into, erase, replace
+from dfc.ir.builder import Builder, clone_into, erase, placement_of, replace
 from dfc.ir.dims import Bindings, Dim, SymbolicDim, symbol
 from dfc.ir.op import Effect, Op, Types, error_at
 from dfc.ir.ops.function import Call, Func, Return, split_tokens
@@ -160,7 +160,7 @@ def _inline_call(call: Call, callee: Func, handles: dict[str, SSAValue], sizes: 
     arguments, waits = split_tokens(tuple(call.operands))
     bindings = _bindings(call, callee, arguments, sizes)
     mapping: dict[SSAValue, SSAValue] = dict(zip(callee.block.args, arguments, strict=True))
-    before = Builder.before_op(call)
+    before, where = Builder.before_op(call), placement_of(call)
     for op in callee.block.ops:
         if isinstance(op, Return):
             break
@@ -174,6 +174,8 @@ def _inline_call(call: Call, callee: Func, handles: dict[str, SSAValue], sizes: 
             before.block.insert_op_before(copy, call)
         else:
             copy = clone_into(op, before, mapping)
+        for key, asked in where.items():
+            copy.attributes.setdefault(key, asked)
         if isinstance(copy, Variable):
             handles[copy.variable.data] = copy.ref
         elif waits and _is_first_effect(copy, op):

@@ -42,6 +42,7 @@ from dfc.ir.text import parse_program, print_program
 from dfc.ir.types import Spec, spec_of
 from dfc.passes.batch import rows_independent
 from dfc.passes.compilable import has_strings
+from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime import tensor_file
@@ -61,11 +62,12 @@ from dfc.runtime.manifest import (
     sizes_name,
     to_json,
 )
+from dfc.runtime.placing import alone
 from dfc.runtime.plan import Plan
 from dfc.runtime.plan import to_json as plan_json
 from dfc.runtime.planning import modules_of
 from dfc.runtime.programs import compile_module
-from dfc.runtime.step import clustered, function_of
+from dfc.runtime.step import clustered
 from dfc.runtime.variables import VariableState
 
 TARGETS = ("cpu",)
@@ -203,7 +205,7 @@ def _add_to(graph: ModuleOp, entry: EntrySpec, observers: Sequence[Any]) -> Func
         pipeline.lower(lowered, to=Phase.GRAPH, start=entry.phase, observers=observers)
     wanted = entry.func or entry.name
     try:
-        op = function_of(lowered, wanted)
+        op = alone(parts_of(lowered, wanted))
     except NotFound:
         raise NotFound(f"the program of entry {entry.name!r} has no function {wanted!r}") from None
     copy = clone_into(op, Builder(graph.body.block), {})
@@ -290,7 +292,7 @@ def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[Any] = ()) ->
         yield print_program(symbolic)
         return
     pipeline.lower(symbolic, to=Phase.GRAPH, observers=observers)
-    func = function_of(symbolic, spec.func or spec.name)
+    func = alone(parts_of(symbolic, spec.func or spec.name))
     symbol = batch_symbol(spec, func)
     all_sizes: list[Sizes] = [{symbol: size} for size in spec.batch] if symbol else [{}]
     for sizes in all_sizes:

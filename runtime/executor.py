@@ -50,6 +50,7 @@ class Execution:
         self._stop_with: DfcError | None = None  # set by `cancel`
         self.error: DfcError | None = None
         self._deadline: float | None = None
+        self.n_outputs = len(flow.plan.outputs)
         self.on_arrival: Callable[[], None] | None = None
         """Called, in the place of waking `run`, when an attempt is over or the step is cancelled, from any thread."""
 
@@ -67,14 +68,14 @@ class Execution:
     def drive(self, wanted: Sequence[int], deadline: float | None = None) -> None:
         """Run until these outputs have come or nothing more can be done; with all outputs wanted, until nothing is left
         to do. Raises the step's error, and DeadlineExceeded, which ends the step as well."""
-        part = len(wanted) < len(self.flow.plan.outputs)
+        part = len(wanted) < self.n_outputs
         self._deadline = deadline
         try:
             while True:
                 self.advance()
                 if self.error is not None:
                     raise self.error
-                if not self._in_flight or (part and self.has(wanted)):
+                if not self.is_waiting or (part and self.has(wanted)):
                     return
                 self._sleep(deadline)
         except BaseException as error:
@@ -110,6 +111,16 @@ class Execution:
     def is_idle(self) -> bool:
         """Whether nothing is ready and nothing is under way: it has ended, or lacks an input."""
         return not self._ready and not self._in_flight
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is under way."""
+        return bool(self._in_flight)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something that was under way is over, or the step is cancelled."""
+        return bool(self._arrived) or self._stop_with is not None
 
     def waiting_for(self) -> list[Node]:
         """The ops under way."""
@@ -208,7 +219,7 @@ class Execution:
 
     def _sleep(self, deadline: float | None) -> None:
         """Until something has arrived."""
-        while not self._arrived and self._stop_with is None:
+        while not self.has_news and self._stop_with is None:
             left = LONGEST_SLEEP if deadline is None else min(LONGEST_SLEEP, deadline - monotonic())
             if left <= 0:
                 nodes = self.waiting_for()

@@ -22,9 +22,10 @@ from dfc.runtime.plan import Frame, HostCall, HostValue, LateCall, Plan, Program
 
 Values = list[Any]
 Done = Callable[[Any], None]
-SYNC, HOST, BEGINS, STEP, SWITCH, MERGE, ENTER, EXIT, NEXT, PIVOT, TRIGGER = range(11)
+SYNC, HOST, BEGINS, STEP, SWITCH, MERGE, ENTER, EXIT, NEXT, PIVOT, TRIGGER, SEND, RECV = range(13)
 """How a node runs: at once on values as they are; on NumPy arrays; by an attempt that may take its time; as the first,
-with what the step keeps before the values, and perhaps by an attempt. The rest are gates: see `runtime/frames.py`."""
+with what the step keeps before the values, and perhaps by an attempt. Then come gates, see `runtime/frames.py`, and
+those that run though something is dead: control triggers, and the ends of transfers."""
 GATES = range(SWITCH, TRIGGER + 1)
 ALL = sys.maxsize
 
@@ -47,6 +48,14 @@ class Gate:
     parallel: int = 1
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """An end of a way between devices: its `mode`, and its key in the rendezvous without the iteration."""
+
+    mode: int
+    key: str
+
+
 @dataclass(frozen=True, eq=False)
 class HostOp:
     """What the host does for an op called `name` that the user wrote at `where`.
@@ -55,7 +64,7 @@ class HostOp:
     attempt: it is made from the values and from what to call when it is over, and the executor submits it to its owner;
     `finish` makes the results of the attempt's. With `step` it gets what the step keeps before the values, and what to
     call after; it returns its results or an attempt. An op with a `value` does nothing: that is its one result. A
-    `gate` is the executor's own.
+    `gate` and a `transfer` are the executor's own.
     """
 
     name: str
@@ -67,12 +76,15 @@ class HostOp:
     arrays: int = ALL
     step: Callable[[Any, Values, Done], Any] | None = None
     gate: Gate | None = None
+    transfer: Transfer | None = None
 
     @property
     def mode(self) -> int:
         """How it runs."""
         if self.gate is not None:
             return self.gate.mode
+        if self.transfer is not None:
+            return self.transfer.mode
         if self.step is not None:
             return STEP
         return BEGINS if self.begin is not None else HOST if self.arrays else SYNC
@@ -92,7 +104,7 @@ class Node:
     __slots__ = (
         *("arrays", "begin", "blank", "controls", "edges", "finish", "first", "gate", "index", "inside", "last"),
         *("layout", "merges", "mode", "name", "run", "step", "where"),
-        *("dead", "dead_merges", "numbers", "ports"),
+        *("dead", "dead_merges", "key", "numbers", "ports"),
     )
 
     def __init__(self, layout: Layout, name: str, where: str, mode: int = SYNC) -> None:
@@ -103,6 +115,8 @@ class Node:
         self.step: Callable[[Any, Values, Done], Any] | None = None
         self.finish: Callable[[Any], Sequence[Any]] | None = None
         self.gate: Gate | None = None
+        self.key = ""
+        """Of an end of a transfer: its key without the iteration."""
         self.inside: Layout | None = None
         """Of an enter: where it leads."""
         self.first = self.last = 0  # its slots
@@ -183,8 +197,8 @@ class Flow:
         name: str,
         outputs: Sequence[str] = (),
     ) -> None:
-        self.plan, self.name, self.output_names, self._device = plan, name, outputs, device
-        self.is_gated = any(op.gate is not None or op.step is not None for op in host_ops)
+        self.plan, self.name, self.output_names, self.device = plan, name, outputs, device
+        self.is_gated = any(op.mode >= STEP for op in host_ops)
         """Whether it needs the executor of `runtime/frames.py`."""
         self.root = Layout()
         self._layouts: dict[Frame, Layout] = {(): self.root}
@@ -244,6 +258,7 @@ class Flow:
         node = Node(layout, op.name, op.where, op.mode)
         node.begin, node.finish, node.step, node.run = op.begin, op.finish, op.step, op.run or node.run
         node.arrays = op.arrays
+        node.key = "" if op.transfer is None else op.transfer.key
         node.gate = gate = op.gate
         if gate is not None and gate.mode == MERGE:
             self._place_merge(node, call.inputs, number, later)
@@ -298,7 +313,7 @@ class Flow:
         self._programs.add(node)
         node.run = run
         if host_inputs:
-            device = self._device
+            device = self.device
 
             def with_uploads(values: Values) -> Values:
                 for i in host_inputs:
@@ -368,12 +383,12 @@ class Flow:
     def _upload(self, values: Values) -> Values:
         """To the device, so that no iteration has to."""
         value = values[0]
-        return [xla.to_device(value, self._device)] if isinstance(value, np.ndarray) else values
+        return [xla.to_device(value, self.device)] if isinstance(value, np.ndarray) else values
 
     def _numbers(self, count: int, value: int) -> Values:
         """What a merge gives as the numbers of its operands."""
         numbers: Values = [np.array(i, np.int32) for i in range(count)]
-        return [xla.to_device(n, self._device) for n in numbers] if self._is_for_device(value) else numbers
+        return [xla.to_device(n, self.device) for n in numbers] if self._is_for_device(value) else numbers
 
     def _is_for_device(self, value: int) -> bool:
         """Whether an island takes the value, as it is or through gates."""

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from dfc.runtime.flow import (
     MERGE,
     NEXT,
     PIVOT,
+    RECV,
+    SEND,
     STEP,
     SWITCH,
     SYNC,
@@ -42,6 +45,7 @@ from dfc.runtime.flow import (
 )
 from dfc.runtime.in_thread import InThread
 from dfc.runtime.kept import Kept
+from dfc.runtime.rendezvous import LocalRendezvous, Rendezvous
 
 MERGED = -(1 << 40)
 """How many operands a merge waits for that has got one."""
@@ -53,7 +57,7 @@ PATIENCE = 200e-6
 class Turn(Iteration):
     """An iteration of a frame, or what is outside of all frames."""
 
-    __slots__ = ("__weakref__", "children", "dead", "frame", "next", "outstanding")
+    __slots__ = ("__weakref__", "_tag", "children", "dead", "frame", "next", "number", "outstanding")
 
     def __init__(self, frame: Frame | None, slots: Values, pending: list[int]) -> None:
         super().__init__(slots, pending)
@@ -63,7 +67,19 @@ class Turn(Iteration):
         self.outstanding = 0
         """How many of its nodes are ready or under way, and of its frames not over."""
         self.next: Turn | None = None
+        self.number: int = 0 if frame is None or frame.newest is None else frame.newest.number + 1
+        self._tag = "" if frame is not None else "0:0"
         self.children: dict[Layout, Frame] = {}
+
+    @property
+    def tag(self) -> str:
+        """The frame and the number of the iteration, as they stand in keys, the same on all devices."""
+        if not self._tag:
+            frame = self.frame
+            assert frame is not None
+            around = "" if frame.parent.frame is None else f"{frame.parent.tag.replace(':', '.')}/"
+            self._tag = f"{around}{quote(frame.layout.path[-1])}:{self.number}"
+        return self._tag
 
 
 class Frame:
@@ -97,9 +113,10 @@ class Frame:
 class FramedExecution(Execution):
     """One step under way of a flow with gates; see the module."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, rendezvous: Rendezvous | None = None) -> None:
         super().__init__(flow, Turn(None, flow.root.slots, flow.root.pending))
         self.kept = Kept()
+        self.rendezvous = LocalRendezvous() if rendezvous is None else rendezvous
         self._unsure: list[tuple[Node, Turn]] = []
         """What needs to know a condition that a device is still computing."""
         self._predicate: Any = None
@@ -145,7 +162,7 @@ class FramedExecution(Execution):
                 values = slots[first:last]
                 slots[first:last] = node.blank
                 made = -1
-                if turn.dead and node.index in turn.dead and mode != TRIGGER:
+                if turn.dead and node.index in turn.dead and mode < TRIGGER:
                     if mode == ENTER:
                         self._enter(node, turn, DEAD)
                     else:
@@ -208,6 +225,15 @@ class FramedExecution(Execution):
             return results if isinstance(results, list | tuple) else self._begin(node, turn, results)
         if mode == TRIGGER:
             return ()
+        if mode == SEND:
+            dead = node.index in turn.dead
+            self.rendezvous.send(node.key + turn.tag, None if dead else values[0], dead)
+            return ()
+        if mode == RECV:
+            came = self._begin(node, turn, self.rendezvous.receive(node.key + turn.tag, self._over))
+            if came is not None:
+                self._propagate(node, turn, came)
+            return None
         if mode not in (ENTER, EXIT):
             return self._run(node, turn, values)
         if mode == ENTER:
@@ -226,7 +252,12 @@ class FramedExecution(Execution):
 
     def _propagate(self, node: Node, iteration: Iteration, results: Sequence[Any]) -> None:
         assert isinstance(iteration, Turn)
-        iteration.outstanding += self._spread(node, iteration, results) - 1
+        if node.mode == RECV and results[0] is DEAD:
+            iteration.outstanding += self._tell(node.dead, node.dead_merges, iteration) - 1
+        else:
+            if node.mode == RECV:
+                results = (xla.brought(results[0], self.flow.device),)
+            iteration.outstanding += self._spread(node, iteration, results) - 1
         if not iteration.outstanding:
             self._finish(iteration)
 
@@ -483,6 +514,6 @@ def _layouts(layout: Layout, found: dict[Layout, None]) -> dict[Layout, None]:
     return found
 
 
-def execution_of(flow: Flow) -> Execution:
-    """A new step of the flow."""
-    return FramedExecution(flow) if flow.is_gated else Execution(flow)
+def execution_of(flow: Flow, rendezvous: Rendezvous | None = None) -> Execution:
+    """A new step of the flow, which meets others at the rendezvous."""
+    return FramedExecution(flow, rendezvous) if flow.is_gated else Execution(flow)

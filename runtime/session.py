@@ -18,13 +18,14 @@ from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
 from dfc.ir.types import nbytes
+from dfc.passes.partition import input_names, parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Execution
-from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
 from dfc.runtime.memory import Account, Held
-from dfc.runtime.step import Step, function_of
+from dfc.runtime.partitioned import AnyStep, step_of
+from dfc.runtime.placing import lower
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.variables import VariableState
 from dfc.runtime.workers import WORKERS
@@ -53,11 +54,17 @@ class SessionConfig:
     the executor. `host_threads` is how many threads for user code and other work on the host stay when there is nothing
     to do; there are as many as there is such work at once, so that none waits for another. (XLA's own threads are one
     pool a process, as many as there are cores.)
+
+    With `soft_placement` an operation for whose device there is none, or no kernel, is placed elsewhere in its task;
+    without it that is an error. `log_device_placement` prints a line for each operation of each step that is compiled,
+    `name: (kind): device`.
     """
 
     cluster: bool = True
     host_threads: int = 4
     device_memory_limit: int | None = None
+    soft_placement: bool = True
+    log_device_placement: bool = False
 
     def __post_init__(self) -> None:
         limit = self.device_memory_limit
@@ -95,13 +102,16 @@ class SessionStep:
     the caller's feeds it is."""
 
     def __init__(
-        self, step: Step, inputs: Sequence[str], running: Running, check_memory: Callable[[], None] | None = None
+        self,
+        step: AnyStep,
+        inputs: Sequence[str],
+        running: Running,
+        check_memory: Callable[[], None] | None = None,
     ) -> None:
         self.step, self.inputs, self._running = step, list(inputs), running
         self._check_memory = check_memory
         self.places = list(range(len(self.inputs)))
-        self._flow = step.flow
-        self._wanted = range(len(step.plan.outputs))
+        self._wanted = range(step.n_outputs)
         self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and check_memory is None else None
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
@@ -137,10 +147,10 @@ class SessionStep:
         caller's call returns are copied: those that a queue may keep, or with `always_copy` all."""
         if self._check_memory is not None:
             self._check_memory()
-        started = execution_of(self._flow)
+        started = self.step.start()
         self._running.add(started)
         for index, value in enumerate(feeds):
-            started.feed(index, own(value) if always_copy or index in self._flow.kept else value)
+            started.feed(index, own(value) if always_copy or index in self.step.kept else value)
         return started
 
 
@@ -224,17 +234,18 @@ class SessionState:
             passes[Phase.PARTITIONED] = pipeline.SWAPPING
         with paused():
             lowered = specialize(program, bindings) if bindings else program
-            pipeline.lower(lowered, passes=passes)
-            func = function_of(lowered, name)
-        step = Step(func, binding.variables, name=name, binding=binding)
+            config = self.config
+            lower(lowered, passes=passes, soft=config.soft_placement, log=config.log_device_placement)
+            funcs = parts_of(lowered, name)
+        step = step_of(funcs, binding.variables, name, binding)
         check = None
         if self.config.device_memory_limit is not None:
-            states = [binding.variables[variable] for variable in step.plan.variables]
+            states = [binding.variables[variable] for variable in step.variables]
 
             def check() -> None:
                 self.memory.require_room(held_by(v) for v in states if not self._is_counted(v))
 
-        return SessionStep(step, func.arg_names.data, self.running, check)
+        return SessionStep(step, input_names(funcs), self.running, check)
 
     def _variables_held(self) -> Iterator[Held]:
         return (held_by(v) for v in list(self.variables.values()) if v.is_initialized)

@@ -8,18 +8,22 @@ from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
-from dfc.backends import pipeline, xla
+from dfc.backends import xla
 from dfc.errors import NotFound
 from dfc.ir import locations
 from dfc.ir.collector import paused
 from dfc.ir.ops.function import Func
+from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.dispatch import Direct, PlanRun, Values
+from dfc.runtime.executor import Execution
 from dfc.runtime.flow import Flow
+from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
 from dfc.runtime.memory import rooms_in
+from dfc.runtime.placing import alone, lower
 from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.planning import emitted, plan_of
 from dfc.runtime.programs import compile_module
@@ -106,13 +110,23 @@ class Step:
         """What the step calls, in order."""
         return self._bound.plan
 
+    @property
+    def n_outputs(self) -> int:
+        return len(self.plan.outputs)
 
-def function_of(program: ModuleOp, name: str) -> Func:
-    """The program's function called `name`. Raises NotFound."""
-    for op in program.ops:
-        if isinstance(op, Func) and op.sym_name.data == name:
-            return op
-    raise NotFound(f"the program has no function {name!r}")
+    @property
+    def variables(self) -> list[str]:
+        """The variables that the step reads or writes."""
+        return self.plan.variables
+
+    @property
+    def kept(self) -> set[int]:
+        """The inputs that may be used after the run."""
+        return self.flow.kept
+
+    def start(self) -> Execution:
+        """A new run, to be fed and driven."""
+        return execution_of(self.flow)
 
 
 def clustered(
@@ -124,8 +138,20 @@ def clustered(
     observers: Sequence[Any] = (),
 ) -> Func:
     """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
-    default passes up to phase `clustered`."""
+    default passes up to phase `clustered`. Raises Unimplemented for one that is not on the first device alone."""
+    return alone(clustered_parts(program, name, bindings, start=start, observers=observers))
+
+
+def clustered_parts(
+    program: ModuleOp,
+    name: str,
+    bindings: Mapping[str, int],
+    *,
+    start: Phase = Phase.TRACE,
+    observers: Sequence[Any] = (),
+) -> list[Func]:
+    """As `clustered`: the functions, one a device, that the function has become."""
     with paused():
         copy = specialize(program, bindings)
-        pipeline.lower(copy, start=start, to=Phase.CLUSTERED, observers=observers)
-        return function_of(copy, name)
+        lower(copy, start=start, observers=observers)
+        return parts_of(copy, name)

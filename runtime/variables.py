@@ -177,6 +177,21 @@ class VariableState:
             self._device = xla.default_device()
         return self._device
 
+    def move(self, device: Device) -> None:
+        """Live on this device from now on. Raises FailedPrecondition where steps use the variable on another one."""
+        if self._device is device or (self._device is None and device is xla.default_device()):
+            return
+        with self._locked() as (holder, index):
+            if holder.programs:
+                raise FailedPrecondition(
+                    f"variable {self.name!r} is on {self.device} for the steps that use it, and would be on {device}",
+                    hint="ask for its device where it is made, with dfc.device around it",
+                )
+            found = holder.buffers[index]
+            if found is not None and not isinstance(found, Lost):
+                holder.buffers[index] = xla.transfer(found, device)
+            self._device = device
+
     @property
     def is_initialized(self) -> bool:
         """Whether the variable has a value, or an array to take it from."""

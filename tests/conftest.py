@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+os.environ.setdefault("DFC_CPU_DEVICES", "4")  # before anything starts JAX: some tests are about several devices
 
 
 def pytest_configure() -> None:

@@ -22,8 +22,9 @@ def targets() -> None:
 
 @click.command()
 def devices() -> None:
-    """List the devices of this machine, one a line: name and kind. DFC_CPU_DEVICES=4 makes 4 of the CPU."""
-    from dfc.backends import xla
+    """List the devices of this process, one a line: name, as for dfc.device, and kind. DFC_CPU_DEVICES=4 makes 4 of
+    the CPU."""
+    from dfc.runtime.placing import local_devices
 
-    for device in xla.devices():
-        click.echo(f"{device.platform}:{device.id}  {device.device_kind}")
+    for name, device in local_devices().items():
+        click.echo(f"{name}  {device.device_kind}")

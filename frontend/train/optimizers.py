@@ -320,7 +320,8 @@ def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:
     """State in the shape and dtype of a variable, called `VARIABLE/NAME`, every element `fill`."""
     spec = variable.spec
     value = np.full([int(d) for d in spec.shape], fill, spec.dtype.numpy)
-    return state_variable(value, f"{variable.name}/{name}")
+    with names.fresh_scope(), names.placed(variable.placement):
+        return Variable(value, name=f"{variable.name}/{name}", trainable=False)
 
 
 def built(optimizer: Any, variables: Sequence[Variable]) -> list[Variable]:

@@ -34,7 +34,8 @@ def split_tokens(values: list[SSAValue] | tuple[SSAValue, ...]) -> tuple[list[SS
 @irdl_op_definition
 class Func(Op):
     """A named graph. Its block's arguments are the inputs; `df.return` lists the outputs, then the tokens of effects
-    that a call implies.
+    that a call implies. Of a graph that is one of several, a device each, `part_inputs` and `part_results` say which of
+    the whole's inputs and outputs its own are.
 
     C1: the body ends in df.return. C2: one name an input and one an output.
     """
@@ -43,6 +44,8 @@ class Func(Op):
     sym_name = prop_def(Text)
     arg_names = prop_def(Texts)
     result_names = prop_def(Texts)
+    part_inputs = opt_prop_def(Ints)
+    part_results = opt_prop_def(Ints)
     body = region_def("single_block")
     traits = traits_def(IsolatedFromAbove())
 

@@ -13,7 +13,7 @@ from xdsl.ir import Operation, SSAValue
 
 from dfc.errors import DfcError, InvalidArgument
 from dfc.ir import locations
-from dfc.ir.builder import erase, replace
+from dfc.ir.builder import erase, placement_of, replace
 from dfc.ir.dims import size
 from dfc.ir.op import short_name
 from dfc.ir.ops.elementwise import Add, AddN, Convert
@@ -206,7 +206,7 @@ class _Flow:
         """Turn the gradients of the op's results into parts for `operands`; None stands for one without gradient."""
         parts = self._parts
         b = self.b
-        b.location = locations.grad_location(op.location)
+        b.location, b.annotations = locations.grad_location(op.location), placement_of(op)
         grads = [self._sum(r) if r in parts else None for r in op.results]
         if not any(grads):  # the rules of later ops passed nothing on
             return

@@ -404,7 +404,9 @@ def test_inspect_shows_what_is_inside(artifact: Path) -> None:
 
 def test_targets_and_devices() -> None:
     assert ok("targets").stdout.startswith("cpu  a CPU like this one: ")
-    assert any(line.startswith("cpu:0  ") for line in ok("devices").stdout.splitlines())
+    assert any(
+        line.startswith("/job:localhost/replica:0/task:0/device:CPU:0  ") for line in ok("devices").stdout.splitlines()
+    )
 
 
 # ---- the command itself

@@ -227,7 +227,18 @@ CONTROL = """builtin.module {
   }) : () -> ()
 }
 """
+TRANSFER = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x"], result_names = ["y"]} ({
+  ^bb0(%0: tensor<2xf32>):
+    %1 = df.group %0 : (tensor<2xf32>) -> !df.control
+    df.send %0 {tensor = "x", source = "/job:a/replica:0/task:0/device:CPU:0", target = "/job:a/replica:0/task:0/device:CPU:1"} : (tensor<2xf32>) -> ()
+    %2 = df.recv %1 {tensor = "y", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", result = [tensor<2xf32>]} : (!df.control) -> tensor<2xf32>
+    df.return %2 : (tensor<2xf32>) -> ()
+  }) : () -> ()
+}
+"""
 PROGRAMS = {
+    "transfer": TRANSFER,
     "dataflow": DATAFLOW,
     "control": CONTROL,
     "queues": QUEUES,

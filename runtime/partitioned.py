@@ -1,0 +1,182 @@
+"""A step on several devices of this process: one graph a device, which hand values to each other.
+
+Each device's graph is a step of its own, made once; a run starts all of them on one rendezvous, and one thread drives
+them in turn: what takes time is done by the devices and by threads of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dfc.backends import xla
+from dfc.errors import DfcError, Internal
+from dfc.ir.devices import parse_full
+from dfc.ir.ops.function import Func
+from dfc.ir.ops.state import Variable
+from dfc.passes.partition import device_of, inputs_of, outputs_of
+from dfc.runtime.executor import Execution
+from dfc.runtime.flow import Node, Values
+from dfc.runtime.frames import execution_of
+from dfc.runtime.host import Binding
+from dfc.runtime.placing import first_device, is_on_first, local_devices
+from dfc.runtime.rendezvous import LocalRendezvous, Receiving
+from dfc.runtime.step import Step
+from dfc.runtime.variables import Device, VariableState
+
+
+class Part(NamedTuple):
+    """A device's step, and which of the whole's inputs and outputs its own are."""
+
+    step: Step
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class PartitionedStep:
+    """The functions that `partition` has made of one, each compiled for its device. As `Step`."""
+
+    is_direct = False
+    direct = None
+
+    def __init__(
+        self,
+        funcs: Sequence[Func],
+        devices: Sequence[Device],
+        variables: Mapping[str, VariableState],
+        name: str,
+        binding: Binding | None = None,
+    ) -> None:
+        self.name = name
+        for func, device in zip(funcs, devices, strict=True):
+            for op in func.block.ops:
+                if isinstance(op, Variable) and op.variable.data in variables:
+                    variables[op.variable.data].move(device)
+        self.parts = [
+            Part(Step(func, variables, device, name, binding), inputs_of(func), outputs_of(func))
+            for func, device in zip(funcs, devices, strict=True)
+        ]
+        self.takers: dict[int, list[tuple[int, int]]] = {}
+        """Of each input: the parts that take it, and as which of theirs."""
+        self.givers: dict[int, tuple[int, int]] = {}
+        """Of each output: the part that gives it, and as which of its own."""
+        for number, part in enumerate(self.parts):
+            for own, index in enumerate(part.inputs):
+                self.takers.setdefault(index, []).append((number, own))
+            for own, index in enumerate(part.outputs):
+                self.givers[index] = (number, own)
+        self.n_outputs = len(self.givers)
+        self.kept = {i for i, takers in self.takers.items() for n, own in takers if own in self.parts[n].step.kept}
+        self.variables = list(dict.fromkeys(name for part in self.parts for name in part.step.variables))
+
+    def start(self) -> JointExecution:
+        """A new run, to be fed and driven."""
+        return JointExecution(self)
+
+    def run(self, feeds: Values) -> Values:
+        """One run; the outputs, each on the device that has made it, are not awaited."""
+        started = self.start()
+        try:
+            for index, value in enumerate(feeds):
+                started.feed(index, value)
+            return started.run(range(self.n_outputs))
+        finally:
+            started.close()
+
+    def __call__(self, feeds: Values) -> Values:
+        return self.run(feeds)
+
+
+AnyStep = Step | PartitionedStep
+
+
+def step_of(funcs: Sequence[Func], variables: Mapping[str, VariableState], name: str, binding: Binding) -> AnyStep:
+    """A function that has become these, compiled and bound to its variables, on this process's devices."""
+    if is_on_first(funcs):
+        return Step(funcs[0], variables, name=name, binding=binding)
+    here = local_devices()
+    devices = [here[parse_full(device_of(func) or str(first_device()))] for func in funcs]
+    return PartitionedStep(funcs, devices, variables, name, binding)
+
+
+class JointExecution(Execution):
+    """The runs of a step's parts, driven as one."""
+
+    def __init__(self, step: PartitionedStep) -> None:
+        super().__init__(step.parts[0].step.flow)
+        self._step, self._rendezvous = step, LocalRendezvous()
+        self._members = [execution_of(part.step.flow, self._rendezvous) for part in step.parts]
+        for member in self._members:
+            member.on_arrival = self._notify
+        self.n_outputs = step.n_outputs
+        self._missing = len(step.takers)
+        """How many inputs have not come."""
+
+    def feed(self, index: int, value: Any) -> None:
+        self._missing -= index in self._step.takers
+        for number, own in self._step.takers.get(index, ()):
+            member = self._members[number]
+            member.feed(own, xla.brought(value, member.flow.device))
+
+    def has(self, wanted: Sequence[int]) -> bool:
+        return all(self._members[n].has((own,)) for n, own in map(self._step.givers.__getitem__, wanted))
+
+    def outputs(self, wanted: Sequence[int]) -> Values:
+        return [self._members[n].outputs((own,))[0] for n, own in map(self._step.givers.__getitem__, wanted)]
+
+    @property
+    def is_idle(self) -> bool:
+        return all(member.is_idle for member in self._members)
+
+    @property
+    def is_waiting(self) -> bool:
+        return any(member.is_waiting for member in self._members)
+
+    @property
+    def has_news(self) -> bool:
+        return any(member.has_news for member in self._members)
+
+    def waiting_for(self) -> list[Node]:
+        return [node for member in self._members for node in member.waiting_for()]
+
+    def advance(self) -> None:
+        if self._stop_with is not None and self.error is None:
+            self.stop(self._stop_with)
+        first = True
+        while self.error is None and (first or self.has_news):
+            first = False
+            for member in self._members:
+                member._deadline = self._deadline
+                member.advance()
+                if member.error is not None:
+                    self.stop(member.error)
+                    return
+            if self._stop_with is not None:
+                self.stop(self._stop_with)
+        if self.error is None:
+            self._require_progress()
+
+    def _require_progress(self) -> None:
+        """Stop with Internal where all that is under way waits for the others, which would be for ever."""
+        waits = [attempt for member in self._members for attempt in member._in_flight]
+        if waits and self._missing == 0 and all(isinstance(attempt, Receiving) for attempt in waits):
+            listed = ", ".join(map(str, self.waiting_for()[:5]))
+            self.stop(Internal(f"the devices of the step wait for each other: {listed}", op=self._step.name))
+
+    def stop(self, error: DfcError) -> None:
+        self.error = error
+        self._rendezvous.abort(error)
+        for member in self._members:
+            if member.error is None:
+                member.stop(error)
+                if error is self._stop_with and member.error is not None:
+                    self.error = member.error
+
+    def cancel(self, error: DfcError | None = None) -> None:
+        super().cancel(error)
+        for member in self._members:
+            member.cancel(error)
+
+    def close(self) -> None:
+        for member in self._members:
+            member.close()
