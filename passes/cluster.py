@@ -128,6 +128,7 @@ class _Function:
         self.variables: dict[str, SSAValue] = {}
         self.strings = has_strings(self.block.args)  # whether there has been one
         self.sizes = definers(func.block)
+        self.given: dict[SSAValue, SSAValue] = {}  # what islands give in the place of values that tell sizes
         self.gated = Gated(func.block, self._bit, self.late) if has_gates(func.block) else None
         self.position: dict[int, int] = {}
         self.unit_of: dict[int, _Unit] = {}
@@ -268,7 +269,9 @@ class _Function:
         units: list[_Unit] = []
         for op in ops:
             if (key := self.keys.get(id(op))) is not None:
-                unit = None if self.separate else runs.get(key)
+                unit = runs.get(key)
+                if self.separate:  # but a loop is with what says how many iterations it needed
+                    unit = self.unit_of.get(id(op.count.owner)) if isinstance(op, NeedLength) else None
             elif id(op) in self.hosts:
                 unit = None
             else:
@@ -334,8 +337,10 @@ class _Function:
                     f"the size {symbol} is known in another frame, or on another branch",
                     "take a tensor of that size along",
                 )
+            made_in = self.unit_of[id(value.owner)]
             run.inputs.setdefault(value, [])
-            run.before[self.unit_of[id(value.owner)]] = None
+            run.before[made_in] = None
+            made_in.outputs[value] = None
 
     def _wait(self, unit: _Unit, awaited: Iterable[Operation]) -> None:
         for op in awaited:
@@ -381,7 +386,10 @@ class _Function:
         return list(found)
 
     def _make_island(self, run: _Unit) -> None:
-        inputs = [uses[0][0].operands[uses[0][1]] if uses else value for value, uses in run.inputs.items()]
+        inputs = [
+            uses[0][0].operands[uses[0][1]] if uses else self.given.get(value, value)
+            for value, uses in run.inputs.items()
+        ]
         refs = list(run.refs)
         region, block = single_block_region([tensor_type(*spec_behind(v.type)) for v in (*inputs, *refs)])
         for argument, value in zip(block.args, (*inputs, *refs), strict=True):
@@ -413,6 +421,8 @@ class _Function:
         )
         outputs = dict(zip(run.outputs, island.results, strict=False))
         replace_uses(outputs, lambda user: user.parent is not block)
+        if self.sizes:
+            self.given.update(outputs)
         run.token = [island.results[-1]]
 
     def _fill(

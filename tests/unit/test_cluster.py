@@ -10,6 +10,7 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
+import dfc
 from dfc.backends import reference
 from dfc.ir.dtypes import as_dtype
 from dfc.ir.locations import UNKNOWN, describe
@@ -173,3 +174,15 @@ def test_unordered_writes_keep_the_blocks_order() -> None:
     (value,) = island.block.last_op.operands  # type: ignore[union-attr]
     assert isinstance(value, BlockArgument)
     assert island.operands[value.index] is func_of(program).block.args[1]
+
+
+def test_ops_that_are_islands_by_themselves_take_what_tells_their_sizes() -> None:
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", (), name="x")
+        _, y = dfc.while_loop(lambda i, a: a < 9, lambda i, a: (i + 1, a * a + 1), (0, x))
+        slope = dfc.gradients(y, [x])[0]
+    found = []
+    for config in (dfc.SessionConfig(), dfc.SessionConfig(cluster=False)):
+        with dfc.Session(graph, config=config) as session:
+            found.append(session.run([y, slope], {x: np.float32(0.5)}))
+    assert found[0] == found[1]
