@@ -11,8 +11,9 @@ from xdsl.ir import Operation
 
 import dfc
 from dfc.backends import pipeline
+from dfc.ir.builder import create
 from dfc.ir.devices import local
-from dfc.ir.ops.function import Func
+from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.transfer import Recv
 from dfc.passes.partition import device_of
 from dfc.passes.phases import Phase
@@ -27,9 +28,13 @@ PARALLEL = (1, 2, 10)
 
 def split(graph: dfc.Graph, how: str = "partition", to: Phase = Phase.PARTITIONED) -> ModuleOp:
     """The graph's program, placed and split by device."""
-    module = graph.module.clone()
+    module, start = graph.module.clone(), Phase.TRACE
+    for func in module.ops:
+        if isinstance(func, Func) and not isinstance(func.block.last_op, Return):  # a graph made by hand, of no calls
+            func.block.add_op(create(Return, (), location=func.location))
+            start = Phase.GRAPH  # nothing is returned, and nothing must be pruned
     place = str(Place(tuple(map(str, local_devices()))))
-    pipeline.lower(module, to=to, passes={Phase.PLACED: place, Phase.PARTITIONED: how})
+    pipeline.lower(module, start=start, to=to, passes={Phase.PLACED: place, Phase.PARTITIONED: how})
     module.verify()
     return module
 
