@@ -233,11 +233,12 @@ _INT32 = struct.Struct("i").unpack
 def to_int(array: Any) -> int:
     """The value of an int32 scalar, once it is computed: 0.3 us on the CPU. It must not be deleted (an array that only
     the caller has, such as a program's result, can't be): its buffer is taken as it is, which waits for it."""
+    value: int
     try:
         (value,) = _INT32(array)
     except Exception:  # as in to_numpy
-        return int(_viewed(array))
-    return value  # type: ignore[no-any-return]
+        value = int(_viewed(array))
+    return value
 
 
 def copy(array: jax.Array) -> jax.Array:
@@ -262,14 +263,14 @@ def transfer(array: jax.Array, device: Any) -> jax.Array:
         raise translate(error, "copy") from error
 
 
-# --- compile, load, run -----------------------------------------------------------------------------------------------
-
-
 def brought(value: Any, device: Any) -> Any:
     """A value on `device`, not awaited: itself where it is there already, or is the host's."""
     if not hasattr(value, "is_fully_addressable") or device in value.sharding.device_set:
         return value
     return transfer(value, device)
+
+
+# --- compile, load, run -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

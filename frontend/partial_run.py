@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 from dfc.errors import FailedPrecondition, InvalidArgument
 from dfc.frontend import feeding
 from dfc.frontend.feeding import Fed
-from dfc.runtime.executor import Execution
+from dfc.runtime.executor import Driving
 from dfc.runtime.session import deadline_after, own
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class PartialRun:
         self._outputs = {id(v): i for i, v in enumerate([*self._fetched.values, *self._fetched.tokens])}
         self._given: Fed = []
         self._step = step
-        self._execution: Execution = step.start([])
+        self._execution: Driving = step.start([])
         self._lock = threading.RLock()
 
     def __del__(self) -> None:

@@ -73,8 +73,7 @@ def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = Fa
 class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
     a path to the op; `stage` counts the alternations of device and host on such a path, and transfers between devices
-    above all. `place` is the same for ops
-    of one frame that are live together (`passes/gated.py`).
+    above all. `place` is the same for ops of one frame that are live together (`passes/gated.py`).
 
     Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
     that leaves a run comes back to none of the same key, and runs of different keys don't need each other both ways.

@@ -16,6 +16,8 @@ from dfc.passes.compilable import SOURCES
 
 PASSING = (fl.Switch, fl.Exit, fl.LoopCond)
 """Gates that are where their first operand is."""
+HANDING_ON = (fl.Switch, fl.Exit, fl.NextIteration, After, fl.StackPush)
+"""Ops that give what they take."""
 
 
 def is_replicated(op: Operation) -> bool:
@@ -25,10 +27,10 @@ def is_replicated(op: Operation) -> bool:
 
 class Homes:
     """The devices of a block's ops: as placed; gates are with the values that go through them, and what a loop carries
-    is where its body makes it. `default` is for what nothing places."""
+    is where its body makes it. What nothing places is where the first op is that was placed."""
 
-    def __init__(self, block: Block, default: str) -> None:
-        self._default = default
+    def __init__(self, block: Block) -> None:
+        self._default = next(found for op in block.ops if (found := text_of(op, ASSIGNED)))
         self._of: dict[int, str] = {}
         for op in block.ops:
             if type(op) is not Return and not is_replicated(op):
@@ -50,10 +52,9 @@ class Homes:
         if type(op) is fl.Merge:
             return self._carried(op) or self._first(op) or self._default
         if type(op) is fl.NextIteration or type(op) is fl.Enter:
-            merge = next((u.operation for u in op.results[0].uses if type(u.operation) is fl.Merge), None)
-            known = None if merge is None else self._of.get(id(merge))
-            known = known or (self._carried(merge) if isinstance(merge, fl.Merge) else None)
-            return known or self._first(op) or self._default
+            merge = next((u.operation for u in op.results[0].uses if isinstance(u.operation, fl.Merge)), None)
+            at = None if merge is None else self._of.get(id(merge)) or self._carried(merge)
+            return at or self._first(op) or self._default
         if type(op) is fl.Stack:
             return _pushed(op) or text_of(op, ASSIGNED) or self._default
         if isinstance(op, PASSING):
@@ -78,13 +79,11 @@ class Homes:
 
 def _made_at(op: object) -> str | None:
     """The device of the op that makes what this one hands on."""
-    for _ in range(64):
-        if not isinstance(op, Operation):
-            return None
-        if not isinstance(op, fl.Switch | fl.Exit | fl.NextIteration | After | fl.StackPush):
-            return None if isinstance(op, (fl.Gate, *SOURCES)) else text_of(op, ASSIGNED) or None
+    while isinstance(op, HANDING_ON):  # no cycle is without a merge
         op = op.operands[1 if type(op) is fl.StackPush else 0].owner
-    return None
+    if not isinstance(op, Operation) or isinstance(op, (fl.Gate, *SOURCES)):
+        return None
+    return text_of(op, ASSIGNED) or None
 
 
 def _maker(handle: SSAValue) -> Operation | None:

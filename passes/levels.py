@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from xdsl.ir import Block, Operation, SSAValue
 
-from dfc.ir.cycles import is_from_later
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.ops.function import Return
 from dfc.passes.frames import Frame
@@ -28,13 +27,12 @@ class Levels:
         self._of: dict[int, int] = {}
         self._in: dict[Frame, int] = {}
         """Of each frame: the highest in it."""
-        ops = [op for op in block.ops if type(op) is not Return]
+        ops = [op for op in block.ops if type(op) is not Return and not is_replicated(op)]
         before = None
-        while before != self._in or before is None:
+        while before != self._in:
             before = dict(self._in)
             for op in ops:
-                if not is_replicated(op):
-                    self._note(op)
+                self._note(op)
 
     def of(self, op: Operation) -> int:
         return self._of[id(op)]
@@ -50,7 +48,7 @@ class Levels:
 
     def _note(self, op: Operation) -> None:
         home, frame = self._homes.of(op), self._frame_of(op)
-        level = max((self.at(o, home) for o in self._taken(op) if not is_from_later(op, o)), default=0)
+        level = max((self.at(o, home) for o in self._taken(op)), default=0)
         if type(op) is fl.Exit:
             level = max(level, self._in.get(frame, 0))
         self._of[id(op)] = level

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from dfc.errors import InvalidArgument, NotFound
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, clone_into, create, erase
 from dfc.ir.cycles import Cycles, is_from_later
-from dfc.ir.devices import ASSIGNED, local
+from dfc.ir.devices import ASSIGNED
 from dfc.ir.dtypes import bfloat16, float32
-from dfc.ir.op import base_name, error_at
+from dfc.ir.op import Op, base_name, error_at
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Convert
@@ -70,7 +71,7 @@ def partition(func: Func, rounds: bool = False) -> list[Func]:
     """
     if not any(ASSIGNED in op.attributes for op in func.block.ops):
         return []
-    homes = Homes(func.block, str(local("cpu", 0)))
+    homes = Homes(func.block)
     if len(homes.used) < 2:
         func.attributes[ASSIGNED] = StringAttr(homes.used[0])
         return []
@@ -116,7 +117,7 @@ class _Partition:
         self.split: dict[str, _Part] = {d: _Part(d, single_block_region([])[1]) for d in homes.used}
         self.taking = self._taking_part()
         self.conditions = {self._frame(op): op for op in func.block.ops if type(op) is fl.LoopCond}
-        self.names: dict[str, int] = {}
+        self.edges = count()
 
     def parts(self) -> list[Func]:
         func = self.func
@@ -128,7 +129,7 @@ class _Partition:
         given = {index for part in self.split.values() for index in part.inputs}
         for index, argument in enumerate(func.block.args):
             if index not in given:
-                self._bring(argument, next(iter(self.split.values())), func)
+                self._bring(argument, next(iter(self.split.values())))
         for part in self.split.values():
             while part.open:
                 self._close(part, *part.open.pop())
@@ -149,14 +150,11 @@ class _Partition:
     def _where(self, value: SSAValue) -> Frame:
         return (None if self.frames is None else self.frames.where(value)) or ROOT
 
-    def _sized(self, op: Operation) -> list[SSAValue]:
-        """Values that tell the op sizes which its operands don't."""
-        if not self.sizes:
-            return []
-        return needed_by(op, self.sizes) if self.frames is None else self.frames.sized(op, self._frame(op))
-
     def _taken(self, op: Operation) -> list[SSAValue]:
-        return [*op.operands, *self._sized(op)]
+        """What the op takes of its own iteration: operands, and values that tell it a size."""
+        if self.frames is not None:
+            return self.frames.taken(op)
+        return [*op.operands, *needed_by(op, self.sizes)] if type(op) is not Return else list(op.operands)
 
     def _taking_part(self) -> dict[Frame, set[str]]:
         """The devices with ops in each frame, where they are several."""
@@ -176,40 +174,41 @@ class _Partition:
         if frame in self.taking and not carries:
             self._keep_step(frame, part, op)
         for operand in self._taken(op):
-            if not is_from_later(op, operand):
-                self._bring(operand, part, op)
+            self._bring(operand, part)
         part.cycles.before(op)
         self._copy(op, part)
         if carries and frame in self.taking:
             part.steps.setdefault(frame, part.mapping[op.results[0]])
 
     def _copy(self, op: Operation, part: _Part) -> None:
-        copy = clone_into(op, Builder(part.block), part.mapping)  # type: ignore[type-var]
+        assert isinstance(op, Op), "the block has ops of df"
+        copy = clone_into(op, Builder(part.block), part.mapping)
         for old, new in zip(op.results, copy.results, strict=True):
             new.name_hint = old.name_hint
         if type(op) is fl.Exit:
             copy.attributes[LEVEL] = StringAttr(str(self.levels.of(op)))
 
-    def _bring(self, value: SSAValue, part: _Part, user: Operation) -> SSAValue:
+    def _bring(self, value: SSAValue, part: _Part) -> SSAValue:
         """The value in the part: its own, a copy, or received."""
         found = part.mapping.get(value)
         if found is not None:
             return found
         owner = value.owner
         if not isinstance(owner, Operation):
+            assert isinstance(value, BlockArgument), "a value is a result or an argument"
             argument = part.block.insert_arg(value.type, len(part.block.args))
-            argument.name_hint, argument.location = value.name_hint, getattr(value, "location", user.location)
-            part.inputs.append(value.index)  # type: ignore[attr-defined]
+            argument.name_hint, argument.location = value.name_hint, value.location
+            part.inputs.append(value.index)
             part.mapping[value] = argument
         elif is_replicated(owner):
             for operand in owner.operands:
-                self._bring(operand, part, owner)
+                self._bring(operand, part)
             self._copy(owner, part)
         elif value.type is CONTROL:
             part.mapping[value] = self._token(value, owner, part)
         else:
             source = self.split[self.homes.of(owner)]
-            part.mapping[value] = self._transfer(part.device, source, source.mapping[value], value, part)
+            part.mapping[value] = self._transfer(source, source.mapping[value], value, part)
         return part.mapping[value]
 
     def _token(self, token: SSAValue, owner: Operation, part: _Part) -> SSAValue:
@@ -217,18 +216,18 @@ class _Partition:
         source = self.split[self.homes.of(owner)]
         there = source.builder(owner)
         waiting = there(After, there(ConstantOp, value=Array.of(np.zeros(0, np.float32))), source.mapping[token])
-        came = self._transfer(part.device, source, waiting, token, part)
+        came = self._transfer(source, waiting, token, part)
         arrived = part.builder(owner)(Group, came)
         arrived.name_hint = token.name_hint
         return arrived
 
-    def _transfer(self, target: str, source: _Part, sent: SSAValue, value: SSAValue, part: _Part) -> SSAValue:
+    def _transfer(self, source: _Part, sent: SSAValue, value: SSAValue, part: _Part) -> SSAValue:
         """Send what stands for the value in one part to the other, and receive it there."""
         owner = value.owner
         assert isinstance(owner, Operation)
         rounded = self.rounds and value.type is not CONTROL and spec_of(sent.type).dtype is float32
         there = source.builder(owner)
-        route: dict[str, Any] = {"tensor": self._name(owner), "source": source.device, "target": target}
+        route: dict[str, Any] = {"tensor": self._name(owner), "source": source.device, "target": part.device}
         spec = spec_of(sent.type)
         if rounded:
             sent = there(Convert, sent, dtype=bfloat16)
@@ -243,10 +242,8 @@ class _Partition:
         return part.builder(owner)(Convert, came, dtype=spec.dtype) if rounded else came
 
     def _name(self, op: Operation) -> str:
-        number = len(self.names)
-        name = f"edge_{number}_{base_name(op)}"
-        self.names[name] = number
-        return name
+        """A name of its own for what the op gives another device; it goes into a key, which semicolons divide."""
+        return f"edge_{next(self.edges)}_{base_name(op).replace(';', '_')}"
 
     def _leave(self, end: Operation) -> None:
         outputs = iter(range(len(self.func.outputs)))
@@ -256,7 +253,7 @@ class _Partition:
             part = first
             if isinstance(owner, Operation) and not is_replicated(owner):
                 part = self.split[self.homes.of(owner)]
-            here = self._bring(value, part, end)
+            here = self._bring(value, part)
             if value.type is CONTROL:
                 part.tokens.append(here)
             else:
@@ -289,7 +286,7 @@ class _Partition:
     def _close(self, part: _Part, frame: Frame, merge: fl.Merge) -> None:
         """Go round for as long as the condition holds."""
         condition = self._condition(frame, merge)
-        going = self._bring(condition.results[0], part, condition)
+        going = self._bring(condition.results[0], part)
         make_ = part.builder(condition)
         on = make_.op(fl.Switch, merge.value, going).if_true
         merge.operands = [*merge.operands, make_(fl.NextIteration, on)]

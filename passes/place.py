@@ -16,10 +16,8 @@ from dfc.ir.op import short_name
 from dfc.ir.ops.function import Func, Return, Yield
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.shape import DimSize
-from dfc.ir.ops.state import Group
 from dfc.ir.types import is_tensor
 from dfc.passes.colocation import Groups, supported
-from dfc.passes.compilable import SOURCES
 from dfc.passes.costs import Costs, Expected, schedule
 from dfc.passes.manager import Pass
 
@@ -176,8 +174,3 @@ def _with_users(groups: Groups, op: Operation, feasible: list[DeviceName]) -> De
     if len(places) == 1 and (at := next(iter(places))) in feasible:
         return at
     return feasible[0]
-
-
-def is_work(op: Operation) -> bool:
-    """Whether the op makes a device work: not for the host, and not what each device has for itself."""
-    return not isinstance(op, (Group, *SOURCES)) and not getattr(op, "HOST_ONLY", False)

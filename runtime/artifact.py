@@ -62,7 +62,6 @@ from dfc.runtime.manifest import (
     sizes_name,
     to_json,
 )
-from dfc.runtime.placing import alone
 from dfc.runtime.plan import Plan
 from dfc.runtime.plan import to_json as plan_json
 from dfc.runtime.planning import modules_of
@@ -205,7 +204,7 @@ def _add_to(graph: ModuleOp, entry: EntrySpec, observers: Sequence[Any]) -> Func
         pipeline.lower(lowered, to=Phase.GRAPH, start=entry.phase, observers=observers)
     wanted = entry.func or entry.name
     try:
-        op = alone(parts_of(lowered, wanted))
+        (op,) = parts_of(lowered, wanted)
     except NotFound:
         raise NotFound(f"the program of entry {entry.name!r} has no function {wanted!r}") from None
     copy = clone_into(op, Builder(graph.body.block), {})
@@ -292,7 +291,7 @@ def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[Any] = ()) ->
         yield print_program(symbolic)
         return
     pipeline.lower(symbolic, to=Phase.GRAPH, observers=observers)
-    func = alone(parts_of(symbolic, spec.func or spec.name))
+    (func,) = parts_of(symbolic, spec.func or spec.name)
     symbol = batch_symbol(spec, func)
     all_sizes: list[Sizes] = [{symbol: size} for size in spec.batch] if symbol else [{}]
     for sizes in all_sizes:

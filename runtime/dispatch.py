@@ -15,6 +15,7 @@ from dfc.backends import xla
 from dfc.backends.status import translate
 from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition, Internal
+from dfc.runtime.executor import Driving
 from dfc.runtime.flow import DeviceOp, Flow, HostOp
 from dfc.runtime.frames import execution_of
 from dfc.runtime.plan import LateCall, Plan, ProgramCall
@@ -324,7 +325,6 @@ class PlanRun:
         places = where or [""] * len(runs)
         ops = [DeviceOp(call, place) for call, place in zip(calls, places, strict=True)]
         self.flow = Flow(plan, ops, host_ops, device, name, outputs)
-        self._wanted = range(len(plan.outputs))
 
     @property
     def direct(self) -> Direct | None:
@@ -336,13 +336,17 @@ class PlanRun:
     def _execute(self, feeds: Values) -> Values:
         if len(feeds) != self.plan.n_inputs:
             raise Internal(f"a step of {self.plan.n_inputs} inputs was given {len(feeds)}", op=self.name)
-        step = execution_of(self.flow)
-        try:
-            for index, value in enumerate(feeds):
-                step.feed(index, value)
-            return [_returned(value, self._device) for value in step.run(self._wanted)]
-        finally:
-            step.close()
+        return [returned(value, self._device) for value in run_once(execution_of(self.flow), feeds)]
+
+
+def run_once(step: Driving, feeds: Values) -> Values:
+    """The outputs of a step with these inputs, which ends with that."""
+    try:
+        for index, value in enumerate(feeds):
+            step.feed(index, value)
+        return step.run(range(step.n_outputs))
+    finally:
+        step.close()
 
 
 def _is_direct(plan: Plan) -> bool:
@@ -352,6 +356,6 @@ def _is_direct(plan: Plan) -> bool:
     return call.inputs == tuple(range(n)) and plan.outputs == tuple(range(n, n + call.n_results))
 
 
-def _returned(value: Any, device: Device | None) -> Any:
+def returned(value: Any, device: Device | None) -> Any:
     """What the host computed goes to the device as well, but for strings."""
     return value if not isinstance(value, np.ndarray) or value.dtype == object else xla.to_device(value, device)

@@ -9,6 +9,7 @@ attempt is over, a deadline passes or the step is cancelled.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,34 +32,76 @@ class Iteration:
         self.slots, self.pending = slots.copy(), pending.copy()
 
 
-class Execution:
-    """One step under way.
+class Driving(ABC):
+    """A step under way, as who drives it sees it.
 
     `feed` gives inputs, all at once or one by one; `run` drives the step until the outputs wanted have come. `cancel`
     may be called from any thread. An error stops the step: nothing new starts, attempts are withdrawn, user code that
     is still running is not waited for. The error names the op and the user's line.
     """
 
-    def __init__(self, flow: Flow, root: Iteration | None = None) -> None:
-        self.flow = flow
-        self._root: Any = root or Iteration(flow.root.slots, flow.root.pending)
-        self._ready: deque[tuple[Node, Any]] = deque((node, self._root) for node in flow.root.roots)
-        self._in_flight: dict[Any, tuple[Node, Any]] = {}
-        self._arrived: deque[Any] = deque()
+    def __init__(self, name: str, n_outputs: int) -> None:
+        self.name, self.n_outputs = name, n_outputs
         self._wake = threading.Lock()
         self._wake.acquire()
         self._stop_with: DfcError | None = None  # set by `cancel`
         self.error: DfcError | None = None
         self._deadline: float | None = None
-        self.n_outputs = len(flow.plan.outputs)
         self.on_arrival: Callable[[], None] | None = None
         """Called, in the place of waking `run`, when an attempt is over or the step is cancelled, from any thread."""
 
-    # ---- from outside
+    # ---- what there is to drive
 
+    @abstractmethod
     def feed(self, index: int, value: Any) -> None:
         """Give input `index` its value."""
-        self._deliver(value, self.flow.inputs[index], self._root)
+
+    @abstractmethod
+    def advance(self) -> None:
+        """Run what is ready, until there is nothing or the step has failed. Only one thread at a time may be here."""
+
+    @abstractmethod
+    def has(self, wanted: Sequence[int]) -> bool:
+        """Whether these outputs have come."""
+
+    @abstractmethod
+    def outputs(self, wanted: Sequence[int]) -> Values:
+        """These outputs. Raises Internal for one that nothing gave."""
+
+    @property
+    @abstractmethod
+    def is_idle(self) -> bool:
+        """Whether nothing is ready and nothing is under way: it has ended, or lacks an input."""
+
+    @property
+    @abstractmethod
+    def is_waiting(self) -> bool:
+        """Whether something is under way."""
+
+    @property
+    @abstractmethod
+    def has_news(self) -> bool:
+        """Whether something that was under way is over, or the step is cancelled."""
+
+    @abstractmethod
+    def waiting_for(self) -> list[Node]:
+        """The ops under way."""
+
+    @abstractmethod
+    def stop(self, error: DfcError) -> None:
+        """End the step with this error, in the thread that drives it or instead of one. Where it was cancelled, the
+        error of what it waited for says more."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the step keeps. Called when it is over."""
+
+    @abstractmethod
+    def _withdraw(self, error: DfcError) -> None:
+        """Call off what is under way, from any thread: at once, so that nothing is given to a step that will not use
+        it."""
+
+    # ---- driving
 
     def run(self, wanted: Sequence[int], deadline: float | None = None) -> Values:
         """`drive`, and these outputs."""
@@ -87,49 +130,75 @@ class Execution:
         """End the step soon, with `error` or that of what it waits for. May be called from any thread at any time."""
         if self._stop_with is None:
             self._stop_with = error or Cancelled("the step was cancelled")
-        for attempt in list(self._in_flight):  # at once, so that nothing is given to a step that will not use it
-            attempt.owner.cancel(attempt)
+        self._withdraw(self._stop_with)
         self._notify()
 
+    def _notify(self) -> None:
+        if self.on_arrival is not None:
+            self.on_arrival()
+            return
+        with suppress(RuntimeError):  # it is awake, or will be
+            self._wake.release()
+
+    def _sleep(self, deadline: float | None) -> None:
+        """Until something has arrived."""
+        while not self.has_news:
+            left = LONGEST_SLEEP if deadline is None else min(LONGEST_SLEEP, deadline - monotonic())
+            if left <= 0:
+                nodes = self.waiting_for()
+                listed = ", ".join(map(str, nodes[:5])) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+                raise DeadlineExceeded(f"the time limit passed while the step waited for {listed}", op=self.name)
+            self._wake.acquire(timeout=left)
+
+
+class Execution(Driving):
+    """One step under way of a flow."""
+
+    def __init__(self, flow: Flow, root: Iteration | None = None) -> None:
+        super().__init__(flow.name, len(flow.plan.outputs))
+        self.flow = flow
+        self._root: Any = root or Iteration(flow.root.slots, flow.root.pending)
+        self._ready: deque[tuple[Node, Any]] = deque((node, self._root) for node in flow.root.roots)
+        self._in_flight: dict[Any, tuple[Node, Any]] = {}
+        self._arrived: deque[Any] = deque()
+
+    # ---- from outside
+
+    def feed(self, index: int, value: Any) -> None:
+        self._deliver(value, self.flow.inputs[index], self._root)
+
     def has(self, wanted: Sequence[int]) -> bool:
-        """Whether these outputs have come."""
         first, slots = self.flow.end.first, self._root.slots
         return all(slots[first + index] is not ABSENT for index in wanted)
 
     def outputs(self, wanted: Sequence[int]) -> Values:
-        """These outputs. Raises Internal for one that nothing gave."""
         first, slots = self.flow.end.first, self._root.slots
         found = [slots[first + index] for index in wanted]
         if any(value is ABSENT for value in found):
-            raise Internal("the step ended without all of its outputs", op=self.flow.name)
+            raise Internal("the step ended without all of its outputs", op=self.name)
         return found
-
-    def close(self) -> None:
-        """Give back what the step keeps. Called when it is over."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is ready and nothing is under way: it has ended, or lacks an input."""
         return not self._ready and not self._in_flight
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something is under way."""
         return bool(self._in_flight)
 
     @property
     def has_news(self) -> bool:
-        """Whether something that was under way is over, or the step is cancelled."""
         return bool(self._arrived) or self._stop_with is not None
 
+    def close(self) -> None:
+        return
+
     def waiting_for(self) -> list[Node]:
-        """The ops under way."""
         return [node for node, _ in self._in_flight.values()]
 
     # ---- driving
 
     def advance(self) -> None:
-        """Run what is ready, until there is nothing or the step has failed. Only one thread at a time may be here."""
         while self._arrived:
             self._settle(self._arrived.popleft())
         if self._stop_with is not None and self.error is None:
@@ -208,28 +277,11 @@ class Execution:
         else:
             self._propagate(node, iteration, results)
 
-    # ---- waiting and stopping
-
-    def _notify(self) -> None:
-        if self.on_arrival is not None:
-            self.on_arrival()
-            return
-        with suppress(RuntimeError):  # it is awake, or will be
-            self._wake.release()
-
-    def _sleep(self, deadline: float | None) -> None:
-        """Until something has arrived."""
-        while not self.has_news and self._stop_with is None:
-            left = LONGEST_SLEEP if deadline is None else min(LONGEST_SLEEP, deadline - monotonic())
-            if left <= 0:
-                nodes = self.waiting_for()
-                listed = ", ".join(map(str, nodes[:5])) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
-                raise DeadlineExceeded(f"the time limit passed while the step waited for {listed}", op=self.flow.name)
-            self._wake.acquire(timeout=left)
+    def _withdraw(self, error: DfcError) -> None:
+        for attempt in list(self._in_flight):
+            attempt.owner.cancel(attempt)
 
     def stop(self, error: DfcError) -> None:
-        """End the step with this error, in the thread that drives it or instead of one. Where it was cancelled, the
-        error of what it waited for says more."""
         self.error = error
         self._ready.clear()
         for attempt, (node, _) in list(self._in_flight.items()):

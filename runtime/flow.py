@@ -26,7 +26,6 @@ SYNC, HOST, BEGINS, STEP, SWITCH, MERGE, ENTER, EXIT, NEXT, PIVOT, TRIGGER, SEND
 """How a node runs: at once on values as they are; on NumPy arrays; by an attempt that may take its time; as the first,
 with what the step keeps before the values, and perhaps by an attempt. Then come gates, see `runtime/frames.py`, and
 those that run though something is dead: control triggers, and the ends of transfers."""
-GATES = range(SWITCH, TRIGGER + 1)
 ALL = sys.maxsize
 
 
@@ -40,20 +39,14 @@ class Attempt(Protocol):
 
 @dataclass(frozen=True)
 class Gate:
-    """What a host op is that says where values go: its `mode`, and of an enter the frame that it leads into."""
+    """What a host op is that says where values go: its `mode`, of an enter the frame that it leads into, and of an end
+    of a transfer between devices the key in the rendezvous, without the iteration."""
 
     mode: int
     frame: str = ""
     is_constant: bool = False
     parallel: int = 1
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """An end of a way between devices: its `mode`, and its key in the rendezvous without the iteration."""
-
-    mode: int
-    key: str
+    key: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +57,7 @@ class HostOp:
     attempt: it is made from the values and from what to call when it is over, and the executor submits it to its owner;
     `finish` makes the results of the attempt's. With `step` it gets what the step keeps before the values, and what to
     call after; it returns its results or an attempt. An op with a `value` does nothing: that is its one result. A
-    `gate` and a `transfer` are the executor's own.
+    `gate` is the executor's own.
     """
 
     name: str
@@ -76,15 +69,12 @@ class HostOp:
     arrays: int = ALL
     step: Callable[[Any, Values, Done], Any] | None = None
     gate: Gate | None = None
-    transfer: Transfer | None = None
 
     @property
     def mode(self) -> int:
         """How it runs."""
         if self.gate is not None:
             return self.gate.mode
-        if self.transfer is not None:
-            return self.transfer.mode
         if self.step is not None:
             return STEP
         return BEGINS if self.begin is not None else HOST if self.arrays else SYNC
@@ -104,7 +94,7 @@ class Node:
     __slots__ = (
         *("arrays", "begin", "blank", "controls", "edges", "finish", "first", "gate", "index", "inside", "last"),
         *("layout", "merges", "mode", "name", "run", "step", "where"),
-        *("dead", "dead_merges", "key", "numbers", "ports"),
+        *("dead", "dead_merges", "numbers", "ports"),
     )
 
     def __init__(self, layout: Layout, name: str, where: str, mode: int = SYNC) -> None:
@@ -115,8 +105,6 @@ class Node:
         self.step: Callable[[Any, Values, Done], Any] | None = None
         self.finish: Callable[[Any], Sequence[Any]] | None = None
         self.gate: Gate | None = None
-        self.key = ""
-        """Of an end of a transfer: its key without the iteration."""
         self.inside: Layout | None = None
         """Of an enter: where it leads."""
         self.first = self.last = 0  # its slots
@@ -258,7 +246,6 @@ class Flow:
         node = Node(layout, op.name, op.where, op.mode)
         node.begin, node.finish, node.step, node.run = op.begin, op.finish, op.step, op.run or node.run
         node.arrays = op.arrays
-        node.key = "" if op.transfer is None else op.transfer.key
         node.gate = gate = op.gate
         if gate is not None and gate.mode == MERGE:
             self._place_merge(node, call.inputs, number, later)

@@ -45,7 +45,7 @@ from dfc.runtime.flow import (
 )
 from dfc.runtime.in_thread import InThread
 from dfc.runtime.kept import Kept
-from dfc.runtime.rendezvous import LocalRendezvous, Rendezvous
+from dfc.runtime.rendezvous import Rendezvous
 
 MERGED = -(1 << 40)
 """How many operands a merge waits for that has got one."""
@@ -116,7 +116,7 @@ class FramedExecution(Execution):
     def __init__(self, flow: Flow, rendezvous: Rendezvous | None = None) -> None:
         super().__init__(flow, Turn(None, flow.root.slots, flow.root.pending))
         self.kept = Kept()
-        self.rendezvous = LocalRendezvous() if rendezvous is None else rendezvous
+        self._rendezvous = rendezvous
         self._unsure: list[tuple[Node, Turn]] = []
         """What needs to know a condition that a device is still computing."""
         self._predicate: Any = None
@@ -225,15 +225,8 @@ class FramedExecution(Execution):
             return results if isinstance(results, list | tuple) else self._begin(node, turn, results)
         if mode == TRIGGER:
             return ()
-        if mode == SEND:
-            dead = node.index in turn.dead
-            self.rendezvous.send(node.key + turn.tag, None if dead else values[0], dead)
-            return ()
-        if mode == RECV:
-            came = self._begin(node, turn, self.rendezvous.receive(node.key + turn.tag, self._over))
-            if came is not None:
-                self._propagate(node, turn, came)
-            return None
+        if mode >= SEND:
+            return self._transfer(node, turn, values)
         if mode not in (ENTER, EXIT):
             return self._run(node, turn, values)
         if mode == ENTER:
@@ -245,6 +238,19 @@ class FramedExecution(Execution):
             self._finish(turn)
         return None
 
+    def _transfer(self, node: Node, turn: Turn, values: Values) -> Sequence[Any] | None:
+        """An end of a transfer, in any case of one with the same key on the other device."""
+        assert node.gate is not None and self._rendezvous is not None
+        key = node.gate.key + turn.tag
+        if node.mode == SEND:
+            is_dead = node.index in turn.dead
+            self._rendezvous.send(key, None if is_dead else values[0], is_dead)
+            return ()
+        came = self._begin(node, turn, self._rendezvous.receive(key, self._over))
+        if came is not None:
+            self._propagate(node, turn, came)
+        return None
+
     # ---- values
 
     def _deliver(self, value: Any, edges: Edges, iteration: Iteration) -> None:
@@ -252,12 +258,11 @@ class FramedExecution(Execution):
 
     def _propagate(self, node: Node, iteration: Iteration, results: Sequence[Any]) -> None:
         assert isinstance(iteration, Turn)
-        if node.mode == RECV and results[0] is DEAD:
-            iteration.outstanding += self._tell(node.dead, node.dead_merges, iteration) - 1
+        if node.mode == RECV:
+            made = self._into(node, xla.brought(results[0], self.flow.device), iteration)
         else:
-            if node.mode == RECV:
-                results = (xla.brought(results[0], self.flow.device),)
-            iteration.outstanding += self._spread(node, iteration, results) - 1
+            made = self._spread(node, iteration, results)
+        iteration.outstanding += made - 1
         if not iteration.outstanding:
             self._finish(iteration)
 
@@ -390,7 +395,7 @@ class FramedExecution(Execution):
             self._finish(oldest)
 
     def _into(self, node: Node, value: Any, turn: Turn) -> int:
-        """Give what a gate hands to another iteration to who takes it there."""
+        """Give what a gate hands to another iteration, or a device to another, to who takes it there."""
         if value is DEAD:
             return self._tell(node.dead, node.dead_merges, turn)
         return self._give(value, node.edges[0], node.merges[0] if node.merges else (), turn)

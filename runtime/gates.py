@@ -1,11 +1,14 @@
-"""Gates as the executor runs them: switches, merges, and what leads into and out of the frames of loops."""
+"""Gates as the executor runs them: switches, merges, what leads into and out of the frames of loops, and the ends of
+transfers between devices."""
 
 from __future__ import annotations
 
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops import dataflow as fl
-from dfc.runtime.flow import ENTER, EXIT, MERGE, NEXT, PIVOT, SWITCH, TRIGGER, Gate, HostOp
+from dfc.ir.ops.transfer import Recv, Send, Transfer
+from dfc.runtime.flow import ENTER, EXIT, MERGE, NEXT, PIVOT, RECV, SEND, SWITCH, TRIGGER, Gate, HostOp
 from dfc.runtime.host import Binding, maker, where_of
+from dfc.runtime.rendezvous import INCARNATION, prefix_of
 
 MODES: dict[type[Op], int] = {
     fl.Switch: SWITCH,
@@ -24,6 +27,22 @@ def _gate(op: Op, gate: Gate) -> HostOp:
 @maker(fl.Enter)
 def enter(op: fl.Enter, binding: Binding) -> HostOp:
     return _gate(op, Gate(ENTER, op.frame.data, op.is_constant.data, op.parallel_iterations.data))
+
+
+@maker(Send)
+def send(op: Send, binding: Binding) -> HostOp:
+    return _end(op, SEND)
+
+
+@maker(Recv)
+def recv(op: Recv, binding: Binding) -> HostOp:
+    return _end(op, RECV)
+
+
+def _end(op: Transfer, mode: int) -> HostOp:
+    tensor = op.tensor.data
+    key = prefix_of(op.source.data, INCARNATION, op.target.data, tensor)
+    return HostOp(f"{short_name(op)} of {tensor}", where_of(op), gate=Gate(mode, key=key))
 
 
 def _other(op: Op, binding: Binding) -> HostOp:

@@ -51,7 +51,7 @@ class Binding:
 OpT = TypeVar("OpT", bound=Op)
 Maker = Callable[[Any, Binding], HostOp]
 MAKERS: dict[type[Op], Maker] = {}
-MODULES = ("queue_calls", "host_calls", "gates", "stacks", "transfers")
+MODULES = ("queue_calls", "host_calls", "gates", "stacks")
 """Beside this one, those that fill the table."""
 
 

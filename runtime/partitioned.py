@@ -15,7 +15,8 @@ from dfc.ir.devices import parse_full
 from dfc.ir.ops.function import Func
 from dfc.ir.ops.state import Variable
 from dfc.passes.partition import device_of, inputs_of, outputs_of
-from dfc.runtime.executor import Execution
+from dfc.runtime.dispatch import returned, run_once
+from dfc.runtime.executor import Driving
 from dfc.runtime.flow import Node, Values
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
@@ -75,13 +76,8 @@ class PartitionedStep:
 
     def run(self, feeds: Values) -> Values:
         """One run; the outputs, each on the device that has made it, are not awaited."""
-        started = self.start()
-        try:
-            for index, value in enumerate(feeds):
-                started.feed(index, value)
-            return started.run(range(self.n_outputs))
-        finally:
-            started.close()
+        found = run_once(self.start(), feeds)
+        return [returned(v, self.parts[self.givers[i][0]].step.device) for i, v in enumerate(found)]
 
     def __call__(self, feeds: Values) -> Values:
         return self.run(feeds)
@@ -99,22 +95,22 @@ def step_of(funcs: Sequence[Func], variables: Mapping[str, VariableState], name:
     return PartitionedStep(funcs, devices, variables, name, binding)
 
 
-class JointExecution(Execution):
+class JointExecution(Driving):
     """The runs of a step's parts, driven as one."""
 
     def __init__(self, step: PartitionedStep) -> None:
-        super().__init__(step.parts[0].step.flow)
+        super().__init__(step.name, step.n_outputs)
         self._step, self._rendezvous = step, LocalRendezvous()
         self._members = [execution_of(part.step.flow, self._rendezvous) for part in step.parts]
         for member in self._members:
             member.on_arrival = self._notify
-        self.n_outputs = step.n_outputs
         self._missing = len(step.takers)
         """How many inputs have not come."""
 
     def feed(self, index: int, value: Any) -> None:
-        self._missing -= index in self._step.takers
-        for number, own in self._step.takers.get(index, ()):
+        takers = self._step.takers[index]
+        self._missing -= 1
+        for number, own in takers:
             member = self._members[number]
             member.feed(own, xla.brought(value, member.flow.device))
 
@@ -140,28 +136,23 @@ class JointExecution(Execution):
         return [node for member in self._members for node in member.waiting_for()]
 
     def advance(self) -> None:
-        if self._stop_with is not None and self.error is None:
-            self.stop(self._stop_with)
-        first = True
-        while self.error is None and (first or self.has_news):
-            first = False
+        while self.error is None:
             for member in self._members:
                 member._deadline = self._deadline
                 member.advance()
                 if member.error is not None:
                     self.stop(member.error)
                     return
-            if self._stop_with is not None:
-                self.stop(self._stop_with)
-        if self.error is None:
-            self._require_progress()
+            if not self.has_news:
+                self._require_progress()
+                return
 
     def _require_progress(self) -> None:
         """Stop with Internal where all that is under way waits for the others, which would be for ever."""
         waits = [attempt for member in self._members for attempt in member._in_flight]
         if waits and self._missing == 0 and all(isinstance(attempt, Receiving) for attempt in waits):
             listed = ", ".join(map(str, self.waiting_for()[:5]))
-            self.stop(Internal(f"the devices of the step wait for each other: {listed}", op=self._step.name))
+            self.stop(Internal(f"the devices of the step wait for each other: {listed}", op=self.name))
 
     def stop(self, error: DfcError) -> None:
         self.error = error
@@ -169,11 +160,8 @@ class JointExecution(Execution):
         for member in self._members:
             if member.error is None:
                 member.stop(error)
-                if error is self._stop_with and member.error is not None:
-                    self.error = member.error
 
-    def cancel(self, error: DfcError | None = None) -> None:
-        super().cancel(error)
+    def _withdraw(self, error: DfcError) -> None:
         for member in self._members:
             member.cancel(error)
 

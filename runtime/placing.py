@@ -7,16 +7,19 @@ from functools import cache
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
 
 from dfc.backends import pipeline, xla
 from dfc.errors import Unimplemented
 from dfc.ir.devices import ASSIGNED, DeviceName, local, priority
 from dfc.ir.op import error_at
 from dfc.ir.ops.function import Func
-from dfc.passes.colocation import nodes_of, text_of
+from dfc.ir.ops.state import Group
+from dfc.passes.colocation import nodes_of
+from dfc.passes.compilable import SOURCES
 from dfc.passes.partition import device_of
 from dfc.passes.phases import Phase
-from dfc.passes.place import Place, asks, is_work
+from dfc.passes.place import Place, asks
 from dfc.runtime.variables import Device
 
 
@@ -65,16 +68,17 @@ def is_on_first(funcs: Sequence[Func]) -> bool:
     return len(funcs) == 1 and device_of(funcs[0]) in ("", str(first_device()))
 
 
+def _is_work(op: Operation) -> bool:
+    """Whether the op is the user's, and not what each device has for itself or what holds others."""
+    return ASSIGNED in op.attributes and not isinstance(op, (Group, *SOURCES))
+
+
 def alone(funcs: Sequence[Func]) -> Func:
     """The function, if it is on the first device alone. Raises Unimplemented."""
     if is_on_first(funcs):
         return funcs[0]
-    example = next(
-        op
-        for func in funcs
-        for op in nodes_of(func.block)
-        if is_work(op) and text_of(op, ASSIGNED) not in ("", str(first_device()))
-    )
+    elsewhere = [func for func in funcs if not is_on_first([func])]
+    example = next((op for func in elsewhere for op in nodes_of(func.block) if _is_work(op)), elsewhere[0])
     listing = ", ".join(device_of(func) for func in funcs)
     raise error_at(
         Unimplemented,

@@ -153,10 +153,10 @@ class LocalRendezvous(Rendezvous):
 
     def cancel(self, attempt: Receiving, error: DfcError | None = None) -> bool:
         with self._lock:
-            waiting = self._waiting.get(attempt.key, ())
-            if attempt not in waiting:
+            waiting = self._waiting.get(attempt.key)
+            if waiting is None or attempt not in waiting:
                 return False
-            waiting.remove(attempt)  # type: ignore[union-attr]
+            waiting.remove(attempt)
             if not waiting:
                 del self._waiting[attempt.key]
             attempt.error = error or Cancelled(f"receiving {parse_key(attempt.key).tensor!r} was cancelled")

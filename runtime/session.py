@@ -21,7 +21,7 @@ from dfc.ir.types import nbytes
 from dfc.passes.partition import input_names, parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
-from dfc.runtime.executor import Execution
+from dfc.runtime.executor import Driving
 from dfc.runtime.host import Binding
 from dfc.runtime.memory import Account, Held
 from dfc.runtime.partitioned import AnyStep, step_of
@@ -76,15 +76,15 @@ class Running:
     """The steps of a session that are under way: what closing it has to end."""
 
     def __init__(self) -> None:
-        self._executions: dict[int, Execution] = {}
+        self._executions: dict[int, Driving] = {}
         self._closed = False
 
-    def add(self, execution: Execution) -> None:
+    def add(self, execution: Driving) -> None:
         self._executions[id(execution)] = execution
         if self._closed:
             execution.cancel()
 
-    def remove(self, execution: Execution) -> None:
+    def remove(self, execution: Driving) -> None:
         self._executions.pop(id(execution), None)
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class SessionStep:
         self.step, self.inputs, self._running = step, list(inputs), running
         self._check_memory = check_memory
         self.places = list(range(len(self.inputs)))
-        self._wanted = range(step.n_outputs)
+        self._start, self._kept, self._wanted = step.start, step.kept, range(step.n_outputs)
         self.direct: Callable[[Values], Values] | None = step.run if step.is_direct and check_memory is None else None
 
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
@@ -135,22 +135,22 @@ class SessionStep:
         execution = self.start(feeds, always_copy=True)
         return Driven(execution, self._wanted, finish, self.end, timeout, self.step.name).start()
 
-    def end(self, execution: Execution) -> None:
+    def end(self, execution: Driving) -> None:
         """Let go of a step that is over, or whose outputs nobody wants any more."""
         self._running.remove(execution)
         if not execution.is_idle:
             execution.cancel()
         execution.close()
 
-    def start(self, feeds: Values, always_copy: bool = False) -> Execution:
+    def start(self, feeds: Values, always_copy: bool = False) -> Driving:
         """The step with these inputs given, the first ones, ready to be driven. Arrays that may be in use when the
         caller's call returns are copied: those that a queue may keep, or with `always_copy` all."""
         if self._check_memory is not None:
             self._check_memory()
-        started = self.step.start()
+        started = self._start()
         self._running.add(started)
         for index, value in enumerate(feeds):
-            started.feed(index, own(value) if always_copy or index in self.step.kept else value)
+            started.feed(index, own(value) if always_copy or index in self._kept else value)
         return started
 
 

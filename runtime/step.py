@@ -17,7 +17,7 @@ from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.dispatch import Direct, PlanRun, Values
-from dfc.runtime.executor import Execution
+from dfc.runtime.executor import Driving
 from dfc.runtime.flow import Flow
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding, host_op
@@ -82,7 +82,9 @@ class Step:
             around=[
                 partial(binding.memory.around, needs=rooms_in(island) if static else ())
                 for island, static in zip(islands, known, strict=True)
-            ],
+            ]
+            if binding.memory.limit is not None  # else nobody asks what loops keep
+            else (),
         )
         self.run = self._bound.run
 
@@ -124,22 +126,14 @@ class Step:
         """The inputs that may be used after the run."""
         return self.flow.kept
 
-    def start(self) -> Execution:
+    def start(self) -> Driving:
         """A new run, to be fed and driven."""
         return execution_of(self.flow)
 
 
-def clustered(
-    program: ModuleOp,
-    name: str,
-    bindings: Mapping[str, int],
-    *,
-    start: Phase = Phase.TRACE,
-    observers: Sequence[Any] = (),
-) -> Func:
-    """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
-    default passes up to phase `clustered`. Raises Unimplemented for one that is not on the first device alone."""
-    return alone(clustered_parts(program, name, bindings, start=start, observers=observers))
+def clustered(program: ModuleOp, name: str, bindings: Mapping[str, int], **options: Any) -> Func:
+    """The one function of `clustered_parts`. Raises Unimplemented for one that is not on the first device alone."""
+    return alone(clustered_parts(program, name, bindings, **options))
 
 
 def clustered_parts(
@@ -150,7 +144,8 @@ def clustered_parts(
     start: Phase = Phase.TRACE,
     observers: Sequence[Any] = (),
 ) -> list[Func]:
-    """As `clustered`: the functions, one a device, that the function has become."""
+    """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
+    default passes up to phase `clustered`. The functions, one a device, that it has become."""
     with paused():
         copy = specialize(program, bindings)
         lower(copy, start=start, observers=observers)

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from dfc.errors import DeadlineExceeded, DfcError
-from dfc.runtime.executor import Execution
+from dfc.runtime.executor import Driving
 from dfc.runtime.flow import Values
 from dfc.runtime.timers import TIMERS, Timer
 from dfc.runtime.workers import WORKERS, no_thread
@@ -38,10 +38,10 @@ class Driven:
 
     def __init__(
         self,
-        execution: Execution,
+        execution: Driving,
         wanted: range,
         finish: Callable[[Values], Any],
-        over: Callable[[Execution], None],
+        over: Callable[[Driving], None],
         timeout: float | None,
         name: str,
     ) -> None:

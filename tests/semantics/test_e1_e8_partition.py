@@ -523,3 +523,27 @@ def test_e4_a_step_that_waits_for_a_queue_ends_at_its_timeout() -> None:
             session.run(end, timeout=0.3)
         session.run(put, timeout=20)
         assert session.run(end, timeout=20) == 10
+
+
+def test_e1_what_the_host_gives_a_function_over_devices_is_on_a_device() -> None:
+    @dfc.function
+    def f(x: Any) -> Any:
+        with dfc.device("/cpu:1"):
+            y = x + 1
+        return dfc.py_call(lambda v: v * 2, [y], dfc.TensorSpec((2,), "float32"))
+
+    found = f(X)
+    np.testing.assert_array_equal(found.numpy(), (X + 1) * 2)
+    np.testing.assert_array_equal((found * 1).numpy(), (X + 1) * 2, "another function takes it")
+
+
+def test_e2_a_name_with_a_semicolon_makes_no_other_key() -> None:
+    with dfc.Graph() as graph:
+        with dfc.device("/cpu:1"):
+            taken = dfc.FIFOQueue(1, "float32", shapes=[()]).dequeue()
+        with dfc.name_scope("a;b"):
+            y = dfc.exp(taken * 1)
+        with dfc.device("/cpu:2"):
+            z = y + 1
+    with dfc.Session(graph) as session, pytest.raises(DeadlineExceeded):
+        session.run(z, timeout=0.3)
