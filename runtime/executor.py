@@ -4,6 +4,11 @@ One thread at a time drives a step: it dispatches islands, whose work XLA does i
 short on the host. What may wait is an attempt (`runtime/attempts.py`) and holds no thread; user code and work on values
 that a device is still computing go to threads of their own. When there is nothing to do the driver sleeps until an
 attempt is over, a deadline passes or the step is cancelled.
+
+Changing threads costs more than most of what there is to do. So who drove last is not woken for each attempt that a
+thread ends: the thread drives the step on, and when that has come to user code of the quick kind, and to nothing else,
+it calls that itself. Nobody drives meanwhile, and the caller, asleep, hears of a cancellation and of a time limit as
+ever.
 """
 
 from __future__ import annotations
@@ -13,14 +18,16 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from time import monotonic
 from typing import Any
 
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
 from dfc.runtime.attempts import LONGEST_SLEEP
 from dfc.runtime.flow import ABSENT, BEGINS, SYNC, Edges, Flow, Node, Values, is_computed, with_arrays
-from dfc.runtime.in_thread import InThread, wrapped
+from dfc.runtime.in_thread import InThread, is_worker, wrapped
+from dfc.runtime.variables import is_owned
+from dfc.runtime.workers import Task
 
 
 class Iteration:
@@ -47,6 +54,15 @@ class Driving(ABC):
         self._stop_with: DfcError | None = None  # set by `cancel`
         self.error: DfcError | None = None
         self._deadline: float | None = None
+        self._role = threading.RLock()
+        """Who has it drives, where `drive` is under way."""
+        self._context: Context | None = None
+        """In what others than the caller drive: the caller's, once that has slept in `drive`."""
+        self._caller = 0
+        """The thread that waits for the step."""
+        self._wanted: Sequence[int] = ()
+        self._has_ended = False
+        """Whether somebody else has driven it to its end."""
         self.on_arrival: Callable[[], None] | None = None
         """Called, in the place of waking `run`, when an attempt is over or the step is cancelled, from any thread."""
 
@@ -111,20 +127,72 @@ class Driving(ABC):
     def drive(self, wanted: Sequence[int], deadline: float | None = None) -> None:
         """Run until these outputs have come or nothing more can be done; with all outputs wanted, until nothing is left
         to do. Raises the step's error, and DeadlineExceeded, which ends the step as well."""
-        part = len(wanted) < self.n_outputs
-        self._deadline = deadline
+        self._deadline, self._wanted, self._caller = deadline, wanted, threading.get_ident()
+        self._has_ended = False
         try:
+            self._take_role()
             while True:
                 self.advance()
                 if self.error is not None:
                     raise self.error
-                if not self.is_waiting or (part and self.has(wanted)):
+                if self._is_done():
                     return
                 self._sleep(deadline)
         except BaseException as error:
+            if not is_owned(self._role):  # interrupted as it slept: another may be driving
+                self._stop_with = self._stop_with or Cancelled("the step was interrupted")
+                self._take_role()
             if self.error is None:
                 self.stop(error if isinstance(error, DfcError) else Cancelled("the step was interrupted"))
             raise
+        finally:
+            self._context = None
+            if is_owned(self._role):
+                self._role.release()
+
+    def _is_done(self) -> bool:
+        """Whether `drive` has nothing to wait for."""
+        if self.error is not None or not self.is_waiting:
+            return True
+        return len(self._wanted) < self.n_outputs and self.has(self._wanted)
+
+    def _take_role(self) -> None:
+        """However often that is interrupted; the last interrupt is raised then."""
+        interrupt: BaseException | None = None
+        while not is_owned(self._role):
+            try:
+                self._role.acquire()
+            except BaseException as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+    def drive_on(self) -> Task | None:
+        """Drive, if nobody does, in a thread that has ended an attempt. What it shall do next."""
+        while self.has_news and self._role.acquire(blocking=False):
+            held = None
+            try:
+                if self._context is None:  # the caller has gone
+                    return None
+                held = self._context.run(self._advance_held)
+                self._has_ended = self._is_done()
+            except BaseException as error:
+                self.stop(error if isinstance(error, DfcError) else wrapped(error))
+                self._has_ended = True
+            finally:
+                self._role.release()
+            if held is not None and not self._has_ended:
+                return held
+            if self._has_ended:
+                break
+        if self.has_news or self._has_ended:
+            self._notify()
+        return None
+
+    def _advance_held(self) -> Task | None:
+        """`advance`, and a quick attempt that this thread may do itself."""
+        self.advance()
+        return None
 
     def cancel(self, error: DfcError | None = None) -> None:
         """End the step soon, with `error` or that of what it waits for. May be called from any thread at any time."""
@@ -141,14 +209,18 @@ class Driving(ABC):
             self._wake.release()
 
     def _sleep(self, deadline: float | None) -> None:
-        """Until something has arrived."""
-        while not self.has_news:
+        """Until something has arrived, or others have driven the step to its end."""
+        if self._context is None:
+            self._context = copy_context()
+        self._role.release()
+        while not self.has_news and not self._has_ended:
             left = LONGEST_SLEEP if deadline is None else min(LONGEST_SLEEP, deadline - monotonic())
             if left <= 0:
                 nodes = self.waiting_for()
                 listed = ", ".join(map(str, nodes[:5])) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
                 raise DeadlineExceeded(f"the time limit passed while the step waited for {listed}", op=self.name)
             self._wake.acquire(timeout=left)
+        self._take_role()
 
 
 class Execution(Driving):
@@ -161,6 +233,10 @@ class Execution(Driving):
         self._ready: deque[tuple[Node, Any]] = deque((node, self._root) for node in flow.root.roots)
         self._in_flight: dict[Any, tuple[Node, Any]] = {}
         self._arrived: deque[Any] = deque()
+        self._holds = False
+        """Whether quick attempts wait until nothing else is ready, for this thread to do one."""
+        self._held: InThread | None = None
+        self._held_for = 0
 
     # ---- from outside
 
@@ -251,6 +327,11 @@ class Execution(Driving):
 
     def _begin(self, node: Node, iteration: Iteration, attempt: Any) -> Sequence[Any] | None:
         self._in_flight[attempt] = (node, iteration)
+        if isinstance(attempt, InThread):
+            attempt.done, attempt.begun_by = self._over_in_thread, self._caller or attempt.begun_by
+            if self._holds and attempt.is_quick and self._held is None:
+                self._held, self._held_for = attempt, 0
+                return None
         if not attempt.owner.submit(attempt):
             return None
         del self._in_flight[attempt]
@@ -261,6 +342,22 @@ class Execution(Driving):
     def _over(self, attempt: Any) -> None:
         self._arrived.append(attempt)
         self._notify()
+
+    def _over_in_thread(self, attempt: InThread) -> Task | None:
+        self._arrived.append(attempt)
+        if self._context is not None and is_worker():
+            return self.drive_on
+        self._notify()
+        return None
+
+    def _advance_held(self) -> Task | None:
+        self._holds = True
+        try:
+            self.advance()
+        finally:
+            self._holds = False
+        held, self._held = self._held, None
+        return held
 
     def _settle(self, attempt: Any) -> None:
         found = self._in_flight.pop(attempt, None)

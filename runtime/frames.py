@@ -50,6 +50,8 @@ from dfc.runtime.rendezvous import Rendezvous
 MERGED = -(1 << 40)
 """How many operands a merge waits for that has got one."""
 TRUE, FALSE = np.array(True), np.array(False)
+SOON = 16
+"""Iterations that begin meanwhile."""
 PATIENCE = 200e-6
 """Seconds that the driver looks for a condition which a device computes before it leaves the waiting to a thread."""
 
@@ -357,7 +359,7 @@ class FramedExecution(Execution):
         unsure, self._unsure = self._unsure, []
         for node, turn in unsure:
             predicate = turn.slots[node.last - 1]
-            attempt = InThread(lambda value=predicate: (on_host(value),), self._over)  # type: ignore[misc]
+            attempt = InThread(lambda value=predicate: (on_host(value),), self._over_in_thread, is_quick=True)  # type: ignore[misc]
             try:
                 self._begin(node, turn, attempt)
             except Exception as error:
@@ -402,6 +404,8 @@ class FramedExecution(Execution):
 
     def _start(self, frame: Frame, pending: list[int]) -> Turn:
         """A new iteration."""
+        if self._held is not None:
+            self._hold_on()
         if self._deadline is not None and monotonic() >= self._deadline:
             raise DeadlineExceeded("the time limit passed while the step went through a loop", op=self.flow.name)
         turn = Turn(frame, frame.slots, pending)
@@ -414,6 +418,13 @@ class FramedExecution(Execution):
         frame.newest = turn
         frame.turns.append(turn)
         return turn
+
+    def _hold_on(self) -> None:
+        """Give the attempt that waits to be done here to another thread, if that is not soon."""
+        self._held_for += 1
+        if self._held is not None and self._held_for > SOON:
+            held, self._held = self._held, None
+            held.owner.submit(held)
 
     def _hand_on(self, node: Node, turn: Turn, value: Any) -> None:
         following = turn.next

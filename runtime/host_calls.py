@@ -6,6 +6,8 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable, Sequence
+from math import inf
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from dfc.runtime.in_thread import InThread
 from dfc.runtime.python_results import arrays_of
 
 Array = np.ndarray[Any, Any]
+QUICK = 200e-6
+"""Seconds: a function that took less may be called in a thread that has other things to do."""
 
 # ---- Python functions
 
@@ -35,18 +39,22 @@ class PythonCall:
         self, function: Callable[..., Any], name: str, nest: Any, specs: Sequence[Spec], timeout: float | None
     ) -> None:
         self.function, self.name, self.nest, self.specs, self.timeout = function, name, nest, specs, timeout
+        self._seconds = inf  # that the latest call took
 
     def begin(self, values: Values, done: Done) -> InThread:
         """The call with these values as an attempt."""
 
         def call() -> list[Array]:
+            start = monotonic()
             arrays = [read_only(value) for value in values]
             values.clear()
             if self.timeout is not None:
                 attempt.within(self.timeout)
-            return self._checked(arrays)
+            results = self._checked(arrays)
+            self._seconds = monotonic() - start
+            return results
 
-        attempt = InThread(call, done, f"the Python function {self.name}")
+        attempt = InThread(call, done, f"the Python function {self.name}", self._seconds < QUICK)
         return attempt
 
     def _checked(self, arrays: list[Array]) -> list[Array]:

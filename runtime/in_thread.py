@@ -10,7 +10,7 @@ from typing import Any
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
 from dfc.runtime.attempts import LONGEST_SLEEP
 from dfc.runtime.timers import TIMERS, Timer
-from dfc.runtime.workers import WORKERS, no_thread
+from dfc.runtime.workers import WORKERS, Task, no_thread
 
 
 class Threads:
@@ -53,47 +53,57 @@ class InThread:
 
     Whatever the function raises is an error of the attempt, KeyboardInterrupt and SystemExit too: they are meant for
     the main thread. Others than dfc's are the cause of an Internal.
+
+    What `done` returns in the thread itself, if it is not None, that does next. With `is_quick` the function is not
+    expected to take longer than a change of threads would.
     """
 
     owner = Threads()
 
     def __init__(
-        self, function: Callable[[], Any], done: Callable[[InThread], object], operation: str = "the work of a thread"
+        self,
+        function: Callable[[], Any],
+        done: Callable[[InThread], Task | None],
+        operation: str = "the work of a thread",
+        is_quick: bool = False,
     ) -> None:
         self.function: Callable[[], Any] | None = function
-        self.done, self.operation = done, operation
+        self.done, self.operation, self.is_quick = done, operation, is_quick
         self.result: Any = None
         self.error: DfcError | None = None
         self.is_over = False
         self._lock = threading.Lock()
         self._ended = False
         self._timer: Timer | None = None
-        self._begun_by = threading.get_ident()
+        self.begun_by = threading.get_ident()
+        """The thread that waits for it, or for what does."""
 
-    def __call__(self) -> None:
+    def __call__(self) -> Task | None:
         _at_work[threading.get_ident()] = self
         try:
-            self._run()
+            return self._run()
         finally:
             del _at_work[threading.get_ident()]
 
-    def _run(self) -> None:
+    def _run(self) -> Task | None:
         function = self.function
         if function is None:
-            return
+            return None
         result, failed = None, None
         try:
             result = function()
         except BaseException as error:
             failed = error if isinstance(error, DfcError) else wrapped(error)
         del function
-        self._finish(failed, result)
+        return self.done(self) if self.end(failed, result) else None
 
     def within(self, seconds: float) -> None:
         """End it with DeadlineExceeded if it is not over in so many seconds from now; what it does goes on."""
 
         def end() -> None:
-            self._finish(DeadlineExceeded(f"{self.operation} took longer than its time limit of {seconds:g} s"))
+            late = DeadlineExceeded(f"{self.operation} took longer than its time limit of {seconds:g} s")
+            if self.end(late):
+                self.done(self)
 
         self._timer = TIMERS.after(seconds, end)
         if self._ended:
@@ -111,10 +121,6 @@ class InThread:
             self._timer.cancel()
         return True
 
-    def _finish(self, error: DfcError | None, result: Any = None) -> None:
-        if self.end(error, result):
-            self.done(self)
-
 
 _at_work: dict[int, InThread] = {}
 """What each thread is doing."""
@@ -129,9 +135,9 @@ def is_awaited_by(thread: int) -> bool:
     """Whether that thread began what this one does, itself or by way of others, and none of it was given up."""
     attempt = _at_work.get(threading.get_ident())
     while attempt is not None and not attempt.is_over:
-        if attempt._begun_by == thread:
+        if attempt.begun_by == thread:
             return True
-        attempt = _at_work.get(attempt._begun_by)
+        attempt = _at_work.get(attempt.begun_by)
     return False
 
 

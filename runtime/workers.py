@@ -17,7 +17,8 @@ from queue import Empty, SimpleQueue
 
 from dfc.errors import ResourceExhausted
 
-Task = Callable[[], None]
+Task = Callable[[], "Task | None"]
+"""Something to do; what it returns is done next, in the same thread."""
 LINGER = 2.0
 """Seconds that a thread without work stays."""
 
@@ -63,9 +64,9 @@ class Workers:
         try:
             task: Task | None = mine.get()
             while task is not None:
-                Context().run(task)
+                following = Context().run(task)
                 task = None  # what it holds must not live until the next one
-                task = self._next(mine)
+                task, following = following or self._next(mine), None
         finally:
             threads.discard(mine)
 
