@@ -63,6 +63,8 @@ class Case:
 
     def row(self) -> str:
         """The case as a line of the table."""
+        if not self.ours:
+            return f"  {self.name:<14}"
         head = f"  {self.name:<14} dfc {_time(statistics.median(self.ours)):>10}"
         if self.ratio is None:
             return head
@@ -91,7 +93,7 @@ class Result:
             "versions": {p: version(p) for p in self.packages},
             "cases": {
                 c.name: {
-                    "ours_s": statistics.median(c.ours),
+                    "ours_s": statistics.median(c.ours) if c.ours else None,
                     "peer_s": statistics.median(c.peer) if c.peer else None,
                     "peer": c.peer_name,
                     "must": c.limit,

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import FULL, QUICK, SMOKE
 
-NAMES = ("dispatch", "compile", "coldstart", "executor", "loopgrad", "control", "lstm")
+NAMES = ("dispatch", "compile", "coldstart", "executor", "loopgrad", "control", "lstm", "transfer")
 
 
 @click.command()

@@ -23,6 +23,7 @@ _MODULES = {
     "dfc.frontend.module": "Module",
     "dfc.frontend.graph": "Graph",
     "dfc.frontend.session": "Session",
+    "dfc.frontend.timeline": "Timeline",
     "dfc.frontend.control": "control_dependencies group initialize_all placeholder",
     "dfc.frontend.placement": "colocate_with device",
     "dfc.runtime.session": "SessionConfig",
@@ -130,6 +131,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.module import Module as Module
     from dfc.frontend.graph import Graph as Graph
     from dfc.frontend.session import Session as Session
+    from dfc.frontend.timeline import Timeline as Timeline
     from dfc.frontend.ops.control import case as case, cond as cond
     from dfc.frontend.loops import fold as fold, fori_loop as fori_loop, map as map, scan as scan
     from dfc.frontend.loops import while_loop as while_loop

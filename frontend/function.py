@@ -43,14 +43,20 @@ assert operators  # it gives tensors their operators
 class Compiled:
     """What a call of one signature and one set of sizes runs."""
 
-    __slots__ = ("call", "single", "step")
+    __slots__ = ("_known", "_structure", "call", "single", "step")
 
     def __init__(self, step: AnyStep, types: Sequence[Attribute], structure: Structure) -> None:
         self.step = step
         known = [type if dims.is_static(spec_of(type).shape) else None for type in types]
+        self._known, self._structure = known, structure
         self.single = known[0] if structure.kind == "leaf" else None
         self.call: Call = _caller(step.run, known, structure)
         """From device arrays to results."""
+
+    @property
+    def recorded(self) -> Call:
+        """`call`, of which timelines hear."""
+        return _caller(self.step.recorded, self._known, self._structure)
 
 
 Call = Callable[[list[Any]], Any]
@@ -216,8 +222,11 @@ class Function(Generic[P, R]):
     # ---- calls
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        if activity.count and (trace := current()) is not None:
-            return self._call_inside(trace, args, kwargs)  # type: ignore[no-any-return]
+        if activity.count:  # of traces, and of timelines
+            if (trace := current()) is not None:
+                return self._call_inside(trace, args, kwargs)  # type: ignore[no-any-return]
+            if activity.recording:
+                return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
         if kwargs:
             return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
         # The commonest call, one tensor of the type it had last time, is `ProgramRun._run` in this frame: a frame, two
@@ -265,7 +274,7 @@ class Function(Generic[P, R]):
         return result  # type: ignore[return-value]
 
     def _call_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        quick = quick_key(args, kwargs)
+        quick = None if activity.recording else quick_key(args, kwargs)
         if quick is not None:
             found = self._quick.get(quick[0])
             if found is not None:
@@ -277,6 +286,8 @@ class Function(Generic[P, R]):
                 raise leaf._trace.leaked(leaf, locations.describe(locations.capture()))
         key: Key = (arguments.structure, *map(id, types))
         compiled = self._compiled.get(key) or self._compile(key, arguments, types)
+        if activity.recording:
+            return compiled.recorded([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
         if not kwargs and args and all(type(a) is Tensor for a in args):
             self._fast[tuple(map(id, types))] = compiled.call
         elif quick is not None and _are_leaves(quick[1], arguments.leaves):

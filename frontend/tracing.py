@@ -50,12 +50,13 @@ set_current = _current.set
 
 
 class _Activity:
-    """How many traces are open in all threads: where that is none, a call need not ask for its own."""
+    """How many traces are open in all threads, and `recording`, how many timelines, which count among them: where there
+    are none, a call need not ask for its own."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "recording")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.recording = 0
 
 
 activity = _Activity()

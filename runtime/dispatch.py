@@ -6,6 +6,7 @@ The one hot path of dfc: what `ProgramRun.run` does beyond the executable's own 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +20,7 @@ from dfc.runtime.executor import Driving
 from dfc.runtime.flow import DeviceOp, Flow, HostOp
 from dfc.runtime.frames import execution_of
 from dfc.runtime.plan import LateCall, Plan, ProgramCall
+from dfc.runtime.timeline import timed_host_op, timed_island
 from dfc.runtime.variables import Device, Holder, Lost, Transfer, VariableState, join
 
 Values = list[Any]
@@ -233,6 +235,14 @@ class ProgramRun:
                     holder, holder.acquired, holder.release, self._waiting, self._results, self, self._tidy
                 )
 
+    def written(self) -> Any:
+        """The buffer, as it is now, of a variable that the program writes; None if it writes none. A step may take it
+        at any moment."""
+        if not self._n_written:
+            return None
+        holder, index = self.states[0].locate()
+        return holder.buffers[index]
+
     def run_again(self, feed: Any) -> Any:
         """The one output, the long way: for a direct call that found its holder moved on."""
         return self._run_part([feed])[0]
@@ -294,7 +304,8 @@ class PlanRun:
 
     For a plan of one program that takes the inputs and gives the outputs as they stand, `run` is that program's own;
     for any other the executor runs it. `where` has the user's line of each island, `late` what runs those without a
-    program; `outputs` are names for errors; `around`, one for each island, wraps what runs it.
+    program; `outputs` are names for errors; `around`, one for each island, wraps what runs it; `labels` say what is in
+    an island.
     """
 
     def __init__(
@@ -309,8 +320,9 @@ class PlanRun:
         late: Sequence[Runs] = (),
         outputs: Sequence[str] = (),
         around: Sequence[Callable[[_Gather], _Gather]] = (),
+        labels: Sequence[Callable[[], str]] = (),
     ) -> None:
-        self.plan, self.name, self._device = plan, name, device
+        self.plan, self.name, self._device, self._host_ops = plan, name, device, host_ops
         self.programs = [
             ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name, call.overwritten)
             for call, executable in zip(plan.programs, executables, strict=True)
@@ -323,8 +335,26 @@ class PlanRun:
             calls = [wrap(call) for wrap, call in zip(around, calls, strict=True)]
         self.run: Callable[[Values], Values] = calls[0] if self.is_direct else self._execute
         places = where or [""] * len(runs)
-        ops = [DeviceOp(call, place) for call, place in zip(calls, places, strict=True)]
-        self.flow = Flow(plan, ops, host_ops, device, name, outputs)
+        self._ops = [DeviceOp(call, place) for call, place in zip(calls, places, strict=True)]
+        if labels:
+            self._ops = [replace(op, label=label) for op, label in zip(self._ops, labels, strict=True)]
+        self.flow = Flow(plan, self._ops, host_ops, device, name, outputs)
+        self._noting: Flow | None = None
+
+    def noting(self, place: str) -> Flow:
+        """The flow, noting for timelines what it does on the device called `place`. Made at its first use."""
+        found = self._noting
+        if found is None:
+            programs = iter(self.programs)
+            written = [
+                next(programs).written if isinstance(call, ProgramCall) else nothing for call in self.plan.of_device
+            ]
+            ops = [timed_island(op, place, state) for op, state in zip(self._ops, written, strict=True)]
+            host_ops = [timed_host_op(op) for op in self._host_ops]
+            found = Flow(self.plan, ops, host_ops, self._device, self.name, self.flow.output_names)
+            found.place = place
+            self._noting = found
+        return found
 
     @property
     def direct(self) -> Direct | None:
@@ -347,6 +377,10 @@ def run_once(step: Driving, feeds: Values) -> Values:
         return step.run(range(step.n_outputs))
     finally:
         step.close()
+
+
+def nothing() -> None:
+    """What an island has written of which nobody can say that."""
 
 
 def _is_direct(plan: Plan) -> bool:

@@ -19,13 +19,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
 from dfc.runtime.attempts import LONGEST_SLEEP
 from dfc.runtime.flow import ABSENT, BEGINS, SYNC, Edges, Flow, Node, Values, is_computed, with_arrays
 from dfc.runtime.in_thread import InThread, is_worker, wrapped
+from dfc.runtime.timeline import RECORDING, note_step
 from dfc.runtime.variables import is_owned
 from dfc.runtime.workers import Task
 
@@ -65,6 +66,8 @@ class Driving(ABC):
         """Whether somebody else has driven it to its end."""
         self.on_arrival: Callable[[], None] | None = None
         """Called, in the place of waking `run`, when an attempt is over or the step is cancelled, from any thread."""
+        self.begun = perf_counter() if RECORDING else 0.0
+        """When, if timelines shall hear of it as a step."""
 
     # ---- what there is to drive
 
@@ -108,9 +111,10 @@ class Driving(ABC):
         """End the step with this error, in the thread that drives it or instead of one. Where it was cancelled, the
         error of what it waited for says more."""
 
-    @abstractmethod
     def close(self) -> None:
         """Give back what the step keeps. Called when it is over."""
+        if self.begun:
+            note_step(self.name, self.begun)
 
     @abstractmethod
     def _withdraw(self, error: DfcError) -> None:
@@ -265,9 +269,6 @@ class Execution(Driving):
     @property
     def has_news(self) -> bool:
         return bool(self._arrived) or self._stop_with is not None
-
-    def close(self) -> None:
-        return
 
     def waiting_for(self) -> list[Node]:
         return [node for node, _ in self._in_flight.values()]

@@ -19,6 +19,7 @@ import numpy as np
 from dfc.backends import xla
 from dfc.errors import DfcError, InvalidArgument
 from dfc.runtime.plan import Frame, HostCall, HostValue, LateCall, Plan, ProgramCall
+from dfc.runtime.transports import Transport
 
 Values = list[Any]
 Done = Callable[[Any], None]
@@ -40,13 +41,16 @@ class Attempt(Protocol):
 @dataclass(frozen=True)
 class Gate:
     """What a host op is that says where values go: its `mode`, of an enter the frame that it leads into, and of an end
-    of a transfer between devices the key in the rendezvous, without the iteration."""
+    of a transfer between devices the key in the rendezvous, without the iteration, the tensor's name, and how it is
+    brought."""
 
     mode: int
     frame: str = ""
     is_constant: bool = False
     parallel: int = 1
     key: str = ""
+    tensor: str = ""
+    transport: Transport | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +86,11 @@ class HostOp:
 
 @dataclass(frozen=True, eq=False)
 class DeviceOp:
-    """A compiled program bound to its variables, and where the user wrote what is in it."""
+    """A compiled program bound to its variables, where the user wrote what is in it, and what that is in short."""
 
     run: Callable[[Values], Values]
     where: str = ""
+    label: Callable[[], str] = lambda: "island"
 
 
 class Node:
@@ -186,6 +191,8 @@ class Flow:
         outputs: Sequence[str] = (),
     ) -> None:
         self.plan, self.name, self.output_names, self.device = plan, name, outputs, device
+        self.place = ""
+        """The device's name, where timelines note what it does."""
         self.is_gated = any(op.mode >= STEP for op in host_ops)
         """Whether it needs the executor of `runtime/frames.py`."""
         self.root = Layout()

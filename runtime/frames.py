@@ -46,6 +46,7 @@ from dfc.runtime.flow import (
 from dfc.runtime.in_thread import InThread
 from dfc.runtime.kept import Kept
 from dfc.runtime.rendezvous import Rendezvous
+from dfc.runtime.timeline import RECORDING
 
 MERGED = -(1 << 40)
 """How many operands a merge waits for that has got one."""
@@ -138,6 +139,7 @@ class FramedExecution(Execution):
         return found
 
     def close(self) -> None:
+        super().close()
         self.kept.close()
 
     # ---- driving
@@ -246,12 +248,25 @@ class FramedExecution(Execution):
         key = node.gate.key + turn.tag
         if node.mode == SEND:
             is_dead = node.index in turn.dead
+            for timeline in RECORDING:
+                timeline.sent(key)
             self._rendezvous.send(key, None if is_dead else values[0], is_dead)
             return ()
         came = self._begin(node, turn, self._rendezvous.receive(key, self._over))
         if came is not None:
             self._propagate(node, turn, came)
         return None
+
+    def _received(self, node: Node, turn: Turn, value: Any) -> Any:
+        """What another device has sent, here."""
+        gate = node.gate
+        assert gate is not None and gate.transport is not None
+        if value is DEAD:
+            return value
+        here = gate.transport.move(value, self.flow.device)
+        for timeline in RECORDING:
+            timeline.received(gate.key + turn.tag, here, self.flow.place, gate.tensor, gate.transport.name)
+        return here
 
     # ---- values
 
@@ -261,7 +276,7 @@ class FramedExecution(Execution):
     def _propagate(self, node: Node, iteration: Iteration, results: Sequence[Any]) -> None:
         assert isinstance(iteration, Turn)
         if node.mode == RECV:
-            made = self._into(node, xla.brought(results[0], self.flow.device), iteration)
+            made = self._into(node, self._received(node, iteration, results[0]), iteration)
         else:
             made = self._spread(node, iteration, results)
         iteration.outstanding += made - 1

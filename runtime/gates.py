@@ -3,12 +3,14 @@ transfers between devices."""
 
 from __future__ import annotations
 
+from dfc.ir.devices import parse_full
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.ops.transfer import Recv, Send, Transfer
 from dfc.runtime.flow import ENTER, EXIT, MERGE, NEXT, PIVOT, RECV, SEND, SWITCH, TRIGGER, Gate, HostOp
 from dfc.runtime.host import Binding, maker, where_of
 from dfc.runtime.rendezvous import INCARNATION, prefix_of
+from dfc.runtime.transports import transport_between
 
 MODES: dict[type[Op], int] = {
     fl.Switch: SWITCH,
@@ -42,7 +44,9 @@ def recv(op: Recv, binding: Binding) -> HostOp:
 def _end(op: Transfer, mode: int) -> HostOp:
     tensor = op.tensor.data
     key = prefix_of(op.source.data, INCARNATION, op.target.data, tensor)
-    return HostOp(f"{short_name(op)} of {tensor}", where_of(op), gate=Gate(mode, key=key))
+    transport = transport_between(parse_full(op.source.data), parse_full(op.target.data))
+    gate = Gate(mode, key=key, tensor=tensor, transport=transport)
+    return HostOp(f"{short_name(op)} of {tensor}", where_of(op), gate=gate)
 
 
 def _other(op: Op, binding: Binding) -> HostOp:

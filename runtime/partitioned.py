@@ -6,6 +6,7 @@ them in turn: what takes time is done by the devices and by threads of their own
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,20 +19,30 @@ from dfc.passes.partition import device_of, inputs_of, outputs_of
 from dfc.runtime.dispatch import returned, run_once
 from dfc.runtime.executor import Driving
 from dfc.runtime.flow import Node, Values
-from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding
+from dfc.runtime.participants import MEETINGS, LocalParticipant, StartStep, participant
 from dfc.runtime.placing import first_device, is_on_first, local_devices
-from dfc.runtime.rendezvous import LocalRendezvous, Receiving
+from dfc.runtime.rendezvous import Receiving
 from dfc.runtime.step import Step
 from dfc.runtime.variables import Device, VariableState
 
 
 class Part(NamedTuple):
-    """A device's step, and which of the whole's inputs and outputs its own are."""
+    """A device's step, where and as what it is registered, and which of the whole's inputs and outputs its own are."""
 
+    at: LocalParticipant
+    number: int
     step: Step
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    @classmethod
+    def registered(
+        cls, func: Func, device: Device, variables: Mapping[str, VariableState], name: str, binding: Binding | None
+    ) -> Part:
+        at = participant(device)
+        number = at.register(func, variables, name, binding)
+        return cls(at, number, at.step(number), inputs_of(func), outputs_of(func))
 
 
 class PartitionedStep:
@@ -53,10 +64,10 @@ class PartitionedStep:
             for op in func.block.ops:
                 if isinstance(op, Variable) and op.variable.data in variables:
                     variables[op.variable.data].move(device)
-        self.parts = [
-            Part(Step(func, variables, device, name, binding), inputs_of(func), outputs_of(func))
-            for func, device in zip(funcs, devices, strict=True)
-        ]
+        self.parts: list[Part] = []
+        weakref.finalize(self, _forget, self.parts)
+        for func, device in zip(funcs, devices, strict=True):
+            self.parts.append(Part.registered(func, device, variables, name, binding))
         self.takers: dict[int, list[tuple[int, int]]] = {}
         """Of each input: the parts that take it, and as which of theirs."""
         self.givers: dict[int, tuple[int, int]] = {}
@@ -82,6 +93,13 @@ class PartitionedStep:
     def __call__(self, feeds: Values) -> Values:
         return self.run(feeds)
 
+    recorded = run
+
+
+def _forget(parts: Sequence[Part]) -> None:
+    for part in parts:
+        part.at.forget(part.number)
+
 
 AnyStep = Step | PartitionedStep
 
@@ -100,10 +118,11 @@ class JointExecution(Driving):
 
     def __init__(self, step: PartitionedStep) -> None:
         super().__init__(step.name, step.n_outputs)
-        self._step, self._rendezvous = step, LocalRendezvous()
-        self._members = [execution_of(part.step.flow, self._rendezvous) for part in step.parts]
+        self._step, self._number = step, MEETINGS.next()
+        self._rendezvous = MEETINGS.of(self._number)
+        self._members = [part.at.start(StartStep(self._number, part.number).pack()) for part in step.parts]
         for member in self._members:
-            member.on_arrival = self._notify
+            member.on_arrival, member.begun = self._notify, 0.0
         self._missing = len(step.takers)
         """How many inputs have not come."""
 
@@ -166,5 +185,7 @@ class JointExecution(Driving):
             member.cancel(error)
 
     def close(self) -> None:
+        super().close()
+        MEETINGS.close(self._number)
         for member in self._members:
             member.close()

@@ -36,6 +36,11 @@ def local_devices() -> dict[DeviceName, Device]:
     }
 
 
+def name_of(device: Device) -> str:
+    """The device's name, or JAX's for one that has none here."""
+    return next((str(name) for name, found in local_devices().items() if found is device), str(device))
+
+
 def lower(
     program: ModuleOp,
     *,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from xdsl.ir import SSAValue, Use
@@ -13,14 +14,20 @@ from dfc.ir.collector import paused
 from dfc.ir.dims import is_static
 from dfc.ir.op import Op
 from dfc.ir.ops.constant import ConstantOp
-from dfc.ir.ops.control import INDEX
+from dfc.ir.ops.control import INDEX, ControlFlow
+from dfc.ir.ops.convolution import Convolution
 from dfc.ir.ops.elementwise import Select
-from dfc.ir.ops.function import Func, Island, Return
+from dfc.ir.ops.function import Func, Island, Return, Yield
+from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.state import Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
 from dfc.passes.capacities import guards
 from dfc.passes.frames import ROOT, Frame, Frames, has_frames
 from dfc.runtime.plan import HostCall, HostValue, LateCall, Plan, ProgramCall
+
+HEAVY = (DotGeneral, Convolution, ControlFlow)
+LISTED = 3
+"""How many kinds of ops a label names."""
 
 
 def modules_of(func: Func, name: str) -> tuple[Plan, list[Any], list[Op]]:
@@ -68,6 +75,20 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
             host_ops.append(op)
     outputs = tuple(numbers[value] for value in func.outputs)
     return Plan(len(func.block.args), tuple(calls), outputs), islands, host_ops
+
+
+def label_of(island: Island) -> Callable[[], str]:
+    """What says in short what is in an island: the kinds of ops that take long, then the commonest ones, and how many
+    ops it has. They are counted now, since the island is not kept."""
+    kinds = Counter(type(op) for op in island.block.ops)
+    n = kinds.total() - 1  # without its end
+
+    def label() -> str:
+        order = sorted(kinds, key=lambda kind: (not issubclass(kind, HEAVY), -kinds[kind]))
+        names = [kind.name.removeprefix("df.") for kind in order if kind is not Yield]
+        return f"{', '.join(names[:LISTED])} ({n} ops)" if n > 1 else "".join(names)
+
+    return label
 
 
 def _static(spec_like: Any) -> Spec:

@@ -27,6 +27,7 @@ from dfc.runtime.memory import Account, Held
 from dfc.runtime.partitioned import AnyStep, step_of
 from dfc.runtime.placing import lower
 from dfc.runtime.submitted import Driven, Submitted
+from dfc.runtime.timeline import RECORDING
 from dfc.runtime.variables import VariableState
 from dfc.runtime.workers import WORKERS
 
@@ -117,7 +118,7 @@ class SessionStep:
     def run(self, feeds: Values, timeout: float | None = None) -> Values:
         """The outputs, not awaited unless there is a time limit."""
         deadline = deadline_after(timeout)
-        if self.direct is not None:
+        if self.direct is not None and not RECORDING:
             results = self.direct([xla.to_device(f) if isinstance(f, np.ndarray) else f for f in feeds])
         else:
             execution = self.start(feeds)

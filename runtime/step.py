@@ -16,17 +16,19 @@ from dfc.ir.ops.function import Func
 from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
-from dfc.runtime.dispatch import Direct, PlanRun, Values
-from dfc.runtime.executor import Driving
+from dfc.runtime.dispatch import Direct, PlanRun, Values, returned, run_once
+from dfc.runtime.executor import Driving, Execution
 from dfc.runtime.flow import Flow
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
 from dfc.runtime.memory import rooms_in
-from dfc.runtime.placing import alone, lower
+from dfc.runtime.placing import alone, lower, name_of
 from dfc.runtime.plan import Plan, ProgramCall
-from dfc.runtime.planning import emitted, plan_of
+from dfc.runtime.planning import emitted, label_of, plan_of
 from dfc.runtime.programs import compile_module
+from dfc.runtime.rendezvous import Rendezvous
+from dfc.runtime.timeline import RECORDING
 from dfc.runtime.variables import Device, VariableState
 
 
@@ -85,6 +87,7 @@ class Step:
             ]
             if binding.memory.limit is not None  # else nobody asks what loops keep
             else (),
+            labels=[label_of(island) for island in islands],
         )
         self.run = self._bound.run
 
@@ -128,7 +131,15 @@ class Step:
 
     def start(self) -> Driving:
         """A new run, to be fed and driven."""
-        return execution_of(self.flow)
+        return self.execution()
+
+    def execution(self, rendezvous: Rendezvous | None = None) -> Execution:
+        """A new run, which meets those of other devices at the rendezvous."""
+        return execution_of(self._bound.noting(name_of(self.device)) if RECORDING else self.flow, rendezvous)
+
+    def recorded(self, feeds: Values) -> Values:
+        """As `run`, by the executor in any case, so that timelines hear of it."""
+        return [returned(value, self.device) for value in run_once(self.start(), feeds)]
 
 
 def clustered(program: ModuleOp, name: str, bindings: Mapping[str, int], **options: Any) -> Func:

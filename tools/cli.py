@@ -27,6 +27,7 @@ COMMANDS = {
     "ops": Subcommand("dfc.tools.ops", "ops", "List the standard operations."),
     "targets": Subcommand("dfc.tools.targets", "targets", "List what can be compiled for."),
     "devices": Subcommand("dfc.tools.targets", "devices", "List the devices of this machine."),
+    "timeline": Subcommand("dfc.tools.timeline", "timeline", "Show what ran when, from a recorded timeline."),
 }
 
 
