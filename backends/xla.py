@@ -207,6 +207,12 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
     return value
 
 
+def wait(value: Any) -> None:
+    """Until a device has computed the value; not at all for one of the host. Raises what the computation raised."""
+    if hasattr(value, "block_until_ready"):
+        value.block_until_ready()
+
+
 def truth(value: Any) -> bool:
     """The boolean in a scalar, once it is computed: of an array by its buffer, a third of `to_numpy`'s time."""
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import operator
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,6 +81,7 @@ class Running:
     def __init__(self) -> None:
         self._executions: dict[int, Driving] = {}
         self._closed = False
+        _all.add(self)
 
     def add(self, execution: Driving) -> None:
         self._executions[id(execution)] = execution
@@ -96,6 +99,16 @@ class Running:
 
     def __len__(self) -> int:
         return len(self._executions)
+
+
+_all: weakref.WeakSet[Running] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """At the end of the process: no thread shall go on with a step."""
+    for running in list(_all):
+        running.close()
 
 
 class SessionStep:

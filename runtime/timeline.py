@@ -18,6 +18,7 @@ from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any
 
+from dfc.backends import xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition
 from dfc.runtime.flow import DeviceOp, Done, HostOp, Values, is_computed
 from dfc.runtime.in_thread import InThread
@@ -89,15 +90,11 @@ class Timeline:
         return [span for span in self.spans if span.device == device and span.kind == kind]
 
     def busy(self) -> dict[str, float]:
-        """Of each device that ran islands: the part of the time, from the first step's begin to the last one's end or
-        from the first island to the last, in which one ran or more."""
+        """Of each device that ran islands: the part of the recorded time, from the begin of the first span to the end of
+        the last one, in which it ran one or more."""
         spans = self.spans
-        islands = [span for span in spans if span.kind == "island"]
-        outer = [span for span in spans if span.kind == "step"] or islands
-        if not islands:
-            return {}
-        whole = max(span.end for span in outer) - min(span.start for span in outer)
-        devices = sorted({span.device for span in islands})
+        whole = max((span.end for span in spans), default=0.0) - min((span.start for span in spans), default=0.0)
+        devices = sorted({span.device for span in spans if span.kind == "island"})
         return {device: covered(self.of(device)) / whole if whole else 1.0 for device in devices}
 
     def overlap(self, *devices: str) -> float:
@@ -161,9 +158,8 @@ RECORDING: list[Timeline] = []
 def await_all(values: Iterable[Any]) -> float:
     """When all of these were computed; those that are gone have been."""
     for value in values:
-        if hasattr(value, "block_until_ready"):
-            with suppress(Exception):  # donated meanwhile, or a failure that the step itself reports
-                value.block_until_ready()
+        with suppress(Exception):  # donated meanwhile, or a failure that the step itself reports
+            xla.wait(value)
     return perf_counter()
 
 
