@@ -25,7 +25,7 @@ _MODULES = {
     "dfc.frontend.session": "Session",
     "dfc.frontend.timeline": "Timeline",
     "dfc.frontend.control": "control_dependencies group initialize_all placeholder",
-    "dfc.frontend.placement": "colocate_with device",
+    "dfc.frontend.placement": "colocate_with device devices",
     "dfc.runtime.session": "SessionConfig",
     "dfc.frontend.queues": "FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue",
     "dfc.frontend.barrier": "Barrier",
@@ -138,7 +138,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.tensor_array import TensorArray as TensorArray
     from dfc.frontend.control import control_dependencies as control_dependencies, group as group
     from dfc.frontend.control import initialize_all as initialize_all, placeholder as placeholder
-    from dfc.frontend.placement import colocate_with as colocate_with, device as device
+    from dfc.frontend.placement import colocate_with as colocate_with, device as device, devices as devices
     from dfc.runtime.session import SessionConfig as SessionConfig
     from dfc.frontend.queues import (
         FIFOQueue as FIFOQueue, PaddingFIFOQueue as PaddingFIFOQueue, PriorityQueue as PriorityQueue,

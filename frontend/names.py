@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from typing import Any
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
@@ -14,6 +15,7 @@ from dfc.ir.op import base_name
 
 _scope: ContextVar[str] = ContextVar("dfc_name_scope", default="")
 _placement: ContextVar[Mapping[str, Attribute]] = ContextVar("dfc_placement", default={})  # noqa: B039, never changed
+_near: ContextVar[Any] = ContextVar("dfc_near", default=None)
 _annotations: dict[str, Mapping[str, Attribute]] = {"": {}}
 Fresh = tuple[Token[str], Token[Mapping[str, Attribute]]]
 
@@ -62,16 +64,19 @@ def leave_fresh_scope(entered: Fresh) -> None:
 
 placement = _placement.get
 """The attributes that say where ops made now are to be placed: see `dfc.device`."""
+near = _near.get
+"""The variable, if any, beside which these attributes put what is done at once."""
 
 
 @contextmanager
-def placed(attributes: Mapping[str, Attribute]) -> Iterator[None]:
-    """Ops made inside have these attributes of placement, and no others."""
-    token = _placement.set(attributes)
+def placed(attributes: Mapping[str, Attribute], near: Any = None) -> Iterator[None]:
+    """Ops made inside have these attributes of placement, and no others; what is done at once is beside `near`."""
+    token, other = _placement.set(attributes), _near.set(near)
     try:
         yield
     finally:
         _placement.reset(token)
+        _near.reset(other)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class Homes:
     @property
     def used(self) -> list[str]:
         """The devices, each once, in the order in which ops come to them."""
-        return list(dict.fromkeys(self._of.values()))
+        return list(dict.fromkeys(self._of.values())) or [self._default]
 
     def _home(self, op: Operation) -> str:
         for operand in op.operands:

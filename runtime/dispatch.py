@@ -322,7 +322,8 @@ class PlanRun:
         around: Sequence[Callable[[_Gather], _Gather]] = (),
         labels: Sequence[Callable[[], str]] = (),
     ) -> None:
-        self.plan, self.name, self._device, self._host_ops = plan, name, device, host_ops
+        self.plan, self.name, self._host_ops = plan, name, host_ops
+        self._device = device or xla.default_device()
         self.programs = [
             ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name, call.overwritten)
             for call, executable in zip(plan.programs, executables, strict=True)
@@ -338,7 +339,7 @@ class PlanRun:
         self._ops = [DeviceOp(call, place) for call, place in zip(calls, places, strict=True)]
         if labels:
             self._ops = [replace(op, label=label) for op, label in zip(self._ops, labels, strict=True)]
-        self.flow = Flow(plan, self._ops, host_ops, device, name, outputs)
+        self.flow = Flow(plan, self._ops, host_ops, self._device, name, outputs)
         self._noting: Flow | None = None
 
     def noting(self, place: str) -> Flow:
@@ -366,7 +367,7 @@ class PlanRun:
     def _execute(self, feeds: Values) -> Values:
         if len(feeds) != self.plan.n_inputs:
             raise Internal(f"a step of {self.plan.n_inputs} inputs was given {len(feeds)}", op=self.name)
-        return [returned(value, self._device) for value in run_once(execution_of(self.flow), feeds)]
+        return [xla.placed(value, self._device) for value in run_once(execution_of(self.flow), feeds)]
 
 
 def run_once(step: Driving, feeds: Values) -> Values:
@@ -388,8 +389,3 @@ def _is_direct(plan: Plan) -> bool:
         return False
     call, n = plan.calls[0], plan.n_inputs
     return call.inputs == tuple(range(n)) and plan.outputs == tuple(range(n, n + call.n_results))
-
-
-def returned(value: Any, device: Device | None) -> Any:
-    """What the host computed goes to the device as well, but for strings."""
-    return value if not isinstance(value, np.ndarray) or value.dtype == object else xla.to_device(value, device)

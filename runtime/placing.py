@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation
 
 from dfc.backends import pipeline, xla
 from dfc.errors import Unimplemented
-from dfc.ir.devices import ASSIGNED, DeviceName, local, priority
+from dfc.ir.devices import ASSIGNED, COLOCATE, REQUEST, DeviceName, local, parse_full, priority
 from dfc.ir.op import error_at
-from dfc.ir.ops.function import Func
-from dfc.ir.ops.state import Group
-from dfc.passes.colocation import nodes_of
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.function import Func, Island
+from dfc.ir.ops.state import Group, Variable
+from dfc.ir.types import RefType, ResourceType
+from dfc.passes.colocation import nodes_of, text_of
 from dfc.passes.compilable import SOURCES
 from dfc.passes.partition import device_of
 from dfc.passes.phases import Phase
 from dfc.passes.place import Place, asks
-from dfc.runtime.variables import Device
+from dfc.runtime.variables import Device, VariableState
 
 
 @cache
@@ -44,23 +47,71 @@ def name_of(device: Device) -> str:
 def lower(
     program: ModuleOp,
     *,
+    to: Phase = Phase.CLUSTERED,
     start: Phase = Phase.TRACE,
     passes: Mapping[Phase, str] = {},
     observers: Sequence[Any] = (),
     soft: bool = True,
     log: bool = False,
+    variables: Mapping[str, VariableState] = {},
 ) -> None:
-    """The default passes up to phase clustered, in place, with ops placed on this process's devices where something
-    asks for that, or where the placement is to be logged. Raises what they raise."""
-    asked = log or any(isinstance(func, Func) and asks(func) for func in program.ops)
-    if asked and start in (Phase.TRACE, Phase.GRAPH):
+    """The default passes up to phase `to`, in place, with ops placed on this process's devices where something asks for
+    that, or where the placement is to be logged. `variables` live from then on where the program has them, and stay
+    where another has them already. Raises what the passes raise."""
+    options: dict[str, Any] = {"passes": passes, "observers": observers}
+    if to.position >= Phase.PLACED.position and start in (Phase.TRACE, Phase.GRAPH):
+        pipeline.lower(program, start=start, to=Phase.GRAPH, **options)
         place = Place(tuple(map(str, local_devices())), soft=soft, log=log)
-        passes = {**passes, Phase.PLACED: str(place)}
-        pipeline.lower(program, start=start, to=Phase.PLACED, passes=passes, observers=observers)
+        for state in variables.values():
+            _ = state.device  # which other variables may tell: no lock may be held meanwhile
+        with _placing:
+            if _keep(program, variables) or log or any(isinstance(func, Func) and asks(func) for func in program.ops):
+                options["passes"] = {**passes, Phase.PLACED: str(place)}
+                pipeline.lower(program, start=Phase.GRAPH, to=Phase.PLACED, **options)
+            _settle(program, variables)
         start = Phase.PLACED
-    if not asked:
-        passes = {**passes, Phase.PLACED: ""}
-    pipeline.lower(program, start=start, passes=passes, observers=observers)
+    pipeline.lower(program, start=start, to=to, **options)
+
+
+_placing = threading.RLock()
+"""Two programs are placed one after the other, so that the second finds variables where the first has them."""
+
+
+def _variables(program: ModuleOp, states: Mapping[str, VariableState]) -> Iterator[tuple[Variable, VariableState]]:
+    if states:
+        for op in program.walk():
+            if isinstance(op, Variable) and op.variable.data in states:
+                yield op, states[op.variable.data]
+
+
+def _keep(program: ModuleOp, states: Mapping[str, VariableState]) -> bool:
+    """Have variables stay where they are; whether one of them is elsewhere than on the first device."""
+    found = [(op, state.device) for op, state in _variables(program, states) if state.is_settled]
+    elsewhere = any(device is not xla.default_device() for _, device in found)
+    if elsewhere or any(isinstance(func, Func) and asks(func) for func in program.ops):
+        for op, device in found:
+            op.attributes[ASSIGNED] = StringAttr(name_of(device))
+    return elsewhere
+
+
+def _settle(program: ModuleOp, states: Mapping[str, VariableState]) -> None:
+    for op, state in _variables(program, states):
+        at = text_of(op, ASSIGNED)
+        state.settle(local_devices()[parse_full(at)] if at else xla.default_device())
+
+
+def request(program: ModuleOp, device: str) -> None:
+    """Ask for a device for each op that asks for none itself, and is on no variable or queue."""
+    for func in program.ops:
+        if isinstance(func, Func):
+            for op in nodes_of(func.block):
+                values = (*op.operands, *op.results)
+                if not _is_marked(op) and not any(isinstance(value.type, RefType | ResourceType) for value in values):
+                    op.attributes[REQUEST] = StringAttr(device)
+
+
+def _is_marked(op: Operation) -> bool:
+    return REQUEST in op.attributes or COLOCATE in op.attributes
 
 
 def first_device() -> DeviceName:
@@ -68,9 +119,24 @@ def first_device() -> DeviceName:
     return min(local_devices(), key=priority)
 
 
+@cache
+def device_for(asked: DeviceName) -> Device:
+    """The device for what asks for this one: the first that fits, or where none does, as soft placement has it, the
+    first of all."""
+    names = sorted(local_devices(), key=priority)
+    return local_devices()[next((name for name in names if asked.covers(name)), names[0])]
+
+
 def is_on_first(funcs: Sequence[Func]) -> bool:
     """Whether a function that has become these is on the first device alone."""
     return len(funcs) == 1 and device_of(funcs[0]) in ("", str(first_device()))
+
+
+def is_anywhere(funcs: Sequence[Func]) -> bool:
+    """Whether a function that has become these does nothing that has a place: it hands on what it takes, and gives
+    constants."""
+    (*others, func) = funcs
+    return not others and all(isinstance(op, ConstantOp | Island) for op in nodes_of(func.block))
 
 
 def _is_work(op: Operation) -> bool:

@@ -132,7 +132,8 @@ class SessionStep:
         """The outputs, not awaited unless there is a time limit."""
         deadline = deadline_after(timeout)
         if self.direct is not None and not RECORDING:
-            results = self.direct([xla.to_device(f) if isinstance(f, np.ndarray) else f for f in feeds])
+            device = self.step.device
+            results = self.direct([xla.placed(feed, device) for feed in feeds])
         else:
             execution = self.start(feeds)
             try:
@@ -249,7 +250,8 @@ class SessionState:
         with paused():
             lowered = specialize(program, bindings) if bindings else program
             config = self.config
-            lower(lowered, passes=passes, soft=config.soft_placement, log=config.log_device_placement)
+            soft, log = config.soft_placement, config.log_device_placement
+            lower(lowered, passes=passes, soft=soft, log=log, variables=binding.variables)
             funcs = parts_of(lowered, name)
         step = step_of(funcs, binding.variables, name, binding)
         check = None

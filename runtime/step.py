@@ -16,14 +16,14 @@ from dfc.ir.ops.function import Func
 from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
-from dfc.runtime.dispatch import Direct, PlanRun, Values, returned, run_once
+from dfc.runtime.dispatch import Direct, PlanRun, Values, run_once
 from dfc.runtime.executor import Driving, Execution
 from dfc.runtime.flow import Flow
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
 from dfc.runtime.memory import rooms_in
-from dfc.runtime.placing import alone, lower, name_of
+from dfc.runtime.placing import alone, lower, name_of, request
 from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.planning import emitted, label_of, plan_of
 from dfc.runtime.programs import compile_module
@@ -120,6 +120,11 @@ class Step:
         return len(self.plan.outputs)
 
     @property
+    def output_devices(self) -> list[Device]:
+        """Where each output is, but for strings."""
+        return [self.device] * self.n_outputs
+
+    @property
     def variables(self) -> list[str]:
         """The variables that the step reads or writes."""
         return self.plan.variables
@@ -139,7 +144,7 @@ class Step:
 
     def recorded(self, feeds: Values) -> Values:
         """As `run`, by the executor in any case, so that timelines hear of it."""
-        return [returned(value, self.device) for value in run_once(self.start(), feeds)]
+        return [xla.placed(value, self.device) for value in run_once(self.start(), feeds)]
 
 
 def clustered(program: ModuleOp, name: str, bindings: Mapping[str, int], **options: Any) -> Func:
@@ -154,10 +159,15 @@ def clustered_parts(
     *,
     start: Phase = Phase.TRACE,
     observers: Sequence[Any] = (),
+    variables: Mapping[str, VariableState] = {},
+    device: str = "",
 ) -> list[Func]:
     """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
-    default passes up to phase `clustered`. The functions, one a device, that it has become."""
+    default passes up to phase `clustered`. The functions, one a device, that it has become. What asks for nothing asks
+    for `device`."""
     with paused():
         copy = specialize(program, bindings)
-        lower(copy, start=start, observers=observers)
+        if device:
+            request(copy, device)
+        lower(copy, start=start, observers=observers, variables=variables)
         return parts_of(copy, name)

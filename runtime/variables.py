@@ -147,10 +147,11 @@ class VariableState:
         spec: Spec,
         initial: Array | Buffer | Callable[[], Any] | None,
         trainable: bool = True,
-        device: Device | None = None,
+        device: Device | Callable[[], Device] | None = None,
         hint: str = RESTORE,
     ) -> None:
         self._hint = hint
+        self._settled = False
         self._slot: tuple[Holder, int] = (Holder([None]), 0)
         self.name, self.spec, self.trainable, self._device = name, spec, trainable, device
         self._initial: Any = initial
@@ -175,18 +176,24 @@ class VariableState:
         """Where the value lives; JAX's default device unless one was given."""
         if self._device is None:
             self._device = xla.default_device()
+        elif not hasattr(self._device, "platform"):
+            self._device = self._device()
         return self._device
 
-    def move(self, device: Device) -> None:
-        """Live on this device from now on. Raises FailedPrecondition where steps use the variable on another one."""
-        if self._device is device or (self._device is None and device is xla.default_device()):
-            return
+    @property
+    def is_settled(self) -> bool:
+        """Whether the value stays where it is, since there are programs that have it there."""
+        return self._settled
+
+    def settle(self, device: Device) -> None:
+        """Live on this device from now on: see `dfc.runtime.placing.lower`, which alone calls this."""
+        if not self._settled:
+            if self.device is not device:
+                self._move(device)
+            self._settled = True
+
+    def _move(self, device: Device) -> None:
         with self._locked() as (holder, index):
-            if holder.programs:
-                raise FailedPrecondition(
-                    f"variable {self.name!r} is on {self.device} for the steps that use it, and would be on {device}",
-                    hint="ask for its device where it is made, with dfc.device around it",
-                )
             found = holder.buffers[index]
             if found is not None and not isinstance(found, Lost):
                 holder.buffers[index] = xla.transfer(found, device)
@@ -242,7 +249,7 @@ class VariableState:
         if holder.is_owned():
             raise holder.reentered(f"assigning variable {self.name!r}")
         with self._locked() as (holder, index):
-            holder.buffers[index] = buffer
+            holder.buffers[index] = xla.brought(buffer, self.device)  # it may have moved meanwhile
         self._initial = None
 
     def initialize(self) -> None:
@@ -265,7 +272,7 @@ class VariableState:
                 buffer = self._upload(initial() if callable(initial) else initial)
                 with self._locked() as (holder, index):
                     if holder.buffers[index] is None:  # unless it was assigned meanwhile
-                        holder.buffers[index] = buffer
+                        holder.buffers[index] = xla.brought(buffer, self.device)  # it may have moved meanwhile
             except BaseException:
                 self._initial = initial
                 raise
