@@ -207,6 +207,14 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
     return value
 
 
+def wait(array: jax.Array) -> None:
+    """Return when the value is computed. Raises what the computation raised."""
+    try:
+        array.block_until_ready()
+    except RuntimeError as error:
+        raise translate(error, "wait") from error
+
+
 def truth(value: Any) -> bool:
     """The boolean in a scalar, once it is computed: of an array by its buffer, a third of `to_numpy`'s time."""
     try:

@@ -225,14 +225,7 @@ class SessionState:
         late_inputs: bool = False,
     ) -> SessionStep:
         """The program's function `name`, at phase `trace`, as a step of this session. No lock is held meanwhile."""
-        options = [
-            f"{option}=true"
-            for option, chosen in (("separate", not self.config.cluster), ("late_inputs", late_inputs))
-            if chosen
-        ]
-        passes = {Phase.CLUSTERED: f"cluster{{{' '.join(options)}}}"} if options else {}
-        if self.config.device_memory_limit is not None:
-            passes[Phase.PARTITIONED] = pipeline.SWAPPING
+        passes = self._passes(late_inputs)
         with paused():
             lowered = specialize(program, bindings) if bindings else program
             config = self.config
@@ -247,6 +240,15 @@ class SessionState:
                 self.memory.require_room(held_by(v) for v in states if not self._is_counted(v))
 
         return SessionStep(step, input_names(funcs), self.running, check)
+
+    def _passes(self, late_inputs: bool) -> dict[Phase, str]:
+        """What takes the place of default passes for this session."""
+        config, options = self.config, dict[str, dict[str, Any]]()
+        if late_inputs or not config.cluster:
+            options["cluster"] = {"separate": not config.cluster, "late_inputs": late_inputs}
+        if config.device_memory_limit is not None:
+            options["lower-control-flow"] = {"swap": True}
+        return pipeline.adjusted(options) if options else {}
 
     def _variables_held(self) -> Iterator[Held]:
         return (held_by(v) for v in list(self.variables.values()) if v.is_initialized)
