@@ -209,8 +209,11 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
 
 def wait(value: Any) -> None:
     """Until a device has computed the value; not at all for one of the host. Raises what the computation raised."""
-    if hasattr(value, "block_until_ready"):
-        value.block_until_ready()
+    try:
+        if hasattr(value, "block_until_ready"):
+            value.block_until_ready()
+    except RuntimeError as error:
+        raise translate(error, "wait") from error
 
 
 def truth(value: Any) -> bool:

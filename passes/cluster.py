@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.errors import Unimplemented
@@ -20,9 +20,10 @@ from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.ir.ops.transfer import LEVEL
+from dfc.ir.ops.transfer import LEVEL, TURN
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.capacities import guarded
+from dfc.passes.colocation import text_of
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
 from dfc.passes.frames import has_gates
 from dfc.passes.gated import Gated, for_host
@@ -72,8 +73,8 @@ def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = Fa
 
 class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
-    a path to the op; `stage` counts the alternations of device and host on such a path, and transfers between devices
-    above all. `place` is the same for ops of one frame that are live together (`passes/gated.py`).
+    a path to the op; `stage` counts the alternations of device and host on such a path, and above all transfers between
+    devices, then their turns. `place` is the same for ops of one frame that are live together (`passes/gated.py`).
 
     Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
     that leaves a run comes back to none of the same key, and runs of different keys don't need each other both ways.
@@ -463,9 +464,10 @@ def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) ->
 
 
 def _least_stage(op: Operation) -> int:
-    """The stage at which an op of the host happens at the earliest: those of different levels are far apart."""
-    level = op.attributes.get(LEVEL)
-    return int(level.data) << 20 if isinstance(level, StringAttr) else -1
+    """The stage at which an op of the host happens at the earliest: those of different levels are far apart, and so are
+    the turns of one."""
+    level, turn = text_of(op, LEVEL), text_of(op, TURN)
+    return int(level) << 40 | int(turn or 0) << 20 if level else -1
 
 
 def _gives_token(owner: object) -> bool:

@@ -12,7 +12,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from dfc.ir.devices import DeviceName
 from dfc.ir.dims import Dim
 from dfc.ir.ops.control import ControlFlow
-from dfc.ir.ops.function import Func, Return, Yield
+from dfc.ir.ops.function import Func, Island, Return, Yield
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.types import is_tensor, spec_of
 from dfc.passes.colocation import Groups, nodes_of
@@ -45,6 +45,8 @@ class Costs:
     def _estimate(self, op: Operation) -> float:
         if isinstance(op, ControlFlow):
             return sum(self._estimate(inner) for block in op.blocks for inner in nodes_of(block))
+        if isinstance(op, Island):
+            return self.overhead + sum(self._estimate(inner) for inner in op.block.ops if not isinstance(inner, Yield))
         moved = sum(bytes_of(v) for v in (*op.operands, *op.results))
         return self.overhead + moved / self.memory + _products(op) / self.flops
 

@@ -421,7 +421,7 @@ class FramedExecution(Execution):
         """A new iteration."""
         if self._held is not None:
             self._hold_on()
-        if self._deadline is not None and monotonic() >= self._deadline:
+        if self.deadline is not None and monotonic() >= self.deadline:
             raise DeadlineExceeded("the time limit passed while the step went through a loop", op=self.flow.name)
         turn = Turn(frame, frame.slots, pending)
         turn.outstanding = len(frame.roots)

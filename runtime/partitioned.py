@@ -162,7 +162,7 @@ class JointExecution(Driving):
     def advance(self) -> None:
         while self.error is None:
             for member in self._members:
-                member._deadline = self._deadline
+                member.deadline = self.deadline
                 member.advance()
                 if member.error is not None:
                     self.stop(member.error)
@@ -173,7 +173,7 @@ class JointExecution(Driving):
 
     def _require_progress(self) -> None:
         """Stop with Internal where all that is under way waits for the others, which would be for ever."""
-        waits = [attempt for member in self._members for attempt in member._in_flight]
+        waits = [attempt for member in self._members for attempt in member.attempts]
         if waits and self._missing == 0 and all(isinstance(attempt, Receiving) for attempt in waits):
             listed = ", ".join(map(str, self.waiting_for()[:5]))
             self.stop(Internal(f"the devices of the step wait for each other: {listed}", op=self.name))

@@ -233,6 +233,7 @@ TRANSFER = """builtin.module {
     %1 = df.group %0 : (tensor<2xf32>) -> !df.control
     df.send %0 {tensor = "x", source = "/job:a/replica:0/task:0/device:CPU:0", target = "/job:a/replica:0/task:0/device:CPU:1"} : (tensor<2xf32>) -> ()
     %2 = df.recv %1 {tensor = "y", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", result = [tensor<2xf32>]} : (!df.control) -> tensor<2xf32>
+    %3 = df.computed %0 : (tensor<2xf32>) -> !df.control
     df.return %2 : (tensor<2xf32>) -> ()
   }) : () -> ()
 }
