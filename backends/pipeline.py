@@ -23,8 +23,9 @@ PIPELINE: dict[Phase, str] = {
     # Branches and loops that the host has to run, or that are on several devices, become dataflow, whose edges can be
     # cut; those that a device runs as a whole get variables as values, for the islands to come.
     Phase.PARTITIONED: "lower-control-flow, partition, functionalise",
-    # What one device runs in one go becomes one program; references become its inputs and outputs.
-    Phase.CLUSTERED: "cluster",
+    # What one device runs in one go becomes one program; references become its inputs and outputs. That says what reads
+    # and writes variables in one act; to those that live in the host's memory it stays one, however it is cut.
+    Phase.CLUSTERED: "cluster, offload",
 }
 """The passes that lead to each phase, in the grammar of `dfc opt -p`."""
 

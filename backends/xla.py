@@ -207,6 +207,14 @@ def to_numpy(array: jax.Array, copy: bool = True) -> Array:
     return value
 
 
+def wait(value: Any) -> None:
+    """Return once the value is computed. Raises what its computation raised."""
+    try:
+        value.block_until_ready()
+    except RuntimeError as error:
+        raise translate(error, "wait") from error
+
+
 def truth(value: Any) -> bool:
     """The boolean in a scalar, once it is computed: of an array by its buffer, a third of `to_numpy`'s time."""
     try:
@@ -276,7 +284,8 @@ def brought(value: Any, device: Any) -> Any:
 @dataclass(frozen=True)
 class Signature:
     """How a program is called. Its arguments are `n_state` state values, then feeds; its results are `n_new_state`
-    new state values, then outputs. `donated` maps a state argument to the result that takes over its buffer."""
+    new state values, then outputs. `donated` maps an argument to the result that takes over its buffer: state to new
+    state, or a feed to an output."""
 
     inputs: tuple[Spec, ...]
     results: tuple[Spec, ...]
@@ -293,8 +302,8 @@ class Signature:
         if len(set(self.donated.values())) != len(self.donated):
             raise Internal(f"two donated arguments can't share a result: {dict(self.donated)}")
         for argument, result in self.donated.items():
-            if not (0 <= argument < self.n_state and 0 <= result < self.n_new_state):
-                raise Internal(f"only state can be donated, and only to new state, got {argument} -> {result}")
+            if (argument < self.n_state) != (result < self.n_new_state):
+                raise Internal(f"state can be donated to new state only, feeds to outputs, got {argument} -> {result}")
             if self.inputs[argument] != self.results[result]:
                 raise Internal(
                     f"a donated argument must be like its result, got {show(self.inputs[argument])} and "

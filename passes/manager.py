@@ -37,6 +37,7 @@ BUILT_IN: Mapping[str, str] = {
     "partition": "dfc.passes.partition:Partition",
     "functionalise": "dfc.passes.functionalise:Functionalise",
     "cluster": "dfc.passes.cluster:Cluster",
+    "offload": "dfc.passes.offload:Offload",
     "specialize": "dfc.passes.specialize:Specialize",
 }
 """Name of each pass -> where its dataclass is; a module is imported when its pass is first named."""

@@ -17,13 +17,14 @@ from xdsl.dialects.builtin import ModuleOp
 from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
-from dfc.ir.types import nbytes
+from dfc.passes.cluster import Cluster
+from dfc.passes.offload import Offload
 from dfc.passes.partition import input_names, parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Driving
 from dfc.runtime.host import Binding
-from dfc.runtime.memory import Account, Held
+from dfc.runtime.memory import Account, Held, held_by
 from dfc.runtime.partitioned import AnyStep, step_of
 from dfc.runtime.placing import lower
 from dfc.runtime.submitted import Driven, Submitted
@@ -181,11 +182,6 @@ def wait_until(results: Values, deadline: float, name: str) -> None:
             pause = min(2 * pause, POLL[1])
 
 
-def held_by(state: VariableState) -> Held:
-    """What a variable takes on the device."""
-    return Held(nbytes(state.spec), f"variable {state.name!r}")
-
-
 class SessionState:
     """The values of a session, shared by its steps, and its life: open, closed, or left behind by a fork."""
 
@@ -225,14 +221,7 @@ class SessionState:
         late_inputs: bool = False,
     ) -> SessionStep:
         """The program's function `name`, at phase `trace`, as a step of this session. No lock is held meanwhile."""
-        options = [
-            f"{option}=true"
-            for option, chosen in (("separate", not self.config.cluster), ("late_inputs", late_inputs))
-            if chosen
-        ]
-        passes = {Phase.CLUSTERED: f"cluster{{{' '.join(options)}}}"} if options else {}
-        if self.config.device_memory_limit is not None:
-            passes[Phase.PARTITIONED] = pipeline.SWAPPING
+        passes = self._passes(binding, late_inputs)
         with paused():
             lowered = specialize(program, bindings) if bindings else program
             config = self.config
@@ -248,8 +237,19 @@ class SessionState:
 
         return SessionStep(step, input_names(funcs), self.running, check)
 
+    def _passes(self, binding: Binding, late_inputs: bool) -> dict[Phase, str]:
+        """The passes that differ from the default ones."""
+        limit = self.config.device_memory_limit
+        taken = sum(held_by(v).nbytes for v in binding.variables.values() if not v.is_offloaded)
+        cluster = Cluster(separate=not self.config.cluster, late_inputs=late_inputs)
+        moving = Offload(limit=limit or 0, taken=taken if limit else 0, late_inputs=late_inputs)
+        passes = {Phase.CLUSTERED: f"{cluster}, {moving}"}
+        if limit is not None:
+            passes[Phase.PARTITIONED] = pipeline.SWAPPING
+        return passes
+
     def _variables_held(self) -> Iterator[Held]:
-        return (held_by(v) for v in list(self.variables.values()) if v.is_initialized)
+        return (held_by(v) for v in list(self.variables.values()) if v.is_initialized and not v.is_offloaded)
 
     def _is_counted(self, state: VariableState) -> bool:
         return state.is_initialized and self.variables.get(state.name) is state

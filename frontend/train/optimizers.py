@@ -310,10 +310,10 @@ def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
     return [variables] if isinstance(variables, Variable) else list(variables)
 
 
-def state_variable(value: Any, name: str) -> Variable:
+def state_variable(value: Any, name: str, offload: bool = False) -> Variable:
     """A variable of an optimiser's state, which no optimiser trains, under this name whatever the present scope."""
     with names.fresh_scope():
-        return Variable(value, name=name, trainable=False)
+        return Variable(value, name=name, trainable=False, offload=offload)
 
 
 def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:
@@ -321,7 +321,7 @@ def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:
     spec = variable.spec
     value = np.full([int(d) for d in spec.shape], fill, spec.dtype.numpy)
     with names.fresh_scope(), names.placed(variable.placement):
-        return Variable(value, name=f"{variable.name}/{name}", trainable=False)
+        return Variable(value, name=f"{variable.name}/{name}", trainable=False, offload=variable.offload)
 
 
 def built(optimizer: Any, variables: Sequence[Variable]) -> list[Variable]:
