@@ -26,8 +26,9 @@ PIPELINE: dict[Phase, str] = {
     Phase.PARTITIONED: "lower-control-flow, partition, functionalise",
     # What one device runs in one go becomes one program; references become its inputs and outputs. A program begins
     # when all that it takes is there, so where much is received it is divided into turns first, each for a program of
-    # its own. Which receives can be put off without a loss of time is known when the programs are, so that comes last.
-    Phase.CLUSTERED: "divide-receives, cluster, schedule-receives",
+    # its own. What a program reads and writes of variables is one act; to those that live in the host's memory it stays
+    # one, however it is cut. Which receives can be put off without a loss of time is known when the programs are.
+    Phase.CLUSTERED: "divide-receives, cluster, offload, schedule-receives",
 }
 """The passes that lead to each phase, in the grammar of `dfc opt -p`."""
 

@@ -295,7 +295,8 @@ def device_of(array: Any) -> Any:
 @dataclass(frozen=True)
 class Signature:
     """How a program is called. Its arguments are `n_state` state values, then feeds; its results are `n_new_state`
-    new state values, then outputs. `donated` maps a state argument to the result that takes over its buffer."""
+    new state values, then outputs. `donated` maps an argument to the result that takes over its buffer: state to new
+    state, or a feed to an output."""
 
     inputs: tuple[Spec, ...]
     results: tuple[Spec, ...]
@@ -312,8 +313,8 @@ class Signature:
         if len(set(self.donated.values())) != len(self.donated):
             raise Internal(f"two donated arguments can't share a result: {dict(self.donated)}")
         for argument, result in self.donated.items():
-            if not (0 <= argument < self.n_state and 0 <= result < self.n_new_state):
-                raise Internal(f"only state can be donated, and only to new state, got {argument} -> {result}")
+            if (argument < self.n_state) != (result < self.n_new_state):
+                raise Internal(f"state can be donated to new state only, feeds to outputs, got {argument} -> {result}")
             if self.inputs[argument] != self.results[result]:
                 raise Internal(
                     f"a donated argument must be like its result, got {show(self.inputs[argument])} and "

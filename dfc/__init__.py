@@ -34,7 +34,7 @@ _MODULES = {
     "dfc.frontend.derivatives": "hessian jacobian jvp",
     "dfc.frontend.custom_gradient": "checkpoint custom_gradient",
     "dfc.frontend.indexed_slices": "IndexedSlices",
-    "dfc.frontend.names": "name_scope",
+    "dfc.frontend.names": "name_scope offload",
     "dfc.frontend.defaults": "default_dtype",
     "dfc.frontend.ops.elementwise": """
         abs add add_n astype atan2 bitwise_and bitwise_invert bitwise_or bitwise_xor ceil cos divide equal exp expm1
@@ -152,7 +152,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.derivatives import hessian as hessian, jacobian as jacobian, jvp as jvp
     from dfc.frontend.custom_gradient import checkpoint as checkpoint, custom_gradient as custom_gradient
     from dfc.frontend.indexed_slices import IndexedSlices as IndexedSlices
-    from dfc.frontend.names import name_scope as name_scope
+    from dfc.frontend.names import name_scope as name_scope, offload as offload
     from dfc.frontend.defaults import default_dtype as default_dtype
     from dfc.frontend.ops.elementwise import (
         abs as abs, add as add, add_n as add_n, astype as astype, atan2 as atan2, bitwise_and as bitwise_and,

@@ -16,6 +16,7 @@ from dfc.ir.op import base_name
 _scope: ContextVar[str] = ContextVar("dfc_name_scope", default="")
 _placement: ContextVar[Mapping[str, Attribute]] = ContextVar("dfc_placement", default={})  # noqa: B039, never changed
 _near: ContextVar[Any] = ContextVar("dfc_near", default=None)
+_offloading: ContextVar[bool] = ContextVar("dfc_offloading", default=False)
 _annotations: dict[str, Mapping[str, Attribute]] = {"": {}}
 Fresh = tuple[Token[str], Token[Mapping[str, Attribute]]]
 
@@ -60,6 +61,21 @@ def leave_fresh_scope(entered: Fresh) -> None:
     """Back to what was before `enter_fresh_scope`."""
     _scope.reset(entered[0])
     _placement.reset(entered[1])
+
+
+offloading = _offloading.get
+"""Whether variables made now live in the host's memory unless they say otherwise: see `dfc.offload`."""
+
+
+@contextmanager
+def offload(enabled: bool = True) -> Iterator[None]:
+    """Variables made inside live in the host's memory, as with `dfc.Variable(..., offload=True)`; with False they live
+    on devices. So does the state that optimisers keep for them, wherever that is made. Scopes nest."""
+    token = _offloading.set(enabled)
+    try:
+        yield
+    finally:
+        _offloading.reset(token)
 
 
 placement = _placement.get

@@ -29,6 +29,7 @@ from dfc.ir import locations
 from dfc.ir.types import CONTROL
 from dfc.passes.extract import extract
 from dfc.runtime.host import Binding
+from dfc.runtime.offloaded import OffloadedState
 from dfc.runtime.session import SessionConfig, SessionState, SessionStep
 from dfc.runtime.submitted import Submitted
 from dfc.runtime.variables import VariableState
@@ -270,7 +271,8 @@ class Session:
         for name, variable in list(self.graph.variables.items()):
             if isinstance(variable, GraphVariable):
                 if name not in self._state.variables:
-                    made = VariableState(name, variable.spec, None, variable.trainable, hint=INITIALIZE)
+                    kind = OffloadedState if variable.offload else VariableState
+                    made = kind(name, variable.spec, None, variable.trainable, hint=INITIALIZE)
                     self._state.variables.setdefault(name, made)
                 states[name] = self._state.variables[name]
             else:

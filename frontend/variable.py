@@ -81,6 +81,9 @@ class Variable:
     `variable_1` ... in order of creation; the present name scope is put before it. `trainable` says whether optimisers
     that are given no list update it.
 
+    With `offload` the value lives in the host's memory: steps bring it to the device for as long as they compute with
+    it, and back. Without, `dfc.offload` around it says so.
+
     Reads and writes in a traced function happen in program order. Outside they happen at once. Operators read it.
 
     Made in `with dfc.Graph():` it is a part of that graph: see `dfc.frontend.graph_variable`.
@@ -88,6 +91,8 @@ class Variable:
 
     in_program_order = False
     """Whether reads and writes are ordered in a graph that is built by hand too."""
+    offload: bool
+    """Whether the value lives in the host's memory."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Variable:
         if cls is Variable and current_graph() is not None:
@@ -102,7 +107,9 @@ class Variable:
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
+        offload: bool | None = None,
     ) -> None:
+        self.offload = names.offloading() if offload is None else offload
         self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
         self.trainable = trainable
         self.owner: tuple[ReferenceType[Any], str] | None = None
@@ -144,6 +151,7 @@ class Variable:
         return self._state
 
     def _make_state(self) -> VariableState:
+        from dfc.runtime.offloaded import OffloadedState
         from dfc.runtime.variables import VariableState
 
         if self._running:
@@ -160,7 +168,8 @@ class Variable:
         if isinstance(initial, TensorSpec):
             require_static(self.name, spec)
             initial = _no_value(self.name, self._created_at)
-        made = VariableState(self.name, spec, initial, self.trainable, _device_asked(self.placement, self._near))
+        kind = OffloadedState if self.offload else VariableState
+        made = kind(self.name, spec, initial, self.trainable, _device_asked(self.placement, self._near))
         self._initial = None
         return made
 

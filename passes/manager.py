@@ -38,6 +38,7 @@ BUILT_IN: Mapping[str, str] = {
     "functionalise": "dfc.passes.functionalise:Functionalise",
     "divide-receives": "dfc.passes.divide_receives:DivideReceives",
     "cluster": "dfc.passes.cluster:Cluster",
+    "offload": "dfc.passes.offload:Offload",
     "schedule-receives": "dfc.passes.schedule_receives:ScheduleReceives",
     "specialize": "dfc.passes.specialize:Specialize",
 }

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -38,6 +38,12 @@ class Iteration:
 
     def __init__(self, slots: list[Any], pending: list[int]) -> None:
         self.slots, self.pending = slots.copy(), pending.copy()
+
+
+_driven: ContextVar[tuple[Driving, ...]] = ContextVar("dfc_driven", default=())
+being_driven = _driven.get
+"""The steps whose caller waits for them here, the outermost first: one that begins in the middle of another one does so
+in a signal handler or a finaliser."""
 
 
 class Driving(ABC):
@@ -134,6 +140,7 @@ class Driving(ABC):
         to do. Raises the step's error, and DeadlineExceeded, which ends the step as well."""
         self.deadline, self._wanted, self._caller = deadline, wanted, threading.get_ident()
         self._has_ended = False
+        here = _driven.set((*_driven.get(), self))
         try:
             self._take_role()
             while True:
@@ -151,6 +158,7 @@ class Driving(ABC):
                 self.stop(error if isinstance(error, DfcError) else Cancelled("the step was interrupted"))
             raise
         finally:
+            _driven.reset(here)
             self._context = None
             if is_owned(self._role):
                 self._role.release()

@@ -20,13 +20,12 @@ from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
 from dfc.ir.dtypes import bfloat16
-from dfc.ir.types import nbytes
 from dfc.passes.partition import input_names, parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Driving
 from dfc.runtime.host import Binding
-from dfc.runtime.memory import Account, Held
+from dfc.runtime.memory import Account, Held, held_by
 from dfc.runtime.partitioned import AnyStep, step_of
 from dfc.runtime.placing import lower
 from dfc.runtime.submitted import Driven, Submitted
@@ -206,11 +205,6 @@ def wait_until(results: Values, deadline: float, name: str) -> None:
             pause = min(2 * pause, POLL[1])
 
 
-def held_by(state: VariableState) -> Held:
-    """What a variable takes on the device."""
-    return Held(nbytes(state.spec), f"variable {state.name!r}")
-
-
 class SessionState:
     """The values of a session, shared by its steps, and its life: open, closed, or left behind by a fork."""
 
@@ -250,7 +244,7 @@ class SessionState:
         late_inputs: bool = False,
     ) -> SessionStep:
         """The program's function `name`, at phase `trace`, as a step of this session. No lock is held meanwhile."""
-        passes = self._passes(late_inputs)
+        passes = self._passes(binding, late_inputs)
         with paused():
             lowered = specialize(program, bindings) if bindings else program
             config = self.config
@@ -267,19 +261,23 @@ class SessionState:
 
         return SessionStep(step, input_names(funcs), self.running, check)
 
-    def _passes(self, late_inputs: bool) -> dict[Phase, str]:
+    def _passes(self, binding: Binding, late_inputs: bool) -> dict[Phase, str]:
         """What takes the place of default passes for this session."""
         config, options = self.config, dict[str, dict[str, Any]]()
+        limit = config.device_memory_limit
         if late_inputs or not config.cluster:
             options["cluster"] = {"separate": not config.cluster, "late_inputs": late_inputs}
-        if config.device_memory_limit is not None:
+        if late_inputs or limit is not None:
+            taken = sum(held_by(v).nbytes for v in binding.variables.values() if not v.is_offloaded)
+            options["offload"] = {"limit": limit or 0, "taken": taken if limit else 0, "late_inputs": late_inputs}
+        if limit is not None:
             options["lower-control-flow"] = {"swap": True}
         if config.transfer_dtype is not None:
             options["partition"] = {"wire": config.transfer_dtype}
         return pipeline.adjusted(options) if options else {}
 
     def _variables_held(self) -> Iterator[Held]:
-        return (held_by(v) for v in list(self.variables.values()) if v.is_initialized)
+        return (held_by(v) for v in list(self.variables.values()) if v.is_initialized and not v.is_offloaded)
 
     def _is_counted(self, state: VariableState) -> bool:
         return state.is_initialized and self.variables.get(state.name) is state

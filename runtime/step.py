@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -55,14 +56,14 @@ class Step:
     ) -> None:
         self.name = name or func.sym_name.data
         plan, islands, host_ops = plan_of(func)
-        binding = binding or Binding(variables)
+        self.device = device or xla.default_device()
+        binding = replace(binding or Binding(variables), device=self.device)
         runnable = [host_op(op, binding) for op in host_ops]
         known = [isinstance(call, ProgramCall) for call in plan.of_device]
         modules = emitted([island for island, static in zip(islands, known, strict=True) if static], self.name)
         for needed in plan.variables:
             if needed not in variables:
                 raise NotFound(f"the step needs a variable {needed!r}, which it was not given", op=self.name)
-        self.device = device or xla.default_device()
         self.executables = [
             compile_module(module, call.signature, self.device, self.name)
             for module, call in zip(modules, plan.programs, strict=True)
@@ -148,8 +149,9 @@ class Step:
 
 
 def clustered(program: ModuleOp, name: str, bindings: Mapping[str, int], **options: Any) -> Func:
-    """The one function of `clustered_parts`. Raises Unimplemented for one that is not on the first device alone."""
-    return alone(clustered_parts(program, name, bindings, **options))
+    """The one function of `clustered_parts`, for use outside of this process: all variables are the device's. Raises
+    Unimplemented for one that is not on the first device alone."""
+    return alone(clustered_parts(program, name, bindings, passes={Phase.CLUSTERED: "cluster"}, **options))
 
 
 def clustered_parts(
@@ -158,16 +160,17 @@ def clustered_parts(
     bindings: Mapping[str, int],
     *,
     start: Phase = Phase.TRACE,
+    passes: Mapping[Phase, str] = {},
     observers: Sequence[Any] = (),
     variables: Mapping[str, VariableState] = {},
     device: str = "",
 ) -> list[Func]:
     """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
-    default passes up to phase `clustered`. The functions, one a device, that it has become. What asks for nothing asks
-    for `device`."""
+    default passes up to phase `clustered`, but for those in `passes`. The functions, one a device, that it has become.
+    What asks for nothing asks for `device`."""
     with paused():
         copy = specialize(program, bindings)
         if device:
             request(copy, device)
-        lower(copy, start=start, observers=observers, variables=variables)
+        lower(copy, start=start, passes=passes, observers=observers, variables=variables)
         return parts_of(copy, name)

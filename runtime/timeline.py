@@ -128,11 +128,15 @@ class Timeline:
         with self._idle:
             self._pending += 1
 
+        watched = [list(before), list(results)]
+        del before, results
+
         def wait() -> None:
             try:
-                start = max(span.start, await_all(before))
-                self.add(replace(span, start=start, end=max(start, await_all(results))))
+                start = max(span.start, await_all(watched[0]))
+                self.add(replace(span, start=start, end=max(start, await_all(watched[1]))))
             finally:
+                watched.clear()  # not when others have heard that this is over: the program may be ending then
                 with self._idle:
                     self._pending -= 1
                     self._idle.notify_all()
@@ -209,24 +213,30 @@ def timed_host_op(op: HostOp) -> HostOp:
 
         return noted
 
-    run = None if op.run is None else timed(op.run)
-    if op.begin is None:
-        return replace(op, run=run)
-    begin = op.begin
+    def waiting(begin: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any) -> Any:
+            done: Done = args[-1]
+            start = perf_counter()
 
-    def begin_noted(values: Values, done: Done) -> Any:
-        start = perf_counter()
+            def over(attempt: Any) -> Any:
+                note(start)
+                return done(attempt)
 
-        def over(attempt: Any) -> Any:
-            note(start)
-            return done(attempt)
+            attempt = begin(*args[:-1], over)
+            if isinstance(attempt, list | tuple):  # results, at once
+                note(start)
+            elif isinstance(attempt, InThread) and attempt.function is not None:
+                attempt.done, attempt.function = done, timed(attempt.function)
+            return attempt
 
-        attempt = begin(values, over)
-        if isinstance(attempt, InThread) and attempt.function is not None:
-            attempt.done, attempt.function = done, timed(attempt.function)
-        return attempt
+        return noted
 
-    return replace(op, run=run, begin=begin_noted)
+    return replace(
+        op,
+        run=None if op.run is None else timed(op.run),
+        begin=None if op.begin is None else waiting(op.begin),
+        step=None if op.step is None else waiting(op.step),
+    )
 
 
 # ---- times

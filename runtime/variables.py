@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +141,9 @@ class VariableState:
     methods may be called from any thread. Raises InvalidArgument and InvalidType where a value does not fit `spec`.
     """
 
+    is_offloaded: ClassVar[bool] = False
+    """Whether the value lives in the host's memory."""
+
     def __init__(
         self,
         name: str,
@@ -157,8 +160,7 @@ class VariableState:
         self._initial: Any = initial
         if initial is not None and not callable(initial):
             self._check(initial)
-            given: Any = initial
-            self._initial = xla.to_numpy(given) if _is_device_array(given) else np.array(given)
+            self._initial = own_array(initial)
 
     def __del__(self) -> None:
         # No lock: a finaliser may run inside code that holds it; and nobody else uses the slot of a variable that is
@@ -255,28 +257,35 @@ class VariableState:
     def initialize(self) -> None:
         """Give the variable its initial value unless it has a value. Raises FailedPrecondition without an initial
         value, or where computing it needs the variable itself."""
-        with self._locked() as (holder, index):
-            if holder.buffers[index] is not None:
-                return
+        if self._has_value():
+            return
         with _initialising:
             if self._initial is _RUNNING:
                 raise FailedPrecondition(f"the initial value of variable {self.name!r} needs the variable itself")
             initial = self._initial
             if initial is None:
-                with self._locked() as (holder, index):
-                    if holder.buffers[index] is not None:  # another thread was first
-                        return
+                if self._has_value():  # another thread was first
+                    return
                 raise FailedPrecondition(f"Attempting to use uninitialized value {self.name!r}", hint=self._hint)
             self._initial = _RUNNING
             try:
-                buffer = self._upload(initial() if callable(initial) else initial)
-                with self._locked() as (holder, index):
-                    if holder.buffers[index] is None:  # unless it was assigned meanwhile
-                        holder.buffers[index] = xla.brought(buffer, self.device)  # it may have moved meanwhile
+                self._begin_with(initial() if callable(initial) else initial)
             except BaseException:
                 self._initial = initial
                 raise
             self._initial = None
+
+    def _has_value(self) -> bool:
+        """Whether something is in the variable's slot."""
+        with self._locked() as (holder, index):
+            return holder.buffers[index] is not None
+
+    def _begin_with(self, value: Any) -> None:
+        """Make this the value, unless one was assigned meanwhile."""
+        buffer = self._upload(value)
+        with self._locked() as (holder, index):
+            if holder.buffers[index] is None:
+                holder.buffers[index] = xla.brought(buffer, self.device)  # it may have moved meanwhile
 
     def lost(self, found: Lost) -> FailedPrecondition:
         """The error for the use of a variable whose slot says that it is lost."""
@@ -328,6 +337,11 @@ _RUNNING = _Running()
 
 def _is_device_array(value: Any) -> bool:
     return hasattr(value, "is_fully_addressable")  # jax.Array, without importing jax to ask
+
+
+def own_array(value: Any) -> Array:
+    """A NumPy array of the value in memory of its own, once it is computed."""
+    return xla.to_numpy(value) if _is_device_array(value) else np.array(value)
 
 
 def join(states: Sequence[VariableState], n_written: int) -> None:

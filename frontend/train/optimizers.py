@@ -310,18 +310,18 @@ def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
     return [variables] if isinstance(variables, Variable) else list(variables)
 
 
-def state_variable(value: Any, name: str, beside: Variable | None = None) -> Variable:
+def state_variable(value: Any, name: str, beside: Variable | None = None, offload: bool = False) -> Variable:
     """A variable of an optimiser's state, which no optimiser trains, under this name whatever the present scope; on the
     device of another one."""
     with names.fresh_scope(), names.placed({} if beside is None else placement_of_state(beside)):
-        return Variable(value, name=name, trainable=False)
+        return Variable(value, name=name, trainable=False, offload=offload)
 
 
 def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:
     """State in the shape and dtype of a variable, called `VARIABLE/NAME`, every element `fill`."""
     spec = variable.spec
     value = np.full([int(d) for d in spec.shape], fill, spec.dtype.numpy)
-    return state_variable(value, f"{variable.name}/{name}", variable)
+    return state_variable(value, f"{variable.name}/{name}", variable, variable.offload)
 
 
 def built(optimizer: Any, variables: Sequence[Variable]) -> list[Variable]:

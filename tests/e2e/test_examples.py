@@ -130,6 +130,16 @@ def test_kmeans_on_the_digits_is_as_good_as_scikit_learn(monkeypatch: pytest.Mon
         assert history[-1] < history[0]
 
 
+# ---- offload
+
+
+def test_l10_offload_has_the_losses_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    offload, arguments = load("offload", monkeypatch), ("--width", "64", "--steps", "3")
+    cut, whole = last_line(offload, *arguments), last_line(offload, *arguments, "--whole")
+    found, wanted = (number_in(line[line.index("first, ") :], "first, ", " after 3 steps") for line in (cut, whole))
+    assert_allclose(found, wanted, rtol=1e-5)
+
+
 # ---- recurrence
 
 
