@@ -20,10 +20,12 @@ from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.ir.ops.transfer import LEVEL
+from dfc.ir.ops.transfer import LEVEL, Send
 from dfc.ir.types import CONTROL, spec_behind, tensor_type
 from dfc.passes.capacities import guarded
+from dfc.passes.cheap import CHEAP
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
+from dfc.passes.costs import Costs
 from dfc.passes.frames import has_gates
 from dfc.passes.gated import Gated, for_host
 from dfc.passes.late import alone_in, definers, needed_by, symbols_of
@@ -73,7 +75,8 @@ def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = Fa
 class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
     a path to the op; `stage` counts the alternations of device and host on such a path, and transfers between devices
-    above all. `place` is the same for ops of one frame that are live together (`passes/gated.py`).
+    above all. `place` is the same for ops of one frame that are live together (`passes/gated.py`). What no other device
+    waits for may be `later`.
 
     Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
     that leaves a run comes back to none of the same key, and runs of different keys don't need each other both ways.
@@ -82,6 +85,7 @@ class _Key(NamedTuple):
     stage: int
     waits: int
     place: int = 0
+    later: bool = False
 
     def joined(self, other: _Key) -> _Key:
         return _Key(max(self.stage, other.stage), self.waits | other.waits, self.place)
@@ -93,6 +97,10 @@ class _Key(NamedTuple):
 
 NOWHERE = -1
 """The place where ops of different places meet."""
+APART = 20
+"""Bits of a stage below those that count transfers."""
+COSTS = Costs()
+"""What says whether work is worth a program of its own."""
 
 
 @dataclass(eq=False)
@@ -141,6 +149,7 @@ class _Function:
             self._classify(op)
         if not self.separate:
             self._sink(ops)
+            self._put_off(ops)
         units = self._units(ops)
         for unit in units:
             self._connect(unit)
@@ -240,7 +249,7 @@ class _Function:
     def _sink(self, ops: list[Operation]) -> None:
         """Put reads, and pure ops that use them, with their users where these are later: a value that is used after a
         wait is read after it, and a step that reads and writes a variable is one island. Other work stays where it can
-        begin at once."""
+        begin at once: so does work that would come to wait for another device, but what costs next to nothing."""
         if len(set(self.keys.values())) < 2:
             return
         reading: set[int] = set()
@@ -259,7 +268,31 @@ class _Function:
         for user in users:
             key = self.keys.get(id(user)) or self.hosts.get(id(user), own)  # the return and groups: no later than now
             least = least.met(key)
-        return least if least in of_device else own
+        if least not in of_device or (_level(least) > _level(own) and type(op) is not Read and type(op) not in CHEAP):
+            return own
+        return least
+
+    def _put_off(self, ops: list[Operation]) -> None:
+        """Keep what another device waits for apart from work that would make it wait longer."""
+        if not any(type(op) is Send for op in ops):
+            return
+        awaited: set[int] = set()
+        for op in reversed(ops):
+            if type(op) is Send or id(op) in awaited:
+                awaited.update(id(owner) for owner in _ops_behind(op, self.awaits))
+                awaited.update(id(value.owner) for value in self._sized(op) if self.sizes)
+        for op in ops:
+            if isinstance(op, NeedLength) and id(op.count.owner) in awaited:
+                awaited.add(id(op))
+        joint = {self.keys[number] for number in awaited if number in self.keys}
+        other: dict[_Key, float] = {}
+        for op in ops:
+            if id(op) not in awaited and (key := self.keys.get(id(op))) in joint:
+                other[key] = other.get(key, 0.0) + COSTS.estimate(op)
+        for op in ops:
+            key = self.keys.get(id(op))
+            if key is not None and id(op) not in awaited and other.get(key, 0.0) > COSTS.island:
+                self.keys[id(op)] = key._replace(later=True)
 
     # ---- then, who goes where
 
@@ -465,7 +498,12 @@ def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) ->
 def _least_stage(op: Operation) -> int:
     """The stage at which an op of the host happens at the earliest: those of different levels are far apart."""
     level = op.attributes.get(LEVEL)
-    return int(level.data) << 20 if isinstance(level, StringAttr) else -1
+    return int(level.data) << APART if isinstance(level, StringAttr) else -1
+
+
+def _level(key: _Key) -> int:
+    """How many transfers are on the longest way to what has the key."""
+    return key.stage >> APART
 
 
 def _gives_token(owner: object) -> bool:

@@ -18,8 +18,10 @@ from dfc.ir.ops.graph import After
 from dfc.ir.ops.shape import DimSize
 from dfc.ir.types import is_tensor
 from dfc.passes.colocation import Groups, supported
-from dfc.passes.costs import Costs, Expected, schedule
+from dfc.passes.costs import Costs
+from dfc.passes.expected import Expected
 from dfc.passes.manager import Pass
+from dfc.passes.schedule import schedule
 
 
 @dataclass(frozen=True)
