@@ -21,7 +21,7 @@ from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.ops.transfer import LEVEL, Send
-from dfc.ir.types import CONTROL, spec_behind, tensor_type
+from dfc.ir.types import CONTROL, nbytes, spec_behind, spec_of, tensor_type
 from dfc.passes.capacities import guarded
 from dfc.passes.cheap import CHEAP
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
@@ -32,6 +32,7 @@ from dfc.passes.late import alone_in, definers, needed_by, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import one_island, position_of
 from dfc.passes.phases import GONE, Phase, leftover
+from dfc.passes.urgency import turns
 from dfc.passes.writes import written_value
 
 
@@ -75,8 +76,8 @@ def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = Fa
 class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
     a path to the op; `stage` counts the alternations of device and host on such a path, and transfers between devices
-    above all. `place` is the same for ops of one frame that are live together (`passes/gated.py`). What no other device
-    waits for may be `later`.
+    above all. `place` is the same for ops of one frame that are live together (`passes/gated.py`). Of what is else
+    alike, what other devices do not wait for has a later `turn` (`passes/urgency.py`).
 
     Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
     that leaves a run comes back to none of the same key, and runs of different keys don't need each other both ways.
@@ -85,7 +86,7 @@ class _Key(NamedTuple):
     stage: int
     waits: int
     place: int = 0
-    later: bool = False
+    turn: int = 0
 
     def joined(self, other: _Key) -> _Key:
         return _Key(max(self.stage, other.stage), self.waits | other.waits, self.place)
@@ -149,7 +150,7 @@ class _Function:
             self._classify(op)
         if not self.separate:
             self._sink(ops)
-            self._put_off(ops)
+            self._hasten(ops)
         units = self._units(ops)
         for unit in units:
             self._connect(unit)
@@ -230,8 +231,7 @@ class _Function:
     def _needs(self, op: Operation, start: _Key) -> _Key:
         """The least key at which all operands are there; `start` says whether the op is the device's or the host's."""
         key, for_host = start, start.stage < 0
-        sized = (value.owner for value in self._sized(op)) if self.sizes else ()
-        for owner in (*_ops_behind(op, self.awaits), *sized):
+        for owner in self._behind(op):
             found = self.keys.get(id(owner))
             if found is None and (given := self.hosts.get(id(owner))) is not None:
                 found = self.gives[id(owner)]
@@ -272,27 +272,23 @@ class _Function:
             return own
         return least
 
-    def _put_off(self, ops: list[Operation]) -> None:
+    def _hasten(self, ops: list[Operation]) -> None:
         """Keep what another device waits for apart from work that would make it wait longer."""
-        if not any(type(op) is Send for op in ops):
+        sent = [(op, self.hosts[id(op)].stage) for op in ops if type(op) is Send and nbytes(spec_of(op.x.type))]
+        if not sent:
             return
-        awaited: set[int] = set()
-        for op in reversed(ops):
-            if type(op) is Send or id(op) in awaited:
-                awaited.update(id(owner) for owner in _ops_behind(op, self.awaits))
-                awaited.update(id(value.owner) for value in self._sized(op) if self.sizes)
+        found = turns(ops, self.keys, self._behind, sent, COSTS.estimate, COSTS.island)
         for op in ops:
-            if isinstance(op, NeedLength) and id(op.count.owner) in awaited:
-                awaited.add(id(op))
-        joint = {self.keys[number] for number in awaited if number in self.keys}
-        other: dict[_Key, float] = {}
-        for op in ops:
-            if id(op) not in awaited and (key := self.keys.get(id(op))) in joint:
-                other[key] = other.get(key, 0.0) + COSTS.estimate(op)
-        for op in ops:
-            key = self.keys.get(id(op))
-            if key is not None and id(op) not in awaited and other.get(key, 0.0) > COSTS.island:
-                self.keys[id(op)] = key._replace(later=True)
+            if isinstance(op, NeedLength):  # with its loop
+                found[id(op)] = found.get(id(op.count.owner), 0)
+            if turn := found.get(id(op), 0):
+                self.keys[id(op)] = self.keys[id(op)]._replace(turn=turn)
+
+    def _behind(self, op: Operation) -> Iterator[Operation]:
+        """The ops that this one needs."""
+        yield from _ops_behind(op, self.awaits)
+        if self.sizes:
+            yield from (v.owner for v in self._sized(op) if isinstance(v.owner, Operation))
 
     # ---- then, who goes where
 

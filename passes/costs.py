@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xdsl.ir import Operation, SSAValue
 
@@ -13,13 +13,17 @@ from dfc.ir.dims import Dim
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import Branches, ControlFlow, Scan
 from dfc.ir.ops.convolution import Convolution
+from dfc.ir.ops.elementwise import Binary, Unary
 from dfc.ir.ops.function import Return, Yield
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.state import Group, Read, Variable
-from dfc.ir.types import is_tensor, spec_of
+from dfc.ir.types import TYPICAL, is_tensor, nbytes, spec_of
+from dfc.passes.cheap import CHEAP
 
 FREE = (ConstantOp, Variable, Read, Group, Return, Yield)
 """Ops that are no work."""
+FUNCTION = 40.0
+"""What an exponential function, a tangent and the like take for one element, in multiplications."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Costs:
     device adds to an island and back, a small op in a loop, and an island of one op.
     """
 
-    flops: float = 4e10
-    memory: float = 1e10  # bytes a second
+    flops: float = 8e10
+    memory: float = 2e10  # bytes a second
     link: float = 3e9  # bytes a second between two devices
     latency: float = 2e-5  # of one transfer
     overhead: float = 2e-7  # of one op, within a program
@@ -42,6 +46,14 @@ class Costs:
     iterations: int = 10  # of a loop whose number of iterations is not known
     measured: Mapping[str, float] = field(default_factory=dict)
     speed: Mapping[str, float] = field(default_factory=dict)
+
+    def with_measured(self, measured: Mapping[str, float]) -> Costs:
+        """These costs with the seconds of some ops, by name."""
+        return replace(self, measured={**self.measured, **measured})
+
+    def with_dearer_cuts(self, by: float) -> Costs:
+        """These costs with transfers, and programs, that take so many times what they do."""
+        return replace(self, latency=self.latency * by, link=self.link / by, island=self.island * by)
 
     def seconds(self, op: Operation, name: str, device: DeviceName) -> float:
         """The time of one op on the device, all iterations of a loop included."""
@@ -56,44 +68,48 @@ class Costs:
         if isinstance(op, ControlFlow):
             blocks = [sum(map(self.estimate, block.ops)) for block in op.blocks]
             return max(blocks) if isinstance(op, Branches) else sum(blocks) * self._times(op)
-        moved = sum(bytes_of(v) for v in (*op.operands, *op.results))
-        return self.overhead + moved / self.memory + _products(op) / self.flops
+        moved = sum(bytes_of(v) for v in (*op.operands, *op.results) if not _is_fused(v))
+        return self.overhead + moved / self.memory + _operations(op) / self.flops
 
     def _times(self, op: Operation) -> float:
         length = op.length.data if isinstance(op, Scan) else ()
-        return _known(length) if length and isinstance(length[0], int) else self.iterations
+        return length[0] if length and isinstance(length[0], int) else self.iterations
 
     def transfer(self, nbytes: float) -> float:
         """The time to bring a value from one device to another."""
         return self.latency + nbytes / self.link
 
 
-def bytes_of(value: SSAValue) -> float:
-    """The size of a tensor; a size that is not known counts as 1."""
-    if not is_tensor(value.type):
-        return 0
-    spec = spec_of(value.type)
-    return _known(spec.shape) * max(spec.dtype.bits // 8, 1)
+def bytes_of(value: SSAValue) -> int:
+    """The size of a tensor; what is none has none."""
+    return nbytes(spec_of(value.type)) if is_tensor(value.type) else 0
 
 
-def _elements(value: SSAValue) -> float:
-    return _known(spec_of(value.type).shape)
+def _is_fused(value: SSAValue) -> bool:
+    """Whether the value is never in memory: computed where it is used, element by element."""
+    return _by_element(value.owner) and all(_by_element(use.operation) for use in value.uses)
 
 
-def _products(op: Operation) -> float:
-    """Multiplications and additions of a product of matrices or a convolution."""
+def _by_element(op: object) -> bool:
+    return type(op) in CHEAP or isinstance(op, Unary | Binary)
+
+
+def _operations(op: Operation) -> float:
+    """Multiplications and additions of a product of matrices or a convolution, and what functions come to."""
     if isinstance(op, DotGeneral):
         sizes = spec_of(op.lhs.type).shape
-        return 2 * _elements(op.result) * _known(sizes[axis] for axis in op.lhs_contracting.data)
+        return 2.0 * _elements(op.result) * _product(sizes[axis] for axis in op.lhs_contracting.data)
     if isinstance(op, Convolution):
         kernel = op.operands[1]
-        shape = spec_of(kernel.type).shape
-        return (
-            2 * _elements(op.results[0]) * _elements(kernel) / max((d for d in shape if isinstance(d, int)), default=1)
-        )
-    return 0
+        features = spec_of(kernel.type).shape[op.rhs_axes.data[0]]
+        return 2.0 * _elements(op.results[0]) * _elements(kernel) / max(_product([features]), 1)
+    return FUNCTION * _elements(op.results[0]) if isinstance(op, Unary) and type(op) not in CHEAP else 0.0
 
 
-def _known(dims: Iterable[Dim]) -> float:
-    """The product of sizes; one that is not known counts as 1."""
-    return float(math.prod(d for d in dims if isinstance(d, int)))
+def _elements(value: SSAValue) -> int:
+    return _product(spec_of(value.type).shape)
+
+
+def _product(dims: Iterable[Dim]) -> int:
+    """The product of sizes, with a typical one for each that is not known."""
+    return math.prod(d if isinstance(d, int) else TYPICAL for d in dims)

@@ -10,9 +10,12 @@ from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.devices import DeviceName
 from dfc.ir.op import Op
+from dfc.ir.ops.state import Group
+from dfc.ir.types import CONTROL
 from dfc.passes.colocation import Groups
 from dfc.passes.compilable import STRUCTURE, class_compilable
 from dfc.passes.costs import FREE, Costs, bytes_of
+from dfc.passes.urgency import turns
 
 LEVEL = 1 << 20
 """What a transfer adds to a stage; alternations of device and host count less."""
@@ -26,7 +29,7 @@ class Expected:
     seconds: float = 0.0
     busy: dict[str, float] = field(default_factory=dict)
     transfers: int = 0
-    moved: float = 0.0  # bytes
+    moved: int = 0  # bytes
     islands: int = 0
     devices: dict[str, str] = field(default_factory=dict)
 
@@ -50,9 +53,9 @@ class _Unit:
     users: list[_Unit] = field(default_factory=list)
 
 
-_Key = tuple[DeviceName, int, int, bool]
+_Key = tuple[DeviceName, int, int, int]
 """What ops of one island have in common, as in `passes/cluster.py`: the device, the stage, what they wait for, and
-whether no other device waits for them."""
+their turn."""
 
 
 def expected_of(groups: Groups, ops: Sequence[Operation], devices: Mapping[int, DeviceName], costs: Costs) -> Expected:
@@ -78,14 +81,16 @@ class _Units:
         self._devices, self._costs = devices, costs
         self._inputs = {id(op): [v for v in dict.fromkeys(op.operands) if id(v.owner) in devices] for op in ops}
         self._keys: dict[int, _Key] = {}
+        self._hosts = {id(op) for op in ops if _is_hosts(op)}
+        self._apart = self._hosts | {id(op) for op in ops if isinstance(op, Group)}  # in no island
         self._seconds = {id(op): costs.seconds(op, groups.names[id(op)], devices[id(op)]) for op in ops}
         self.made: list[_Unit] = []
         self.islands: dict[_Key, _Unit] = {}
         self.expected = Expected()
         for op in ops:
             self._keys[id(op)] = self._key(op)
-        later = self._later(ops)
-        self._unit = {id(op): self._unit_of(op, id(op) in later) for op in ops}
+        later = self._turns(ops)
+        self._unit = {id(op): self._unit_of(op, later.get(id(op), 0)) for op in ops}
         self._there: dict[tuple[_Unit, DeviceName], float] = {}  # how long what a unit sends to a device takes
         self._sent: dict[tuple[SSAValue, DeviceName], float] = {}
         for op in ops:
@@ -93,46 +98,46 @@ class _Units:
 
     def _key(self, op: Operation) -> _Key:
         device, stage, waits = self._devices[id(op)], 0, 0
-        hosts = _is_hosts(op)
+        hosts = id(op) in self._hosts
         for value in self._inputs[id(op)]:
             owner = value.owner
             if isinstance(owner, Operation) and id(owner) in self._keys:
                 at, reached, bits, _ = self._keys[id(owner)]
-                reached += _is_hosts(owner) and not hosts
+                reached += id(owner) in self._hosts and not hosts
                 stage = max(stage, reached if at == device else (reached // LEVEL + 1) * LEVEL)
                 waits |= bits
         if hosts and isinstance(op, Op) and op.WAITS:
             waits |= 1 << len(self._keys)
-        return device, stage, waits, False
+        return device, stage, waits, 0
 
-    def _later(self, ops: Sequence[Operation]) -> set[int]:
-        """The ops that are in an island of their own since what other devices wait for is not made of them."""
-        awaited: set[int] = set()
-        for op in reversed(ops):
-            for value in self._inputs[id(op)]:
-                owner = id(value.owner)
-                if id(op) in awaited or self._devices[owner] != self._devices[id(op)]:
-                    awaited.add(owner)
-        joint = {self._keys[owner] for owner in awaited}
-        other: dict[_Key, float] = {}
+    def _turns(self, ops: Sequence[Operation]) -> dict[int, int]:
+        """In which of several programs each op is, since other devices wait for what is made of some."""
+        sent: dict[tuple[SSAValue, DeviceName], tuple[Operation, int]] = {}
         for op in ops:
-            if id(op) not in awaited and (key := self._keys[id(op)]) in joint:
-                other[key] = other.get(key, 0.0) + self._seconds[id(op)]
-        heavy = {key for key, seconds in other.items() if seconds > self._costs.island}
-        return {id(op) for op in ops if id(op) not in awaited and self._keys[id(op)] in heavy}
+            for value in self._inputs[id(op)]:
+                owner, device = value.owner, self._devices[id(op)]
+                assert isinstance(owner, Operation)
+                if self._devices[id(owner)] != device and value.type is not CONTROL:
+                    sent[value, device] = (owner, self._keys[id(owner)][1])
+        keys = {number: key for number, key in self._keys.items() if number not in self._apart}
+        seconds = self._seconds
+        return turns(ops, keys, self._behind, list(sent.values()), lambda op: seconds[id(op)], self._costs.island)
 
-    def _unit_of(self, op: Operation, later: bool) -> _Unit:
+    def _behind(self, op: Operation) -> list[Operation]:
+        return [v.owner for v in self._inputs[id(op)] if isinstance(v.owner, Operation)]
+
+    def _unit_of(self, op: Operation, turn: int) -> _Unit:
         device, stage, waits, _ = self._keys[id(op)]
-        key = (device, stage, waits, later)
-        unit = None if _is_hosts(op) else self.islands.get(key)
+        key = (device, stage, waits, turn)
+        unit = None if id(op) in self._apart else self.islands.get(key)
         if unit is None:
             unit = _Unit(device, len(self.made))
             self.made.append(unit)
-            if not _is_hosts(op):
+            if id(op) not in self._apart:
                 self.islands[key] = unit
         if not unit.works and not isinstance(op, FREE):
             unit.works = True
-            unit.seconds += 0.0 if _is_hosts(op) else self._costs.island
+            unit.seconds += 0.0 if id(op) in self._hosts else self._costs.island
         unit.seconds += self._seconds[id(op)]
         busy = self.expected.busy
         busy[str(device)] = busy.get(str(device), 0.0) + self._seconds[id(op)]

@@ -99,7 +99,8 @@ class Placement:
     @property
     def lines(self) -> list[str]:
         """The log: `name: (kind): device` a line."""
-        return [f"{self.names[id(op)]}: ({short_name(op)}): {self.of(op)}" for op in self.ops] + self.notes
+        found = [f"{self.names[id(op)]}: ({short_name(op)}): {self.of(op)}" for op in self.ops] + self.notes
+        return found if self.expected is None else [*found, str(self.expected)]
 
     def write(self) -> bool:
         """Put it into the program, unless all is where it would be without saying; whether that was done."""

@@ -15,23 +15,31 @@ from dfc.passes.costs import Costs, bytes_of
 from dfc.passes.expected import Expected, expected_of
 from dfc.passes.homes import is_replicated
 
+MARGIN = 0.05
+"""How much less a step on several devices must be expected to take than on one: what is expected may be wrong."""
+
+DEARER = (1, 4, 16)
+"""How many times what they cost transfers are taken to cost, in tries."""
+
 
 def schedule(groups: Groups, func: Func, costs: Costs) -> Expected:
     """Give groups their devices, and say what is expected of the step.
 
     List scheduling as in HEFT (Topcuoglu et al. 2002): of the ops whose inputs are there, the one with the longest way
     to the end comes first; it goes where it is done first, values that it needs brought there included. The first op of
-    a group to be placed decides for all. An op that costs less than a transfer goes where something is that it takes.
+    a group to be placed decides for all. An op that costs less than to bring what it takes stays where some of that is.
     What takes variables and inputs of the function alone, and costs next to nothing, goes where it is used first.
 
-    Since this looks no step ahead, and knows nothing of the programs that ops become, what is as far as possible on one
-    device is tried too, for each. Of these the simulation of those programs chooses; one device where that is as good.
+    Since this looks no step ahead, and knows nothing of the programs that ops become, the same with dearer transfers is
+    tried too, and what is as far as possible on one device, for each. Of these the simulation of those programs takes
+    one.
     """
     ops = [op for op in func.block.ops if not isinstance(op, Return) and not is_replicated(op)]
     step = _Step(groups, ops, costs)
-    tried = [_Run(step, prefer) for prefer in (*groups.devices, None)]
+    tried = [_Run(step, prefer) for prefer in groups.devices]
+    tried += [_Run(_Step(groups, ops, costs.with_dearer_cuts(by)), None) for by in DEARER]
     found = [(expected_of(groups, ops, run.devices, costs), run) for run in tried]
-    expected, best = min(found, key=lambda pair: pair[0].seconds)
+    expected, best = min(found, key=lambda pair: pair[0].seconds * (1 + MARGIN * (len(pair[0].busy) > 1)))
     for op in ops:
         groups.fix(op, best.devices[id(op)])
     return expected
@@ -46,7 +54,12 @@ class _Step:
         first = groups.devices[0]
         self.seconds = {id(op): costs.seconds(op, groups.names[id(op)], first) for op in ops}
         self.feasible = {id(groups.of(op)): groups.feasible(op) for op in ops}
+        self.light = {id(op) for op in ops if self.seconds[id(op)] < costs.island + self._bringing(op)}
+        """Those that cost less than a program of their own that gets what they take from another device."""
         self.order = self._in_order(ops)
+
+    def _bringing(self, op: Operation) -> float:
+        return self.costs.transfer(sum(map(bytes_of, self.inputs[id(op)])))
 
     def on(self, op: Operation, device: DeviceName) -> float:
         """The op's time on the device."""
@@ -101,6 +114,7 @@ class _Run:
         self._fixed: dict[int, DeviceName] = {}  # of groups
         self._free: dict[DeviceName, float] = {}
         self._done: dict[int, float] = {}  # of ops: when they were
+        self._moved: set[tuple[SSAValue, DeviceName]] = set()
         self._open: set[int] = set()  # ops that go where they are used first
         for op in step.order:
             if not self._stays_open(op):
@@ -126,7 +140,7 @@ class _Run:
         choices = [self._fixed[group]] if group in self._fixed else self._step.feasible[group]
         if self._prefer in choices:
             return [self._prefer]
-        if self._step.seconds[id(op)] < self._step.costs.latency:
+        if id(op) in self._step.light:
             near = {self._at(v.owner) for v in self._step.inputs[id(op)] if isinstance(v.owner, Operation)}
             return [device for device in choices if device in near] or choices
         return choices
@@ -136,16 +150,19 @@ class _Run:
         return min(((self._finish(op, device), i, device) for i, device in enumerate(self._choices(op))))[2]
 
     def _finish(self, op: Operation, device: DeviceName) -> float:
-        start = max((self._arrival(v, device) for v in self._step.inputs[id(op)]), default=0.0)
-        return max(start, self._free.get(device, 0.0)) + self._step.on(op, device)
+        """When the op would be done there. What has to be brought leaves one after the other when all of it is there,
+        as programs have it."""
+        ready = bringing = 0.0
+        for value in self._step.inputs[id(op)]:
+            if (done := self._done.get(id(value.owner))) is not None:
+                ready = max(ready, done)
+                if self._must_move(value, device):
+                    bringing += self._step.costs.transfer(bytes_of(value))
+        return max(ready + bringing, self._free.get(device, 0.0)) + self._step.on(op, device)
 
-    def _arrival(self, value: SSAValue, device: DeviceName) -> float:
+    def _must_move(self, value: SSAValue, device: DeviceName) -> bool:
         owner = value.owner
-        assert isinstance(owner, Operation)
-        at = self._at(owner)
-        if id(owner) in self._open or id(owner) not in self._done or at is None:
-            return 0.0
-        return self._done[id(owner)] + (0.0 if at == device else self._step.costs.transfer(bytes_of(value)))
+        return isinstance(owner, Operation) and self._at(owner) != device and (value, device) not in self._moved
 
     def _place(self, op: Operation, device: DeviceName) -> None:
         """The op's group is here from now on, and so is what goes where it is used first."""
@@ -156,5 +173,6 @@ class _Run:
                 choices = self._choices(owner)
                 self._place(owner, device if device in choices else choices[0])
         finish = self._finish(op, device)
+        self._moved.update((value, device) for value in self._step.inputs[id(op)])
         self._fixed[id(self._groups.of(op))] = device
         self._free[device] = self._done[id(op)] = finish

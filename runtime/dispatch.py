@@ -91,6 +91,8 @@ class ProgramRun:
         self.run: Callable[[Values], Values] = self._run if states else self._run_pure
         self._several: _Several | None = None
         """Where the variables are, if they are in several holders."""
+        self._away = False
+        """Whether some variable lives on another device than the program's."""
         self.direct: Direct | None = None
         """After the first call of a program of one output that writes all of its holder."""
 
@@ -175,12 +177,17 @@ class ProgramRun:
         state = [several.holders[i].buffers[k] for i, k in several.places]
         if self._overwritten:
             state = self._with_values(state)
+        given = self._copied(state) if self._away else state
         transfer = Transfer()
         for holder, pairs in zip(several.holders, several.written, strict=True):
             holder.busy = True
             holder.expect_shared(transfer, pairs)
         try:
-            transfer.new, outputs = self._call(state, feeds)
+            if self._away:
+                new, outputs = self._call(given, feeds)
+                transfer.new = [xla.brought(v, s.device) for v, s in zip(new, self.states, strict=False)]
+            else:
+                transfer.new, outputs = self._call(state, feeds)
             return outputs
         except DfcError as error:
             raise self._failed(several.holders[0], state, feeds, error) from error.__cause__
@@ -188,6 +195,16 @@ class ProgramRun:
             for holder in several.holders:
                 holder.busy = again
                 holder.settle()
+
+    def _copied(self, state: Values) -> Values:
+        """The state on the program's device, with copies of what the program would take over."""
+        device = self.executable.device
+        return [
+            xla.copy(value)
+            if index < self._n_written and hasattr(value, "sharding") and device in value.sharding.device_set
+            else xla.brought(value, device)
+            for index, value in enumerate(state)
+        ]
 
     def _with_values(self, state: Values) -> Values:
         """The state with something in the place of values that are missing and don't matter."""
@@ -217,7 +234,8 @@ class ProgramRun:
             holder.programs += 1
         holder = located[0][0]
         self._several = None
-        if any(other is not holder for other, _ in located):
+        self._away = any(state.device is not self.executable.device for state in self.states)
+        if self._away or any(other is not holder for other, _ in located):
             self._several = _Several.of(located, self._n_written)
             return
         at = [index for _, index in located]

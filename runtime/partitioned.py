@@ -64,6 +64,7 @@ class PartitionedStep:
             for op in func.block.ops:
                 if isinstance(op, Variable) and op.variable.data in variables:
                     variables[op.variable.data].move(device)
+                    variables[op.variable.data].is_settled = True
         self.parts: list[Part] = []
         weakref.finalize(self, _forget, self.parts)
         for func, device in zip(funcs, devices, strict=True):

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import Any
 
@@ -18,20 +18,26 @@ from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
 from dfc.ir.types import nbytes
+from dfc.passes.costs import Costs
+from dfc.passes.expected import Expected
 from dfc.passes.partition import input_names, parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Driving
 from dfc.runtime.host import Binding
+from dfc.runtime.measuring import Stopwatch, copied, lower_apart
 from dfc.runtime.memory import Account, Held
 from dfc.runtime.partitioned import AnyStep, step_of
-from dfc.runtime.placing import lower
+from dfc.runtime.placing import homes_of, lower, relocated
+from dfc.runtime.step import Step
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.timeline import RECORDING
 from dfc.runtime.variables import VariableState
 from dfc.runtime.workers import WORKERS
 
 Values = list[Any]
+PLACEMENTS = ("rules", "costs")
+"""How what asks for no device gets one."""
 POLL = 0.0005, 0.02
 """Seconds between two looks at a result that a device is still computing: at first, and at most."""
 
@@ -59,6 +65,11 @@ class SessionConfig:
     With `soft_placement` an operation for whose device there is none, or no kernel, is placed elsewhere in its task;
     without it that is an error. `log_device_placement` prints a line for each operation of each step that is compiled,
     `name: (kind): device`.
+
+    What asks for no device is on the first one by the "rules" of `placement`. With "costs" a step is simulated and each
+    operation put where it should be done first, with times and speeds from `costs`: estimated ones by default,
+    `session.measure` gives measured ones. `session.expected` has what the simulation expects, and the log ends in it.
+    Variables go where the first step needs them that is on several devices, and stay there.
     """
 
     cluster: bool = True
@@ -66,11 +77,23 @@ class SessionConfig:
     device_memory_limit: int | None = None
     soft_placement: bool = True
     log_device_placement: bool = False
+    placement: str = "rules"
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         limit = self.device_memory_limit
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0):
             raise InvalidArgument(f"device_memory_limit must be a positive int or None, got {limit!r}")
+        if self.placement not in PLACEMENTS:
+            raise InvalidArgument(
+                f"placement must be {' or '.join(map(repr, PLACEMENTS))}, got {self.placement!r}", op="SessionConfig"
+            )
+        if self.costs is not None and not isinstance(self.costs, Costs):
+            raise InvalidType(f"costs must be dfc.Costs, got {self.costs!r}", op="SessionConfig")
+        if self.costs is not None and self.placement != "costs":
+            raise InvalidArgument(
+                "costs are given, and placement is by rules", op="SessionConfig", hint="say placement='costs' too"
+            )
 
 
 class Running:
@@ -108,7 +131,12 @@ class SessionStep:
         inputs: Sequence[str],
         running: Running,
         check_memory: Callable[[], None] | None = None,
+        expected: Expected | None = None,
     ) -> None:
+        self.expected = expected
+        """What is expected of it, if it was placed by costs."""
+        self.moved: list[str] = []
+        """The variables that were brought to other devices for it."""
         self.step, self.inputs, self._running = step, list(inputs), running
         self._check_memory = check_memory
         self.places = list(range(len(self.inputs)))
@@ -235,9 +263,17 @@ class SessionState:
             passes[Phase.PARTITIONED] = pipeline.SWAPPING
         with paused():
             lowered = specialize(program, bindings) if bindings else program
-            config = self.config
-            lower(lowered, passes=passes, soft=config.soft_placement, log=config.log_device_placement)
+            config, costs = self.config, self._costs
+            expected = lower(
+                lowered,
+                passes=passes,
+                soft=config.soft_placement,
+                log=config.log_device_placement,
+                costs=costs,
+                settled={} if costs is None else homes_of(binding.variables),
+            )
             funcs = parts_of(lowered, name)
+        moved = [] if costs is None else relocated(funcs, binding.variables)
         step = step_of(funcs, binding.variables, name, binding)
         check = None
         if self.config.device_memory_limit is not None:
@@ -246,7 +282,32 @@ class SessionState:
             def check() -> None:
                 self.memory.require_room(held_by(v) for v in states if not self._is_counted(v))
 
-        return SessionStep(step, input_names(funcs), self.running, check)
+        made = SessionStep(step, input_names(funcs), self.running, check, expected)
+        made.moved = moved
+        return made
+
+    def compile_apart(
+        self, program: ModuleOp, name: str, bindings: Mapping[str, int], binding: Binding
+    ) -> tuple[SessionStep, Stopwatch]:
+        """The same with each op an island of its own on the first device, timed, on copies of the variables."""
+        with paused():
+            lowered = specialize(program, bindings) if bindings else program
+            lower_apart(lowered)
+            (func,) = parts_of(lowered, name)
+        variables = copied(func, binding.variables)
+        watch = Stopwatch(variables)
+        step = Step(func, variables, name=name, binding=replace(binding, variables=variables), around=watch.around)
+        return SessionStep(step, input_names([func]), self.running), watch
+
+    @property
+    def costs(self) -> Costs:
+        """What the session places by, or would."""
+        return self.config.costs or Costs()
+
+    @property
+    def _costs(self) -> Costs | None:
+        """What to place by, unless that is by rules."""
+        return None if self.config.placement == "rules" else self.costs
 
     def _variables_held(self) -> Iterator[Held]:
         return (held_by(v) for v in list(self.variables.values()) if v.is_initialized)

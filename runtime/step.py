@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from dfc.backends import xla
 from dfc.errors import NotFound
 from dfc.ir import locations
 from dfc.ir.collector import paused
-from dfc.ir.ops.function import Func
+from dfc.ir.ops.function import Func, Island
 from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
@@ -31,6 +31,8 @@ from dfc.runtime.rendezvous import Rendezvous
 from dfc.runtime.timeline import RECORDING
 from dfc.runtime.variables import Device, VariableState
 
+Run = Callable[[Values], Values]
+
 
 class Step:
     """A function with static inputs at phase `clustered`, compiled when it is made; no lock is held meanwhile.
@@ -39,8 +41,9 @@ class Step:
     check, and returns one an output, not awaited. `run` is the same without the frame of `__call__`. Variables are
     given by the names that the function uses; those without a value get their initial one at the first call. `binding`
     is what ops of the host find, by default the variables alone. An island with sizes that are not known before it runs
-    is compiled when it is called, once for each set of sizes. Calls from many threads are safe: each is one atomic read
-    and update of an island's variables. Errors name the step.
+    is compiled when it is called, once for each set of sizes. `around` gets each island and what runs it, and gives
+    what to call instead. Calls from many threads are safe: each is one atomic read and update of an island's variables.
+    Errors name the step.
 
     Raises NotFound for a variable that `variables` lacks, and what emission and XLA raise.
     """
@@ -52,6 +55,7 @@ class Step:
         device: Device | None = None,
         name: str | None = None,
         binding: Binding | None = None,
+        around: Callable[[Island, Run], Run] | None = None,
     ) -> None:
         self.name = name or func.sym_name.data
         plan, islands, host_ops = plan_of(func)
@@ -81,12 +85,7 @@ class Step:
                 if not static
             ],
             outputs=func.result_names.data,
-            around=[
-                partial(binding.memory.around, needs=rooms_in(island) if static else ())
-                for island, static in zip(islands, known, strict=True)
-            ]
-            if binding.memory.limit is not None  # else nobody asks what loops keep
-            else (),
+            around=_wrappers(binding, islands, known) if around is None else [partial(around, i) for i in islands],
             labels=[label_of(island) for island in islands],
         )
         self.run = self._bound.run
@@ -140,6 +139,16 @@ class Step:
     def recorded(self, feeds: Values) -> Values:
         """As `run`, by the executor in any case, so that timelines hear of it."""
         return [returned(value, self.device) for value in run_once(self.start(), feeds)]
+
+
+def _wrappers(binding: Binding, islands: Sequence[Island], known: Sequence[bool]) -> Sequence[Callable[[Run], Run]]:
+    """What counts the memory that loops keep."""
+    if binding.memory.limit is None:
+        return ()  # nobody asks
+    return [
+        partial(binding.memory.around, needs=rooms_in(island) if static else ())
+        for island, static in zip(islands, known, strict=True)
+    ]
 
 
 def clustered(program: ModuleOp, name: str, bindings: Mapping[str, int], **options: Any) -> Func:

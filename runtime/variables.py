@@ -150,9 +150,11 @@ class VariableState:
         device: Device | None = None,
         hint: str = RESTORE,
     ) -> None:
-        self._hint = hint
+        self.hint = hint
         self._slot: tuple[Holder, int] = (Holder([None]), 0)
         self.name, self.spec, self.trainable, self._device = name, spec, trainable, device
+        self.is_settled = False
+        """Whether a step over several devices has it where it is: other steps take it there."""
         self._initial: Any = initial
         if initial is not None and not callable(initial):
             self._check(initial)
@@ -191,6 +193,22 @@ class VariableState:
             if found is not None and not isinstance(found, Lost):
                 holder.buffers[index] = xla.transfer(found, device)
             self._device = device
+
+    def relocate(self, device: Device) -> None:
+        """Live on this device from now on. Steps that have used the variable on another one get a copy of it there at
+        each run, and what they write comes back."""
+        if self.device is device:
+            return
+        with self._locked() as (holder, index):
+            fresh = Holder(list(holder.buffers))
+            found = holder.buffers[index]
+            if found is not None and not isinstance(found, Lost):
+                fresh.buffers[index] = xla.transfer(found, device)
+            fresh.programs, positions = holder.programs, list(range(len(holder.buffers)))
+            holder.attention = True
+            holder.moved = (fresh, positions)  # programs look again; no signal is looked for before the next line
+            self._device = device
+            holder.buffers = [None] * len(positions)
 
     @property
     def is_initialized(self) -> bool:
@@ -259,7 +277,7 @@ class VariableState:
                 with self._locked() as (holder, index):
                     if holder.buffers[index] is not None:  # another thread was first
                         return
-                raise FailedPrecondition(f"Attempting to use uninitialized value {self.name!r}", hint=self._hint)
+                raise FailedPrecondition(f"Attempting to use uninitialized value {self.name!r}", hint=self.hint)
             self._initial = _RUNNING
             try:
                 buffer = self._upload(initial() if callable(initial) else initial)
