@@ -43,11 +43,12 @@ class Cluster(Pass):
     Requires: phase graph (no df.call, no df.gradients); block order is a valid order of effects.
     Ensures: each compilable op but constants is in a df.island, and no path leaves an island and enters it again;
     without host ops there is one island at most. Work that does not depend on a host op that may wait (a dequeue, say)
-    is in no island with work that does. Inside, references are values: a read is the current value, a write makes the
-    next, and `written` lists the references whose last value the island gives back. Outside stay handles of variables
-    (one each), host ops, constants for them, and the return; tokens run between islands and host ops only. Each op
-    keeps its position. Of a block with gates an island is of one frame, and its ops are live together; what merges take
-    of an earlier iteration is no path.
+    is in no island with work that does. What another device waits for is in an island before other work that would take
+    long; work on variables does not wait for another device because its users do. Inside, references are values: a read
+    is the current value, a write makes the next, and `written` lists the references whose last value the island gives
+    back. Outside stay handles of variables (one each), host ops, constants for them, and the return; tokens run between
+    islands and host ops only. Each op keeps its position. Of a block with gates an island is of one frame, and its ops
+    are live together; what merges take of an earlier iteration is no path.
 
     With `separate` each op is an island of its own; with `late_inputs` the function's inputs may come one by one, and
     work is in no island with work that needs other ones.
@@ -111,6 +112,7 @@ class _Unit:
     is_run: bool
     ops: list[Operation] = field(default_factory=list)
     position: int = 0  # in the function, of its first op
+    turn: int = 0  # of a run
     inputs: dict[SSAValue, list[tuple[Operation, int]]] = field(default_factory=dict)  # from outside -> its uses here
     outputs: dict[SSAValue, None] = field(default_factory=dict)  # used outside
     refs: dict[SSAValue, None] = field(default_factory=dict)
@@ -310,7 +312,7 @@ class _Function:
                 unit = _Unit(is_run=key is not None, position=self.position[id(op)])
                 units.append(unit)
                 if key is not None:
-                    runs[key] = unit
+                    runs[key], unit.turn = unit, key.turn
             unit.ops.append(op)
             self.unit_of[id(op)] = unit
         return units
@@ -507,21 +509,21 @@ def _gives_token(owner: object) -> bool:
 
 
 def _in_order(units: list[_Unit]) -> list[_Unit]:
-    """Each unit after those that it needs; else as they stand in the function."""
+    """Each unit after those that it needs; else in their turns, and as they stand in the function."""
     waiting = {id(unit): len(unit.before) for unit in units}
     needed_by: dict[int, list[int]] = {}
     for index, unit in enumerate(units):
         for before in unit.before:
             needed_by.setdefault(id(before), []).append(index)
-    ready = [(unit.position, index) for index, unit in enumerate(units) if not unit.before]
+    ready = [(unit.turn, unit.position, index) for index, unit in enumerate(units) if not unit.before]
     heapq.heapify(ready)
     ordered: list[_Unit] = []
     while ready:
-        unit = units[heapq.heappop(ready)[1]]
+        unit = units[heapq.heappop(ready)[2]]
         ordered.append(unit)
         for index in needed_by.get(id(unit), ()):
             waiting[id(units[index])] -= 1
             if not waiting[id(units[index])]:
-                heapq.heappush(ready, (units[index].position, index))
+                heapq.heappush(ready, (units[index].turn, units[index].position, index))
     assert len(ordered) == len(units), "runs need each other both ways"
     return ordered

@@ -30,11 +30,11 @@ FUNCTION = 40.0
 class Costs:
     """What work and transfers cost, in seconds, bytes and floating-point operations.
 
-    `measured` gives the seconds of ops by name, which count before estimates (`session.measure` makes it); `speed` how
-    fast a type of device is, `{"GPU": 50.0}`, against what the other figures say. These are of CPU devices on a machine
-    of two cores; `python benchmarks/run.py placement --case constant` measures them: products of 16 x 128 by 128 x 512
-    as in a recurrence, a sum of arrays that no cache holds, copies of 16 MB between two devices, what a hop to another
-    device adds to an island and back, a small op in a loop, and an island of one op.
+    `measured` gives the seconds of ops by name, which count before estimates (`Session.measure` makes it); `speed` how
+    fast a type of device is, `{"GPU": 50.0}`, against what the other figures say. Those are of CPU devices on a machine
+    of two cores, by `python benchmarks/run.py costs`: products as in a recurrence, of 16 x 128 by 128 x 512; a sum of
+    16 MB; a copy of 16 MB to another device; what a hop to another device adds to an island of one op; a small op in a
+    loop; an island of one op; a further device of a step.
     """
 
     flops: float = 8e10
@@ -42,7 +42,8 @@ class Costs:
     link: float = 3e9  # bytes a second between two devices
     latency: float = 2e-5  # of one transfer
     overhead: float = 2e-7  # of one op, within a program
-    island: float = 2e-5  # of one program: what starts it
+    island: float = 1e-5  # of one program: what starts it
+    part: float = 2.5e-5  # of each device of a step but one: what starts its part
     iterations: int = 10  # of a loop whose number of iterations is not known
     measured: Mapping[str, float] = field(default_factory=dict)
     speed: Mapping[str, float] = field(default_factory=dict)

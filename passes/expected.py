@@ -66,7 +66,7 @@ def expected_of(groups: Groups, ops: Sequence[Operation], devices: Mapping[int, 
     """
     units = _Units(groups, ops, devices, costs)
     expected = units.expected
-    expected.seconds = _finish(units.made)
+    expected.seconds = _finish(units.made) + costs.part * (len(expected.busy) - 1 if expected.busy else 0)
     expected.islands = sum(unit.works for unit in units.islands.values())
     expected.devices = {groups.names[id(op)]: str(devices[id(op)]) for op in ops}
     return expected

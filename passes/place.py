@@ -34,7 +34,8 @@ class Place(Pass):
     `assigned` on which; else none does, and where nothing was asked for nothing has been looked at.
 
     `devices` are whole names, by default this process's first CPU. With `soft`, requests give way where they can't be
-    heeded; with `costs` a simulation places what nobody asked for, not rules; `log` prints each op's device.
+    heeded; with `costs` a simulation places what nobody asked for, not rules; `log` prints each op's device, and what
+    the simulation expects.
     """
 
     name: ClassVar[str] = "place"

@@ -17,8 +17,8 @@ from dfc.ir.ops.control import ControlFlow
 from dfc.ir.ops.function import Func, Island
 from dfc.ir.ops.state import Variable
 from dfc.passes.colocation import names_of
-from dfc.passes.compilable import SOURCES
 from dfc.passes.costs import Costs
+from dfc.passes.homes import is_replicated
 from dfc.passes.phases import Phase
 from dfc.runtime.flow import Values
 from dfc.runtime.variables import VariableState
@@ -44,7 +44,7 @@ def lower_apart(program: ModuleOp, passes: Mapping[Phase, str] = {}) -> None:
 
 
 def _mark(op: Operation, name: StringAttr) -> None:
-    if isinstance(op, SOURCES):
+    if is_replicated(op):
         return  # no work: each island has its own
     op.attributes[MEASURED] = name
     if isinstance(op, ControlFlow):
