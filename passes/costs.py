@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import islice
 
 from xdsl.ir import Operation, SSAValue
 
@@ -16,12 +18,15 @@ from dfc.ir.ops.convolution import Convolution
 from dfc.ir.ops.elementwise import Binary, Unary
 from dfc.ir.ops.function import Return, Yield
 from dfc.ir.ops.linalg import DotGeneral
+from dfc.ir.ops.shape import BroadcastInDim
 from dfc.ir.ops.state import Group, Read, Variable
 from dfc.ir.types import TYPICAL, is_tensor, nbytes, spec_of
 from dfc.passes.cheap import CHEAP
 
 FREE = (ConstantOp, Variable, Read, Group, Return, Yield)
 """Ops that are no work."""
+FEW = 4
+"""How many uses what is computed where it is used may have."""
 FUNCTION = 40.0
 """What an exponential function, a tangent and the like take for one element, in multiplications."""
 
@@ -56,12 +61,6 @@ class Costs:
         """These costs with transfers, and programs, that take so many times what they do."""
         return replace(self, latency=self.latency * by, link=self.link / by, island=self.island * by)
 
-    def seconds(self, op: Operation, name: str, device: DeviceName) -> float:
-        """The time of one op on the device, all iterations of a loop included."""
-        if name in self.measured:
-            return self.measured[name]
-        return self.estimate(op) / self.speed.get(device.kind or "", 1.0)
-
     def estimate(self, op: Operation) -> float:
         """The time that an op should take, by the sizes of what it takes and gives."""
         if isinstance(op, FREE):
@@ -81,6 +80,24 @@ class Costs:
         return self.latency + nbytes / self.link
 
 
+class Times:
+    """The times of ops that have these names, by id; each is estimated once."""
+
+    def __init__(self, costs: Costs, names: Mapping[int, str]) -> None:
+        self._costs, self._names = costs, names
+        self._estimated: dict[int, float] = {}
+
+    def on(self, op: Operation, device: DeviceName) -> float:
+        """The seconds of one op on the device, all iterations of a loop included."""
+        measured = self._costs.measured.get(self._names[id(op)])
+        if measured is not None:
+            return measured
+        found = self._estimated.get(id(op))
+        if found is None:
+            found = self._estimated[id(op)] = self._costs.estimate(op)
+        return found / self._costs.speed.get(device.kind or "", 1.0)
+
+
 def bytes_of(value: SSAValue) -> int:
     """The size of a tensor; what is none has none."""
     return nbytes(spec_of(value.type)) if is_tensor(value.type) else 0
@@ -88,11 +105,16 @@ def bytes_of(value: SSAValue) -> int:
 
 def _is_fused(value: SSAValue) -> bool:
     """Whether the value is never in memory: computed where it is used, element by element."""
-    return _by_element(value.owner) and all(_by_element(use.operation) for use in value.uses)
+    kind = type(value.owner)
+    if kind is BroadcastInDim or not _by_element(kind):
+        return kind is BroadcastInDim
+    users = list(islice(value.uses, FEW + 1))
+    return len(users) <= FEW and all(_by_element(type(use.operation)) for use in users)
 
 
-def _by_element(op: object) -> bool:
-    return type(op) in CHEAP or isinstance(op, Unary | Binary)
+@cache
+def _by_element(kind: type) -> bool:
+    return kind in CHEAP or issubclass(kind, Unary | Binary)
 
 
 def _operations(op: Operation) -> float:

@@ -14,7 +14,7 @@ from dfc.ir.ops.state import Group
 from dfc.ir.types import CONTROL
 from dfc.passes.colocation import Groups
 from dfc.passes.compilable import STRUCTURE, class_compilable
-from dfc.passes.costs import FREE, Costs, bytes_of
+from dfc.passes.costs import FREE, Costs, Times, bytes_of
 from dfc.passes.urgency import turns
 
 LEVEL = 1 << 20
@@ -58,13 +58,15 @@ _Key = tuple[DeviceName, int, int, int]
 their turn."""
 
 
-def expected_of(groups: Groups, ops: Sequence[Operation], devices: Mapping[int, DeviceName], costs: Costs) -> Expected:
+def expected_of(
+    groups: Groups, ops: Sequence[Operation], devices: Mapping[int, DeviceName], costs: Costs, times: Times
+) -> Expected:
     """What the step is expected to take if the ops, each after what it needs, are on these devices, by id.
 
     An island begins when all that it takes is there and its device has nothing before it; what it gives leaves when all
     of it is done. That is where a cut costs more than a transfer.
     """
-    units = _Units(groups, ops, devices, costs)
+    units = _Units(ops, devices, costs, times)
     expected = units.expected
     expected.seconds = _finish(units.made) + costs.part * (len(expected.busy) - 1 if expected.busy else 0)
     expected.islands = sum(unit.works for unit in units.islands.values())
@@ -75,15 +77,13 @@ def expected_of(groups: Groups, ops: Sequence[Operation], devices: Mapping[int, 
 class _Units:
     """The islands and the ops of the host of a placed step."""
 
-    def __init__(
-        self, groups: Groups, ops: Sequence[Operation], devices: Mapping[int, DeviceName], costs: Costs
-    ) -> None:
+    def __init__(self, ops: Sequence[Operation], devices: Mapping[int, DeviceName], costs: Costs, times: Times) -> None:
         self._devices, self._costs = devices, costs
         self._inputs = {id(op): [v for v in dict.fromkeys(op.operands) if id(v.owner) in devices] for op in ops}
         self._keys: dict[int, _Key] = {}
         self._hosts = {id(op) for op in ops if _is_hosts(op)}
         self._apart = self._hosts | {id(op) for op in ops if isinstance(op, Group)}  # in no island
-        self._seconds = {id(op): costs.seconds(op, groups.names[id(op)], devices[id(op)]) for op in ops}
+        self._seconds = {id(op): times.on(op, devices[id(op)]) for op in ops}
         self.made: list[_Unit] = []
         self.islands: dict[_Key, _Unit] = {}
         self.expected = Expected()

@@ -11,7 +11,7 @@ from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.state import Read, Variable
 from dfc.passes.cheap import CHEAP
 from dfc.passes.colocation import Groups
-from dfc.passes.costs import Costs, bytes_of
+from dfc.passes.costs import Costs, Times, bytes_of
 from dfc.passes.expected import Expected, expected_of
 from dfc.passes.homes import is_replicated
 
@@ -35,10 +35,11 @@ def schedule(groups: Groups, func: Func, costs: Costs) -> Expected:
     one.
     """
     ops = [op for op in func.block.ops if not isinstance(op, Return) and not is_replicated(op)]
-    step = _Step(groups, ops, costs)
+    times = Times(costs, groups.names)
+    step = _Step(groups, ops, costs, times)
     tried = [_Run(step, prefer) for prefer in groups.devices]
-    tried += [_Run(_Step(groups, ops, costs.with_dearer_cuts(by)), None) for by in DEARER]
-    found = [(expected_of(groups, ops, run.devices, costs), run) for run in tried]
+    tried += [_Run(_Step(groups, ops, costs.with_dearer_cuts(by), times), None) for by in DEARER]
+    found = [(expected_of(groups, ops, run.devices, costs, times), run) for run in tried]
     expected, best = min(found, key=lambda pair: pair[0].seconds * (1 + MARGIN * (len(pair[0].busy) > 1)))
     for op in ops:
         groups.fix(op, best.devices[id(op)])
@@ -48,11 +49,11 @@ def schedule(groups: Groups, func: Func, costs: Costs) -> Expected:
 class _Step:
     """What is the same in all runs: the ops in the order in which they are placed, and what is known of each."""
 
-    def __init__(self, groups: Groups, ops: list[Operation], costs: Costs) -> None:
-        self.groups, self.costs = groups, costs
+    def __init__(self, groups: Groups, ops: list[Operation], costs: Costs, times: Times) -> None:
+        self.groups, self.costs, self.times = groups, costs, times
         self.inputs = {id(op): [v for v in dict.fromkeys(op.operands) if _comes(v)] for op in ops}
         first = groups.devices[0]
-        self.seconds = {id(op): costs.seconds(op, groups.names[id(op)], first) for op in ops}
+        self.seconds = {id(op): times.on(op, first) for op in ops}
         self.feasible = {id(groups.of(op)): groups.feasible(op) for op in ops}
         self.light = {id(op) for op in ops if self.seconds[id(op)] < costs.island + self._bringing(op)}
         """Those that cost less than a program of their own that gets what they take from another device."""
@@ -60,10 +61,6 @@ class _Step:
 
     def _bringing(self, op: Operation) -> float:
         return self.costs.transfer(sum(map(bytes_of, self.inputs[id(op)])))
-
-    def on(self, op: Operation, device: DeviceName) -> float:
-        """The op's time on the device."""
-        return self.costs.seconds(op, self.groups.names[id(op)], device)
 
     def _in_order(self, ops: list[Operation]) -> list[Operation]:
         """The ops, those with the longest way to the end first, each after what it needs."""
@@ -158,7 +155,7 @@ class _Run:
                 ready = max(ready, done)
                 if self._must_move(value, device):
                     bringing += self._step.costs.transfer(bytes_of(value))
-        return max(ready + bringing, self._free.get(device, 0.0)) + self._step.on(op, device)
+        return max(ready + bringing, self._free.get(device, 0.0)) + self._step.times.on(op, device)
 
     def _must_move(self, value: SSAValue, device: DeviceName) -> bool:
         owner = value.owner

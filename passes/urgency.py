@@ -6,6 +6,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from xdsl.ir import Operation
 
+MANY = 64
+"""For so many sent values at most is it known how much work each is; others go as they stand in the graph."""
+
 
 def turns(
     ops: Sequence[Operation],
@@ -23,39 +26,46 @@ def turns(
     program has what goes next and was not in those before. There is another program only for what takes more than
     `least` seconds, and a quarter of all that has its key. A program needs those before it alone.
     """
+    took = {id(op): seconds(op) for op in ops if id(op) in keys}
+    work = _work(ops, behind, sent, took) if len(sent) <= MANY else [0.0] * len(sent)
+    order = sorted(range(len(sent)), key=lambda number: (sent[number][1], work[number]))
+    ranks: dict[int, int] = {}  # of each op: the rank of the first that it is needed for
+    for rank, number in enumerate(order):
+        ranks.setdefault(id(sent[number][0]), rank)
+    for op in reversed(ops):
+        if (found := ranks.get(id(op))) is not None:
+            for owner in behind(op):
+                ranks[id(owner)] = min(found, ranks.get(id(owner), found))
+    last = len(sent)
+    costs: dict[Hashable, dict[int, float]] = {}
+    for number, own in took.items():
+        of_key, rank = costs.setdefault(keys[number], {}), ranks.get(number, last)
+        of_key[rank] = of_key.get(rank, 0.0) + own
+    programs = {key: _programs(of_key, least) for key, of_key in costs.items()}
+    turns_of = {number: programs[keys[number]][ranks.get(number, last)] for number in took}
+    return {number: turn for number, turn in turns_of.items() if turn}
+
+
+def _work(
+    ops: Sequence[Operation],
+    behind: Callable[[Operation], Iterable[Operation]],
+    sent: Sequence[tuple[Operation, int]],
+    took: Mapping[int, float],
+) -> list[float]:
+    """The seconds that all take that each of what is sent is made of."""
     feeds: dict[int, int] = {}  # of each op: a bit for each of those that it is needed for
     for number, (op, _) in enumerate(sent):
         feeds[id(op)] = feeds.get(id(op), 0) | 1 << number
+    work = [0.0] * len(sent)
     for op in reversed(ops):
         if bits := feeds.get(id(op), 0):
             for owner in behind(op):
                 feeds[id(owner)] = feeds.get(id(owner), 0) | bits
-    work = [0.0] * len(sent)
-    for op in ops:
-        bits, own = feeds.get(id(op), 0), seconds(op)
-        while bits and own:
-            work[(bits & -bits).bit_length() - 1] += own
-            bits &= bits - 1
-    order = sorted(range(len(sent)), key=lambda number: (sent[number][1], work[number]))
-    place = {1 << number: rank for rank, number in enumerate(order)}
-    ranks = {id(op): _first(feeds.get(id(op), 0), place) for op in ops if id(op) in keys}
-    costs: dict[Hashable, dict[int, float]] = {}
-    for op in ops:
-        if id(op) in ranks:
-            of_key = costs.setdefault(keys[id(op)], {})
-            of_key[ranks[id(op)]] = of_key.get(ranks[id(op)], 0.0) + seconds(op)
-    programs = {key: _programs(of_key, least) for key, of_key in costs.items()}
-    found = {number: programs[keys[number]][rank] for number, rank in ranks.items()}
-    return {number: turn for number, turn in found.items() if turn}
-
-
-def _first(bits: int, place: Mapping[int, int]) -> int:
-    """The rank of the first that the op is needed for; one more than all of them where it is for none."""
-    least = len(place)
-    while bits:
-        least = min(least, place[bits & -bits])
-        bits &= bits - 1
-    return least
+            own = took.get(id(op), 0.0)
+            while bits and own:
+                work[(bits & -bits).bit_length() - 1] += own
+                bits &= bits - 1
+    return work
 
 
 def _programs(costs: Mapping[int, float], least: float) -> dict[int, int]:
