@@ -103,8 +103,7 @@ def _only_writes(func: Func) -> bool:
 
 def homes_of(variables: Mapping[str, VariableState]) -> dict[str, DeviceName]:
     """The devices of those variables that stay where they are, since a step over several devices has them there."""
-    names = {device: name for name, device in local_devices().items()}
-    return {name: names[state.device] for name, state in variables.items() if state.is_settled}
+    return {name: parse_full(name_of(state.device)) for name, state in variables.items() if state.is_settled}
 
 
 def relocated(funcs: Sequence[Func], variables: Mapping[str, VariableState]) -> list[str]:
