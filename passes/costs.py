@@ -35,11 +35,12 @@ FUNCTION = 40.0
 class Costs:
     """What work and transfers cost, in seconds, bytes and floating-point operations.
 
-    `measured` gives the seconds of ops by name, which count before estimates (`Session.measure` makes it); `speed` how
-    fast a type of device is, `{"GPU": 50.0}`, against what the other figures say. Those are of CPU devices on a machine
-    of two cores, by `python benchmarks/run.py costs`: products as in a recurrence, of 16 x 128 by 128 x 512; a sum of
-    16 MB; a copy of 16 MB to another device; what a hop to another device adds to an island of one op; a small op in a
-    loop; an island of one op; a further device of a step.
+    `measured` gives the seconds of ops by name on the type of device `measured_on`, which count before estimates
+    (`Session.measure` makes them). `speed` is how fast a type of device is against a CPU; what it has for others is a
+    guess that no machine has confirmed. The other figures are of CPU devices on a machine of two cores, by `python
+    benchmarks/run.py costs`: products as in a recurrence, of 16 x 128 by 128 x 512; a sum of 16 MB; a copy of 16 MB to
+    another device; what a hop to another device adds to an island of one op; a small op in a loop; an island of one op;
+    a further device of a step.
     """
 
     flops: float = 8e10
@@ -51,11 +52,16 @@ class Costs:
     part: float = 2.5e-5  # of each device of a step but one: what starts its part
     iterations: int = 10  # of a loop whose number of iterations is not known
     measured: Mapping[str, float] = field(default_factory=dict)
-    speed: Mapping[str, float] = field(default_factory=dict)
+    measured_on: str = "CPU"
+    speed: Mapping[str, float] = field(default_factory=lambda: {"GPU": 20.0, "TPU": 20.0})
 
-    def with_measured(self, measured: Mapping[str, float]) -> Costs:
-        """These costs with the seconds of some ops, by name."""
-        return replace(self, measured={**self.measured, **measured})
+    def with_measured(self, measured: Mapping[str, float], on: str = "CPU") -> Costs:
+        """These costs with the seconds of ops, by name, on a type of device."""
+        return replace(self, measured=dict(measured), measured_on=on)
+
+    def speed_of(self, kind: str | None) -> float:
+        """How fast a type of device is."""
+        return self.speed.get(kind or "", 1.0)
 
     def with_dearer_cuts(self, by: float) -> Costs:
         """These costs with transfers, and programs, that take so many times what they do."""
@@ -89,13 +95,13 @@ class Times:
 
     def on(self, op: Operation, device: DeviceName) -> float:
         """The seconds of one op on the device, all iterations of a loop included."""
-        measured = self._costs.measured.get(self._names[id(op)])
+        speed, measured = self._costs.speed_of(device.kind), self._costs.measured.get(self._names[id(op)])
         if measured is not None:
-            return measured
+            return measured * self._costs.speed_of(self._costs.measured_on) / speed
         found = self._estimated.get(id(op))
         if found is None:
             found = self._estimated[id(op)] = self._costs.estimate(op)
-        return found / self._costs.speed.get(device.kind or "", 1.0)
+        return found / speed
 
 
 def bytes_of(value: SSAValue) -> int:

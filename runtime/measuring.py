@@ -66,10 +66,10 @@ def copied(func: Func, variables: Mapping[str, VariableState]) -> dict[str, Vari
 
 
 class Stopwatch:
-    """The time that the islands of a step have taken, by the op that they are for."""
+    """The time that the islands of a step have taken on this type of device, by the op that they are for."""
 
-    def __init__(self, variables: Mapping[str, VariableState]) -> None:
-        self._variables = variables
+    def __init__(self, variables: Mapping[str, VariableState], on: str) -> None:
+        self._variables, self._on = variables, on
         self._now: dict[str, float] = {}
         self._runs: list[dict[str, float]] = []
 
@@ -101,7 +101,7 @@ class Stopwatch:
         names = dict.fromkeys(name for run in self._runs for name in run)
         medians = {name: statistics.median(run.get(name, 0.0) for run in self._runs) for name in names}
         start = min([costs.island, *medians.values()])
-        return costs.with_measured({name: max(seconds - start, 0.0) for name, seconds in medians.items()})
+        return costs.with_measured({name: max(seconds - start, 0.0) for name, seconds in medians.items()}, self._on)
 
 
 def _name_in(block: Block) -> str:

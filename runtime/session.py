@@ -28,7 +28,7 @@ from dfc.runtime.host import Binding
 from dfc.runtime.measuring import Stopwatch, copied, lower_apart
 from dfc.runtime.memory import Account, Held
 from dfc.runtime.partitioned import AnyStep, step_of
-from dfc.runtime.placing import homes_of, lower, relocated
+from dfc.runtime.placing import first_device, homes_of, lower, relocated
 from dfc.runtime.step import Step
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.timeline import RECORDING
@@ -295,7 +295,7 @@ class SessionState:
             lower_apart(lowered)
             (func,) = parts_of(lowered, name)
         variables = copied(func, binding.variables)
-        watch = Stopwatch(variables)
+        watch = Stopwatch(variables, first_device().kind or "")
         step = Step(func, variables, name=name, binding=replace(binding, variables=variables), around=watch.around)
         return SessionStep(step, input_names([func]), self.running), watch
 
