@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
@@ -23,13 +24,24 @@ PIPELINE: dict[Phase, str] = {
     # Branches and loops that the host has to run, or that are on several devices, become dataflow, whose edges can be
     # cut; those that a device runs as a whole get variables as values, for the islands to come.
     Phase.PARTITIONED: "lower-control-flow, partition, functionalise",
-    # What one device runs in one go becomes one program; references become its inputs and outputs.
-    Phase.CLUSTERED: "cluster",
+    # What one device runs in one go becomes one program; references become its inputs and outputs. A program begins
+    # when all that it takes is there, so where much is received it is divided into turns first, each for a program of
+    # its own. What a program reads and writes of variables is one act; to those that live in the host's memory it stays
+    # one, however it is cut. Which receives can be put off without a loss of time is known when the programs are.
+    Phase.CLUSTERED: "divide-receives, cluster, offload, schedule-receives",
 }
 """The passes that lead to each phase, in the grammar of `dfc opt -p`."""
 
-SWAPPING = PIPELINE[Phase.PARTITIONED].replace("lower-control-flow", "lower-control-flow{swap=true}")
-"""Those of phase partitioned where the device's memory is limited."""
+
+def adjusted(options: Mapping[str, Mapping[str, Any]]) -> dict[Phase, str]:
+    """The default passes of the phases in which one has options here, by the pass's name, with these options."""
+    found: dict[Phase, str] = {}
+    for phase, text in PIPELINE.items():
+        passes = manager.parse_pipeline(text)
+        changed = [replace(item, **options[item.name]) if item.name in options else item for item in passes]
+        if changed != passes:
+            found[phase] = ", ".join(map(str, changed))
+    return found
 
 
 def phases_until(to: Phase) -> list[Phase]:

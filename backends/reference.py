@@ -21,6 +21,7 @@ from dfc.ir.ops import state as st
 from dfc.ir.ops.control import Branches, If, Loop, NeedLength, Scan, While
 from dfc.ir.ops.function import Call, Checkpoint, CustomGradient, Func, Gradients, Island, Return, Yield
 from dfc.ir.ops.indexing import require_in_range
+from dfc.ir.ops.offload import Evict, Fetch, Hold, LetGo, OffloadOp
 from dfc.ir.types import Spec, is_tensor, spec_of
 
 Array = np.ndarray[Any, Any]
@@ -133,6 +134,8 @@ class _Interpreter:
                 return [None]
             case Branches() | While() | Scan() | NeedLength():
                 return self.control(op, operands, bindings)
+            case OffloadOp():
+                return self.offload(op, operands)
             case Call():
                 return self.call_op(op, operands)
             case Island():
@@ -171,6 +174,22 @@ class _Interpreter:
             for index, row in zip(indices.ravel(), rows, strict=True):
                 value[index] = row if isinstance(op, st.ScatterUpdate) else SCATTERS[type(op)](value[index], row)
         self.variables[variable] = value
+
+    def offload(self, op: OffloadOp, operands: list[Any]) -> list[Any]:
+        """A handle has the values as they were when it was made, and new ones until it is let go."""
+        n_refs = len(op.refs)
+        match op:
+            case Hold():
+                return [({operands[i]: self.value_of(operands[i]) for i in op.read.data}, {}), None]
+            case Fetch():
+                return [operands[0][0][name] for name in operands[1 : 1 + n_refs]]
+            case Evict():
+                operands[0][1].update(
+                    zip(operands[1 : 1 + n_refs], map(np.array, operands[1 + n_refs :]), strict=False)
+                )
+            case LetGo():
+                self.variables.update(operands[0][1])
+        return [None] * len(op.results)
 
     # ---- control flow
 

@@ -25,7 +25,7 @@ _MODULES = {
     "dfc.frontend.session": "Session",
     "dfc.frontend.timeline": "Timeline",
     "dfc.frontend.control": "control_dependencies group initialize_all placeholder",
-    "dfc.frontend.placement": "colocate_with device",
+    "dfc.frontend.placement": "colocate_with device devices",
     "dfc.runtime.session": "SessionConfig",
     "dfc.passes.costs": "Costs",
     "dfc.passes.expected": "Expected",
@@ -36,7 +36,7 @@ _MODULES = {
     "dfc.frontend.derivatives": "hessian jacobian jvp",
     "dfc.frontend.custom_gradient": "checkpoint custom_gradient",
     "dfc.frontend.indexed_slices": "IndexedSlices",
-    "dfc.frontend.names": "name_scope",
+    "dfc.frontend.names": "name_scope offload",
     "dfc.frontend.defaults": "default_dtype",
     "dfc.frontend.ops.elementwise": """
         abs add add_n astype atan2 bitwise_and bitwise_invert bitwise_or bitwise_xor ceil cos divide equal exp expm1
@@ -140,7 +140,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.tensor_array import TensorArray as TensorArray
     from dfc.frontend.control import control_dependencies as control_dependencies, group as group
     from dfc.frontend.control import initialize_all as initialize_all, placeholder as placeholder
-    from dfc.frontend.placement import colocate_with as colocate_with, device as device
+    from dfc.frontend.placement import colocate_with as colocate_with, device as device, devices as devices
     from dfc.runtime.session import SessionConfig as SessionConfig
     from dfc.passes.costs import Costs as Costs
     from dfc.passes.expected import Expected as Expected
@@ -156,7 +156,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.derivatives import hessian as hessian, jacobian as jacobian, jvp as jvp
     from dfc.frontend.custom_gradient import checkpoint as checkpoint, custom_gradient as custom_gradient
     from dfc.frontend.indexed_slices import IndexedSlices as IndexedSlices
-    from dfc.frontend.names import name_scope as name_scope
+    from dfc.frontend.names import name_scope as name_scope, offload as offload
     from dfc.frontend.defaults import default_dtype as default_dtype
     from dfc.frontend.ops.elementwise import (
         abs as abs, add as add, add_n as add_n, astype as astype, atan2 as atan2, bitwise_and as bitwise_and,

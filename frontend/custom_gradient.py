@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import interop, structure
-from dfc.frontend.function import Function
+from dfc.frontend.immediate import at_once
 from dfc.frontend.interior import Interior, region_of
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.subtrace import is_result
@@ -193,7 +193,7 @@ def _emitted(
 def _in_and_out(inline: Callable[..., Any], python: Callable[..., Any], what: str) -> Callable[..., Any]:
     """`inline` in a trace; outside, a function that is compiled once a signature."""
     name = f"{what}_{getattr(python, '__name__', 'function')}"
-    compiled: Function[..., Any] = Function(inline, name=name)
+    compiled = at_once(inline, name)
 
     @functools.wraps(python)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dfc.frontend import locality
 from dfc.frontend.graph import Graph
 from dfc.ir.collector import without_collection
 
@@ -13,16 +14,19 @@ if TYPE_CHECKING:
     from dfc.runtime.partitioned import AnyStep
 
 
-def compile_step(graph: Graph, bindings: Mapping[str, int]) -> AnyStep:
-    """The graph compiled for its devices and bound to its variables, which get their initial values."""
+def compile_step(graph: Graph, bindings: Mapping[str, int], device: str = "") -> AnyStep:
+    """The graph compiled for its devices and bound to its variables, which get their initial values. What asks for
+    nothing itself asks for `device`, a name or a part of one."""
     from dfc.runtime.host import Binding
     from dfc.runtime.partitioned import step_of
+    from dfc.runtime.placing import is_anywhere
     from dfc.runtime.step import clustered_parts
 
-    funcs = clustered_parts(graph.module, graph.name, bindings)
     variables = {name: variable.state for name, variable in graph.variables.items()}
+    funcs = clustered_parts(graph.module, graph.name, bindings, variables=variables, device=device)
     resources = {name: resource.live for name, resource in graph.resources.items()}
-    return step_of(funcs, variables, graph.name, Binding(variables, {}, resources))
+    chosen = locality.device_called(device) if device and is_anywhere(funcs) else None
+    return step_of(funcs, variables, graph.name, Binding(variables, {}, resources), chosen)
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,8 @@ def array_for(graph: Graph, value: SSAValue, given: Any) -> Any:
     spec = spec_of(value.type)
     if isinstance(given, Tensor) and given._trace is None:
         given = given._array
+    elif interop.is_jax_array(given):
+        given = interop.to_tensor(given)._array  # one that several devices hold becomes one of one device
     if isinstance(given, Tensor) or hasattr(given, "__dfc_tensor__"):
         raise InvalidType(
             "The value of a feed cannot be a Tensor object of a graph, or a variable",

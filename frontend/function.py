@@ -8,15 +8,15 @@ import operator
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 from xdsl.ir import Attribute
 
-from dfc.backends.xla import to_device
+from dfc.backends import xla
 from dfc.errors import DfcError, FailedPrecondition, InvalidType
-from dfc.frontend import execution, interop, operators, structure, subtrace
+from dfc.frontend import execution, interop, locality, operators, structure, subtrace
 from dfc.frontend.graph import Graph
 from dfc.frontend.signature import Arguments, Parameters, Signature, TensorSpec, changes, describe, type_of
 from dfc.frontend.structure import Structure
@@ -25,6 +25,7 @@ from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import Program, Trace, activity, current
 from dfc.frontend.tracing_lock import owner, refuse_deadlock, tracing_lock
 from dfc.ir import dims, locations
+from dfc.ir.dtypes import string
 from dfc.ir.types import Spec, spec_of, tensor_type
 
 if TYPE_CHECKING:
@@ -43,23 +44,40 @@ assert operators  # it gives tensors their operators
 class Compiled:
     """What a call of one signature and one set of sizes runs."""
 
-    __slots__ = ("_known", "_structure", "call", "single", "step")
+    __slots__ = ("_known", "_structure", "call", "device", "single", "step")
 
     def __init__(self, step: AnyStep, types: Sequence[Attribute], structure: Structure) -> None:
-        self.step = step
-        known = [type if dims.is_static(spec_of(type).shape) else None for type in types]
+        self.step, self.device = step, step.device
+        """Where inputs must be; None where they may be anywhere."""
+        pairs = zip(types, step.output_devices, strict=True)
+        known = [_located(type, at) if dims.is_static(spec_of(type).shape) else None for type, at in pairs]
         self._known, self._structure = known, structure
         self.single = known[0] if structure.kind == "leaf" else None
         self.call: Call = _caller(step.run, known, structure)
-        """From device arrays to results."""
+        """From arrays on the device to results."""
 
-    @property
-    def recorded(self) -> Call:
-        """`call`, of which timelines hear."""
-        return _caller(self.step.recorded, self._known, self._structure)
+    def takes(self, tensors: Iterable[Any]) -> bool:
+        """Whether concrete tensors are where they must be."""
+        return self.device is None or all(locality.device_of_type(t._type) is self.device for t in tensors)
+
+    def call_anywhere(self, arrays: list[Any], recorded: bool = False) -> Any:
+        """`call` on arrays of any devices and the host; if `recorded`, so that timelines hear of it."""
+        call = _caller(self.step.recorded, self._known, self._structure) if recorded else self.call
+        device = self.device
+        if device is None:
+            return call([xla.to_device(a) if _is_numbers(a) else a for a in arrays])
+        return call([xla.placed(array, device) for array in arrays])
 
 
 Call = Callable[[list[Any]], Any]
+
+
+def _located(type: Attribute, device: Any) -> Attribute:
+    return type if spec_of(type).dtype is string else locality.type_at(type, device)
+
+
+def _is_numbers(array: Any) -> bool:
+    return type(array) is np.ndarray and array.dtype.kind not in "OSU"
 
 
 def _caller(run: Call, types: list[Attribute | None], nest: Structure) -> Call:
@@ -92,7 +110,7 @@ def _caller(run: Call, types: list[Attribute | None], nest: Structure) -> Call:
 
     def nested(arrays: list[Any]) -> Any:
         pairs = zip(types, run(arrays), strict=True)
-        tensors = iter([Tensor(type or type_of(array), None, array) for type, array in pairs])
+        tensors = iter([Tensor(type or locality.type_of_array(array), None, array) for type, array in pairs])
         return structure.unflatten(nest, tensors)
 
     return nested
@@ -154,6 +172,7 @@ class Function(Generic[P, R]):
         name: str | None = None,
         parameters: Parameters | None = None,
         autograph: bool = False,
+        device: str | None = "",
     ) -> None:
         if not callable(python):
             raise InvalidType(f"dfc.function needs a function, got {python!r}")
@@ -173,6 +192,8 @@ class Function(Generic[P, R]):
         """The specs given to `dfc.function`, or None."""
         self.autograph = autograph
         """Whether Python's `if`, `while` and `for` on tensors become the graph's: see `dfc.autograph`."""
+        self._asks = device
+        """What ops ask for that ask for nothing themselves; None for the device of the first tensor of a call."""
         self._converted: Callable[..., Any] | None = None
         self._given_parameters = parameters
         self._lock = threading.RLock()  # while compiling; no user code runs with it held
@@ -180,8 +201,8 @@ class Function(Generic[P, R]):
         """By the ids of the arguments' types (interned, so that ids stand for them), where all are concrete tensors."""
         self._last: tuple[Any, Any, Any] = (None, None, None)
         """Of the last new signature of one tensor and one result: the tensor's type, the result's, what to run."""
-        self._quick: dict[Key, Call] = {}
-        """By `quick_key`."""
+        self._quick: dict[Key, tuple[Call, Any]] = {}
+        """By `quick_key`; with the device of NumPy arrays, unless the call takes care of that."""
         self._compiled: dict[Key, Compiled] = {}
         self._traced: dict[Key, Traced] = {}
         self._history: list[tuple[str, dict[str, str]]] = []
@@ -278,33 +299,47 @@ class Function(Generic[P, R]):
         if quick is not None:
             found = self._quick.get(quick[0])
             if found is not None:
-                return found([to_device(x) if type(x) is np.ndarray and not x.dtype.hasobject else x for x in quick[1]])
+                call, device = found
+                if device is not None:
+                    return call([xla.to_device(x, device) if _is_numbers(x) else x for x in quick[1]])
+                return call(quick[1])
         arguments = self._arguments(args, kwargs)
         types = arguments.types()
         for leaf in arguments.leaves:
             if type(leaf) is Tensor and leaf._trace is not None:
                 raise leaf._trace.leaked(leaf, locations.describe(locations.capture()))
-        key: Key = (arguments.structure, *map(id, types))
-        compiled = self._compiled.get(key) or self._compile(key, arguments, types)
+        asked = self._asked_by((*args, *kwargs.values()))
+        key: Key = (arguments.structure, asked, *map(id, types))
+        compiled = self._compiled.get(key) or self._compile(key, arguments, types, asked)
+        arrays = [x if _is_numbers(x) else interop.to_tensor(x)._array for x in arguments.leaves]
         if activity.recording:
-            return compiled.recorded([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
-        if not kwargs and args and all(type(a) is Tensor for a in args):
-            self._fast[tuple(map(id, types))] = compiled.call
+            return compiled.call_anywhere(arrays, recorded=True)
+        is_there = compiled.takes(x for x in arguments.leaves if type(x) is Tensor)
+        if not kwargs and len(args) == len(types) > 0 and all(type(a) is Tensor for a in args):
+            self._fast[tuple([id(x._type) for x in args])] = compiled.call if is_there else compiled.call_anywhere
         elif quick is not None and _are_leaves(quick[1], arguments.leaves):
-            self._quick[quick[0]] = compiled.call
-        result = compiled.call([interop.to_tensor(leaf)._array for leaf in arguments.leaves])
-        direct = compiled.step.direct  # known once the step has run
+            found = (compiled.call, compiled.device) if is_there else (compiled.call_anywhere, None)
+            self._quick[quick[0]] = found
+        result = compiled.call_anywhere(arrays)
+        direct = compiled.step.direct if is_there else None  # known once the step has run
         if direct and compiled.single is not None and not kwargs and len(args) == 1 and type(args[0]) is Tensor:
-            self._last = (types[0], compiled.single, direct)
+            self._last = (args[0]._type, compiled.single, direct)
         return result
+
+    def _asked_by(self, operands: tuple[Any, ...]) -> str:
+        """The device that the ops of a call with these arguments ask for."""
+        if self._asks is not None:
+            return self._asks
+        found = locality.first_of(operands)
+        return "" if found is None else locality.request_for(found)
 
     def compiled_for(self, *args: Any) -> Compiled:
         """What a call with these tensors runs; it does not keep this function alive."""
         arguments = self._arguments(args, {})
-        types = arguments.types()
-        return self._compile((arguments.structure, *map(id, types)), arguments, types)
+        types, asked = arguments.types(), self._asked_by(args)
+        return self._compile((arguments.structure, asked, *map(id, types)), arguments, types, asked)
 
-    def _compile(self, key: Key, arguments: Arguments, types: tuple[Attribute, ...]) -> Compiled:
+    def _compile(self, key: Key, arguments: Arguments, types: tuple[Attribute, ...], asked: str) -> Compiled:
         bindings: dict[str, int] = {}
         if self._checked is not None:
             bindings = self._checked.unify(types)
@@ -314,7 +349,7 @@ class Function(Generic[P, R]):
             if found is None:
                 specs = [spec_of(t) for t in traced.output_types]
                 output_types = [tensor_type(dims.substitute(s.shape, bindings), s.dtype) for s in specs]
-                step = execution.compile_step(traced.graph, bindings)
+                step = execution.compile_step(traced.graph, bindings, asked)
                 found = self._compiled[key] = Compiled(step, output_types, traced.graph.structure)
         return found
 

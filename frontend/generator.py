@@ -99,7 +99,9 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
-        self.state = GeneratorState(_initial(seed, "Generator"), name=name or _default_name(), trainable=False)
+        self.state = GeneratorState(
+            _initial(seed, "Generator"), name=name or _default_name(), trainable=False, offload=False
+        )
 
     def seed(self, seed: int) -> None:
         """Start again: from here on the numbers are those of a new generator with this seed."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend import interop, structure
+from dfc.frontend.immediate import at_once
 from dfc.frontend.indexed_slices import IndexedSlices
 from dfc.frontend.ops.constant import asarray, ones_like, zeros_like
 from dfc.frontend.ops.elementwise import identity
@@ -115,9 +116,7 @@ def value_and_grad(
 def in_and_out(inline: Callable[..., Any], name: str, numbers: Sequence[int]) -> Callable[..., Any]:
     """`inline` in a trace; outside, a function that is compiled once a signature, in which numbers among the arguments
     `numbers` are tensors."""
-    from dfc.frontend.function import Function
-
-    compiled: Function[..., Any] = Function(inline, name=name)
+    compiled = at_once(inline, name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if current() is not None:

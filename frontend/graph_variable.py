@@ -50,7 +50,9 @@ class GraphVariable(Variable):
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
+        offload: bool | None = None,
     ) -> None:
+        self.offload = names.offloading() if offload is None else offload
         graph = current_graph()
         assert graph is not None, "Variable.__new__ has found one"
         self.graph = graph

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 
 from dfc.errors import DfcError
-from dfc.frontend import interop
+from dfc.frontend import interop, locality
+from dfc.frontend.names import placement
 from dfc.frontend.promotion import NUMBERS, check_fits, result_type
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import current
 from dfc.ir import locations
 from dfc.ir.dtypes import DType
+from dfc.ir.types import mark_of
 
 if TYPE_CHECKING:
     from dfc.frontend.function import Function
@@ -71,6 +73,8 @@ def _public(body: Callable[P, R], prepared: Prepare) -> Callable[P, R]:
         try:
             if current() is not None:
                 return body(*args, **kwargs)
+            if placement() and (device := locality.asked()):
+                return _compiled(body, device)(*prepared(args, kwargs), **kwargs)
             if run is None:
                 run = _compiled(body)
             return run(*prepared(args, kwargs), **kwargs)
@@ -110,36 +114,68 @@ def _locate(error: DfcError, body: Callable[..., Any]) -> None:
 
 
 _lock = threading.RLock()  # a signal handler may come here too
-_functions: dict[Callable[..., Any], Any] = {}
+_functions: dict[tuple[Callable[..., Any], str | None], Any] = {}
 
 
-def _compiled(body: Callable[P, R]) -> Function[P, R]:
+def at_once(body: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """What runs a function made of operations, outside a trace, as one of them: where `dfc.device` around the call asks
+    for, else where its first tensor is."""
+    from dfc.frontend.function import Function
+
+    functions: dict[str | None, Function[..., Any]] = {}
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        device = (locality.asked() or None) if placement() else None
+        found = functions.get(device) or functions.setdefault(device, Function(body, name=name, device=device))
+        return found(*args, **kwargs)
+
+    return run
+
+
+def _compiled(body: Callable[P, R], device: str | None = None) -> Function[P, R]:
+    """The program of a body on the device asked for, by default where its first tensor is."""
     from dfc.frontend.function import Function
 
     with _lock:
-        found: Function[P, R] | None = _functions.get(body)
+        found: Function[P, R] | None = _functions.get((body, device))
         if found is None:
-            found = _functions[body] = Function(body)
+            found = _functions[body, device] = Function(body, device=device)
         return found
 
 
 def _with_tensors(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Python numbers among `args` in the dtype that all of them meet in."""
-    lifted = [arg if type(arg) in NUMBERS else interop.to_tensor(_read(arg)) for arg in args]
+    """Python numbers among `args` in the dtype that all of them meet in, where the first tensor is, as arrays are."""
+    given = [arg if type(arg) in READY else _read(arg) for arg in args]
+    device = locality.here() if placement() else None
+    if device is None:
+        for arg in given:
+            if type(arg) is Tensor:
+                device = mark_of(arg._type)
+                break
+    lifted = [arg if type(arg) in READY else _on(device, arg) for arg in given]
     target = result_type(*lifted)
-    return tuple(arg if isinstance(arg, Tensor) else scalar(arg, target) for arg in lifted)
+    return tuple([arg if type(arg) is Tensor else scalar(arg, target, device) for arg in lifted])
+
+
+READY = (Tensor, *NUMBERS)
 
 
 def _read(arg: Any) -> Any:
     return arg.__dfc_tensor__() if hasattr(arg, "__dfc_tensor__") else arg
 
 
-def scalar(number: Any, dtype: DType) -> Tensor:
+def _on(device: Any, operand: Any) -> Tensor:
+    if interop.is_jax_array(operand):
+        return interop.to_tensor(operand)
+    return interop.put(interop.to_numpy(operand), device)
+
+
+def scalar(number: Any, dtype: DType, device: Any = None) -> Tensor:
     """A concrete scalar tensor."""
-    return _scalar(type(number).__name__, repr(number), number, dtype)  # the text tells 0.0 from -0.0
+    return _scalar(type(number).__name__, repr(number), number, dtype, device)  # the text tells 0.0 from -0.0
 
 
 @lru_cache(maxsize=1024)
-def _scalar(kind: str, text: str, number: Any, dtype: DType) -> Tensor:
+def _scalar(kind: str, text: str, number: Any, dtype: DType, device: Any) -> Tensor:
     check_fits(number, dtype)
-    return interop.put(np.asarray(number).astype(dtype.numpy))
+    return interop.put(np.asarray(number).astype(dtype.numpy), device)

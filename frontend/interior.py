@@ -37,7 +37,8 @@ class Interior(Trace):
 
     def _constant_of(self, tensor: Tensor) -> SSAValue:
         if isinstance(tensor.size, int) and tensor.size > LARGE:
-            return self._capture(Tensor(tensor._type, self.outside, self.outside.value_of(tensor)))._value
+            value = self.outside.value_of(tensor)
+            return self._capture(Tensor(value.type, self.outside, value))._value
         return super()._constant_of(tensor)
 
     def discard(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dfc.errors import InvalidArgument, InvalidType, Unimplemented
+from dfc.frontend import locality
 from dfc.frontend.defaults import default_complex, default_float, default_int
 from dfc.frontend.tensor import Tensor
 from dfc.ir.dtypes import DType, as_dtype, byte_strings, string
@@ -139,22 +140,30 @@ def _holds_arrays(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic | Tensor)
 
 
-def put(array: np.ndarray[Any, Any]) -> Tensor:
-    """A concrete tensor with the elements of `array`: on the default device, strings on the host."""
+def put(array: np.ndarray[Any, Any], device: Any = None) -> Tensor:
+    """A concrete tensor with the elements of `array`: on `device`, by default that which `dfc.device` around asks for,
+    or else the first; strings on the host."""
     if array.dtype == object:
         return Tensor(tensor_type(array.shape, string), None, array)
     from dfc.backends.xla import to_device
 
-    return Tensor(tensor_type(array.shape, as_dtype(array.dtype)), None, to_device(array))
+    type, chosen = tensor_type(array.shape, as_dtype(array.dtype)), device or locality.here()
+    return Tensor(type if chosen is None else locality.type_at(type, chosen), None, to_device(array, chosen))
+
+
+def moved(tensor: Tensor, device: Any) -> Tensor:
+    """A concrete tensor on `device`: itself where it is there, or holds strings."""
+    if isinstance(tensor._array, np.ndarray) or locality.device_of_type(tensor._type) is device:
+        return tensor
+    from dfc.backends.xla import transfer
+
+    return Tensor(locality.type_at(locality.plain(tensor._type), device), None, transfer(tensor._array, device))
 
 
 def to_tensor(value: ArrayLike, dtype: DType | None = None) -> Tensor:
-    """A concrete tensor; a jax.Array on the default device is taken as it is, without a copy."""
+    """A concrete tensor; a jax.Array on one device of this process is taken as it is, without a copy."""
     if type(value) is Tensor and (dtype is None or value.dtype is dtype):
         return value
-    if dtype is None and is_jax_array(value):
-        from dfc.backends.xla import default_device
-
-        if value.is_fully_addressable and value.devices() == {default_device()}:
-            return Tensor(tensor_type(tuple(value.shape), as_dtype(value.dtype)), None, value)
+    if dtype is None and is_jax_array(value) and value.is_fully_addressable and len(value.devices()) == 1:
+        return Tensor(locality.type_of_array(value), None, value)
     return put(to_numpy(value, dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from typing import Any
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
@@ -14,6 +15,8 @@ from dfc.ir.op import base_name
 
 _scope: ContextVar[str] = ContextVar("dfc_name_scope", default="")
 _placement: ContextVar[Mapping[str, Attribute]] = ContextVar("dfc_placement", default={})  # noqa: B039, never changed
+_near: ContextVar[Any] = ContextVar("dfc_near", default=None)
+_offloading: ContextVar[bool] = ContextVar("dfc_offloading", default=False)
 _annotations: dict[str, Mapping[str, Attribute]] = {"": {}}
 Fresh = tuple[Token[str], Token[Mapping[str, Attribute]]]
 
@@ -60,18 +63,36 @@ def leave_fresh_scope(entered: Fresh) -> None:
     _placement.reset(entered[1])
 
 
-placement = _placement.get
-"""The attributes that say where ops made now are to be placed: see `dfc.device`."""
+offloading = _offloading.get
+"""Whether variables made now live in the host's memory unless they say otherwise: see `dfc.offload`."""
 
 
 @contextmanager
-def placed(attributes: Mapping[str, Attribute]) -> Iterator[None]:
-    """Ops made inside have these attributes of placement, and no others."""
-    token = _placement.set(attributes)
+def offload(enabled: bool = True) -> Iterator[None]:
+    """Variables made inside live in the host's memory, as with `dfc.Variable(..., offload=True)`; with False they live
+    on devices. So does the state that optimisers keep for them, wherever that is made. Scopes nest."""
+    token = _offloading.set(enabled)
+    try:
+        yield
+    finally:
+        _offloading.reset(token)
+
+
+placement = _placement.get
+"""The attributes that say where ops made now are to be placed: see `dfc.device`."""
+near = _near.get
+"""The variable, if any, beside which these attributes put what is done at once."""
+
+
+@contextmanager
+def placed(attributes: Mapping[str, Attribute], near: Any = None) -> Iterator[None]:
+    """Ops made inside have these attributes of placement, and no others; what is done at once is beside `near`."""
+    token, other = _placement.set(attributes), _near.set(near)
     try:
         yield
     finally:
         _placement.reset(token)
+        _near.reset(other)
 
 
 @contextmanager

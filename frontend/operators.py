@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from dfc.frontend.indexing import getitem
+from dfc.frontend.names import placement
 from dfc.frontend.ops import elementwise as e
 from dfc.frontend.ops.bitwise import bitwise_left_shift, bitwise_right_shift
 from dfc.frontend.ops.linalg import matmul
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import current
-from dfc.ir.types import tensor_type
+from dfc.ir.types import mark_of, marked, tensor_type
 
 Binary = Callable[[Any, Any], Tensor]
 
@@ -54,12 +55,15 @@ def item(x: Any, key: Any) -> Tensor:
     Of a concrete tensor, ints and plain slices go to the device as inputs of one program a shape: a loop over indices
     needs no program for each.
     """
-    if type(x) is not Tensor or x._trace is not None or current() is not None or not _is_plain(key, x._array.shape):
+    if type(x) is not Tensor or x._trace is not None or current() is not None or placement():
+        return getitem(x, key)
+    if not _is_plain(key, x._array.shape):
         return getitem(x, key)
     found = x._array[key]
     if isinstance(x._array, np.ndarray):  # strings are NumPy's
         found = np.asarray(found, x._array.dtype)
-    return Tensor(tensor_type(tuple(found.shape), x.dtype), None, found)
+    type_, device = tensor_type(tuple(found.shape), x.dtype), mark_of(x._type)
+    return Tensor(type_ if device is None else marked(type_, device), None, found)
 
 
 def _is_plain(key: Any, shape: tuple[int, ...]) -> bool:

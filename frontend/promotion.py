@@ -9,7 +9,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.frontend import interop
+from dfc.frontend import interop, locality
 from dfc.frontend.defaults import default_complex, default_float, default_int
 from dfc.frontend.parts import Part
 from dfc.frontend.tensor import Tensor
@@ -159,7 +159,7 @@ def _stacked(trace: Trace, operands: Sequence[Any]) -> Tensor:
 
 
 def _own(trace: Trace, tensor: Tensor) -> Tensor:
-    return tensor if tensor._trace is trace else Tensor(tensor._type, trace, trace.value_of(tensor))
+    return tensor if tensor._trace is trace else Tensor(locality.plain(tensor._type), trace, trace.value_of(tensor))
 
 
 def tensor_in(trace: Trace, operand: Any, dtype: DType | None = None) -> Tensor:

@@ -31,6 +31,7 @@ from dfc.passes.costs import Costs
 from dfc.passes.expected import Expected
 from dfc.passes.extract import extract
 from dfc.runtime.host import Binding
+from dfc.runtime.offloaded import OffloadedState
 from dfc.runtime.session import SessionConfig, SessionState, SessionStep
 from dfc.runtime.submitted import Submitted
 from dfc.runtime.variables import VariableState
@@ -288,8 +289,6 @@ class Session:
         self.stats.compiled += 1
         step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
         step.places = [labels.index(name) for name in step.inputs]
-        if step.moved:
-            self._forget(set(step.moved))
         return step
 
     def _extracted(
@@ -314,19 +313,14 @@ class Session:
         binding = Binding(variables, initial, Resources(self.graph.resources, self._live), self._state.memory)
         return program, labels, binding
 
-    def _forget(self, moved: set[str]) -> None:
-        """Have steps that use variables which are elsewhere now compiled anew, when they are run again."""
-        with self._lock:
-            self._steps = {k: s for k, s in self._steps.items() if moved.isdisjoint(s.step.variables)}
-            self._quick.clear()
-
     def _variables(self) -> dict[str, VariableState]:
         """The state of each variable of the graph: of its own variables, the session's."""
         states = {}
         for name, variable in list(self.graph.variables.items()):
             if isinstance(variable, GraphVariable):
                 if name not in self._state.variables:
-                    made = VariableState(name, variable.spec, None, variable.trainable, hint=INITIALIZE)
+                    kind = OffloadedState if variable.offload else VariableState
+                    made = kind(name, variable.spec, None, variable.trainable, hint=INITIALIZE)
                     self._state.variables.setdefault(name, made)
                 states[name] = self._state.variables[name]
             else:

@@ -10,7 +10,7 @@ from typing import Any
 from xdsl.ir import Attribute
 
 from dfc.errors import DfcError, InvalidArgument, InvalidType
-from dfc.frontend import interop, structure
+from dfc.frontend import interop, locality, structure
 from dfc.frontend.names import check_name
 from dfc.frontend.structure import Structure
 from dfc.frontend.tensor import Tensor
@@ -126,9 +126,9 @@ class Arguments:
 
 
 def type_of(leaf: Any, name: str = "d") -> Attribute:
-    """The interned type of a tensor, an array or a TensorSpec."""
+    """The interned type of a tensor, an array or a TensorSpec, wherever its value is."""
     if type(leaf) is Tensor:
-        return leaf._type
+        return locality.plain(leaf._type)
     if isinstance(leaf, TensorSpec):
         return tensor_type(*leaf.named(name))
     return tensor_type(tuple(leaf.shape), as_dtype(leaf.dtype))

@@ -10,10 +10,11 @@ from xdsl.ir import Attribute, SSAValue
 
 from dfc.backends.xla import to_numpy
 from dfc.errors import InvalidArgument, InvalidType
+from dfc.frontend import locality
 from dfc.ir import locations
 from dfc.ir.dims import Dim, Shape, SymbolicDim, size
 from dfc.ir.dtypes import DType
-from dfc.ir.types import spec_of
+from dfc.ir.types import mark_of, spec_of
 
 if TYPE_CHECKING:
     from dfc.frontend.tracing import Trace
@@ -77,8 +78,7 @@ class Tensor:
             return None
         if isinstance(self._array, np.ndarray):
             return "host"
-        device = next(iter(self._array.devices()))
-        return f"{device.platform}:{device.id}"
+        return locality.short_name(locality.device_of_type(self._type))
 
     @property
     def name(self) -> str | None:
@@ -174,13 +174,15 @@ class Tensor:
         if self._trace is not None:
             return (self[i] for i in range(len(self)))
         view = self._view("iter")
-        return (_from_elements(np.array(view[i, ...])) for i in range(len(view)))
+        device = mark_of(self._type)
+        return (_from_elements(np.array(view[i, ...]), device) for i in range(len(view)))
 
     def __repr__(self) -> str:
         spec = spec_of(self._type)
         if self._trace is not None:
             return f"<dfc.Tensor {self.name} {spec} in the trace of {self._trace.name}>"
-        return f"<dfc.Tensor {spec} {np.array2string(self._view('repr'), threshold=20, separator=', ')}>"
+        at = "" if mark_of(self._type) is None else f" on {self.device}"
+        return f"<dfc.Tensor {spec}{at} {np.array2string(self._view('repr'), threshold=20, separator=', ')}>"
 
     def __hash__(self) -> int:
         return id(self)
@@ -278,10 +280,10 @@ class Tensor:
         def __getitem__(self, key: Any) -> Tensor: ...
 
 
-def _from_elements(array: np.ndarray[Any, Any]) -> Tensor:
+def _from_elements(array: np.ndarray[Any, Any], device: Any = None) -> Tensor:
     from dfc.frontend.interop import put
 
-    return put(array)
+    return put(array, device)
 
 
 def _loading(name: str) -> Any:

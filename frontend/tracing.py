@@ -421,7 +421,9 @@ class Trace:
             variable.require_in(self)
             name = self.program.variable_name(variable)
             spec = variable.spec
-            attributes = {"variable": name, "shape": spec.shape, "dtype": spec.dtype}
+            attributes: dict[str, Any] = {"variable": name, "shape": spec.shape, "dtype": spec.dtype}
+            if variable.offload:
+                attributes["offload"] = True
             handle = self.emit_op(VariableOp, (), attributes, variable.placement)
             found = self.resources[variable] = Resource(handle.results[0])
         return found

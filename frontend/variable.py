@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakValueDictionary
 
 import numpy as np
+from xdsl.dialects.builtin import StringAttr
+from xdsl.ir import Attribute
 
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType
-from dfc.frontend import interop, names, operators
+from dfc.frontend import interop, locality, names, operators
 from dfc.frontend.graph_trace import current_graph
 from dfc.frontend.operation import Operation
 from dfc.frontend.promotion import holds_tensors, tensor_in
@@ -20,6 +22,7 @@ from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current, suspended
 from dfc.frontend.tracing_lock import owner, refuse_deadlock, tracing_lock
 from dfc.ir import locations
+from dfc.ir.devices import REQUEST
 from dfc.ir.dims import Shape, is_static
 from dfc.ir.dtypes import DType, as_dtype
 from dfc.ir.ops.shape import shape_text
@@ -38,7 +41,7 @@ from dfc.ir.ops.state import (
     Update,
     Write,
 )
-from dfc.ir.types import Spec, spec_of, tensor_type
+from dfc.ir.types import Spec, spec_of
 
 if TYPE_CHECKING:
     from dfc.frontend.function import Compiled
@@ -78,6 +81,9 @@ class Variable:
     `variable_1` ... in order of creation; the present name scope is put before it. `trainable` says whether optimisers
     that are given no list update it.
 
+    With `offload` the value lives in the host's memory: steps bring it to the device for as long as they compute with
+    it, and back. Without, `dfc.offload` around it says so.
+
     Reads and writes in a traced function happen in program order. Outside they happen at once. Operators read it.
 
     Made in `with dfc.Graph():` it is a part of that graph: see `dfc.frontend.graph_variable`.
@@ -85,6 +91,8 @@ class Variable:
 
     in_program_order = False
     """Whether reads and writes are ordered in a graph that is built by hand too."""
+    offload: bool
+    """Whether the value lives in the host's memory."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Variable:
         if cls is Variable and current_graph() is not None:
@@ -99,7 +107,9 @@ class Variable:
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
+        offload: bool | None = None,
     ) -> None:
+        self.offload = names.offloading() if offload is None else offload
         self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
         self.trainable = trainable
         self.owner: tuple[ReferenceType[Any], str] | None = None
@@ -112,7 +122,7 @@ class Variable:
         self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
         self._running = False
-        self.placement = names.placement()
+        self.placement, self._near = names.placement(), names.near()
         self._writes: dict[Any, Compiled] = {}
         _alive[next(_created)] = self
 
@@ -141,6 +151,7 @@ class Variable:
         return self._state
 
     def _make_state(self) -> VariableState:
+        from dfc.runtime.offloaded import OffloadedState
         from dfc.runtime.variables import VariableState
 
         if self._running:
@@ -157,7 +168,8 @@ class Variable:
         if isinstance(initial, TensorSpec):
             require_static(self.name, spec)
             initial = _no_value(self.name, self._created_at)
-        made = VariableState(self.name, spec, initial, self.trainable)
+        kind = OffloadedState if self.offload else VariableState
+        made = kind(self.name, spec, initial, self.trainable, _device_asked(self.placement, self._near))
         self._initial = None
         return made
 
@@ -178,6 +190,12 @@ class Variable:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    @property
+    def device(self) -> str:
+        """Where the value lives, such as `cpu:0`: the device that `dfc.device` asked for where the variable was made,
+        else that of the first step that uses it, or until then the first. A graph's variable is FailedPrecondition."""
+        return locality.short_name(self.state.device)
 
     def __repr__(self) -> str:
         return f"<dfc.Variable {self.name!r} {self.spec}>"
@@ -208,7 +226,8 @@ class Variable:
         trace = current()
         if trace is not None:
             return trace.read(self)
-        return Tensor(tensor_type(*self.spec), None, self.state.read())
+        array = self.state.read()
+        return Tensor(locality.type_of_array(array), None, array)
 
     def __dfc_tensor__(self) -> Tensor:
         return self.read()
@@ -309,7 +328,7 @@ class Variable:
         trace = current()
         if trace is None:
             places, rows = interop.to_tensor(_read(indices)), interop.to_tensor(self._operand(updates, op))
-            self._compiled(cls, places, rows).call([places._array, rows._array])
+            self._compiled(cls, places, rows).call_anywhere([places._array, rows._array])
             return Operation(None, None, f"{self.name}/{op}", self.read)
         places, rows = tensor_in(trace, _read(indices)), tensor_in(trace, self._operand(updates, op))
         if not self.shape:
@@ -345,7 +364,7 @@ class Variable:
             return Operation(None, None, f"{self.name}/{op}", lambda: tensor)
         if spec_of(tensor._type).dtype is not spec.dtype:
             self._check(spec_of(tensor._type), op)
-        self._compiled(cls, tensor).call([tensor._array])
+        self._compiled(cls, tensor).call_anywhere([tensor._array])
         return Operation(None, None, f"{self.name}/{op}", self.read)
 
     def _operand(self, value: Operand, op: str) -> Any:
@@ -389,11 +408,12 @@ class Variable:
         reference to the variable would make a cycle, and memory would not be free as soon as the variable is gone."""
         from dfc.frontend.function import Function
 
-        key = (cls, *(id(value._type) for value in values))
+        key = (cls, *(id(locality.plain(value._type)) for value in values))
         found = self._writes.get(key)
         if found is None:
             write: Callable[..., Operation] = self._scatter if issubclass(cls, Scatter) else self._update
-            function = Function(lambda *xs: write(cls, *xs), name=cls.name.removeprefix("df."))
+            name, device = cls.name.removeprefix("df."), locality.request_for(self.state.device)
+            function = Function(lambda *xs: write(cls, *xs), name=name, device=device)
             found = self._writes[key] = function.compiled_for(*values)
         return found
 
@@ -432,6 +452,26 @@ def _no_value(name: str, location: str) -> Callable[[], Any]:
         )
 
     return initial
+
+
+def placement_of_state(variable: Variable) -> Mapping[str, Attribute]:
+    """The placement of what belongs to a variable: where that asks to be, or lives."""
+    state = variable._state
+    if variable.placement or state is None or not state.is_settled or state.device is locality.first():
+        return variable.placement
+    return {REQUEST: StringAttr(locality.name_of(state.device))}
+
+
+def _device_asked(placement: Mapping[str, Attribute], near: Variable | None) -> Callable[[], Any] | None:
+    """What says where a variable that is made with this placement lives; None where that is not asked for."""
+    if not placement:
+        return None
+
+    def device() -> Any:
+        with names.placed(placement, near):
+            return locality.here() or locality.first()
+
+    return device
 
 
 def _read(value: Operand) -> Any:

@@ -44,6 +44,7 @@ FAMILIES = (
     "control",
     "dataflow",
     "transfer",
+    "offload",
     "function",
 )
 """Stems of the op families, the same in every room."""

@@ -1,11 +1,13 @@
 """Types of values: tensors (xDSL's builtin type, symbolic sizes in its encoding), references, control tokens.
 
 Types are interned: one object a (shape, dtype), so that looking at one costs a dictionary hit and not a walk over
-xDSL's attributes.
+xDSL's attributes. Values that are somewhere else than is usual may have another one, which says where: `marked`.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Hashable
 from math import prod
 from typing import Any, NamedTuple
 
@@ -93,6 +95,9 @@ _ELEMENTS: dict[DType, Attribute] = {
 _DTYPES = {element: d for d, element in _ELEMENTS.items()}
 _types: dict[Spec, TensorType[Attribute]] = {}
 _specs: dict[int, Spec] = {}
+_marked: dict[tuple[Spec, Hashable], TensorType[Attribute]] = {}
+_marks: dict[int, Any] = {}
+_marking = threading.RLock()
 
 
 def normal_shape(shape: Shape) -> Shape:
@@ -118,6 +123,27 @@ def tensor_type(shape: Shape, dtype: DType) -> TensorType[Attribute]:
         found = _types.setdefault(spec, found)
         _specs[id(found)] = spec
     return found
+
+
+def marked(type: Attribute, mark: Hashable) -> Attribute:
+    """Another object that says the same as a tensor type, one for each `mark`: equal to it, and told apart by identity,
+    as types are where they are keys."""
+    key = (spec_of(type), mark)
+    found = _marked.get(key)
+    if found is None:
+        with _marking:
+            if key not in _marked:
+                plain = tensor_type(*key[0])
+                made = TensorType(plain.element_type, plain.shape, plain.encoding)
+                _specs[id(made)], _marks[id(made)] = key[0], mark
+                _marked[key] = made
+            found = _marked[key]
+    return found
+
+
+def mark_of(type: Attribute) -> Any:
+    """What a type that `marked` made is marked with, and None for any other."""
+    return _marks.get(id(type))
 
 
 def spec_of(type: Attribute) -> Spec:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.errors import Unimplemented
@@ -20,10 +20,11 @@ from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.ir.ops.transfer import LEVEL, Send
+from dfc.ir.ops.transfer import LEVEL, TURN, Send
 from dfc.ir.types import CONTROL, nbytes, spec_behind, spec_of, tensor_type
 from dfc.passes.capacities import guarded
 from dfc.passes.cheap import CHEAP
+from dfc.passes.colocation import text_of
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
 from dfc.passes.costs import Costs
 from dfc.passes.frames import has_gates
@@ -32,7 +33,7 @@ from dfc.passes.late import alone_in, definers, needed_by, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import one_island, position_of
 from dfc.passes.phases import GONE, Phase, leftover
-from dfc.passes.urgency import turns
+from dfc.passes.urgency import waves
 from dfc.passes.writes import written_value
 
 
@@ -76,9 +77,9 @@ def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = Fa
 
 class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
-    a path to the op; `stage` counts the alternations of device and host on such a path, and transfers between devices
-    above all. `place` is the same for ops of one frame that are live together (`passes/gated.py`). Of what is else
-    alike, what other devices do not wait for has a later `turn` (`passes/urgency.py`).
+    a path to the op; `stage` counts the alternations of device and host on such a path, and above all transfers between
+    devices, then their turns. `place` is the same for ops of one frame that are live together (`passes/gated.py`). Of
+    what is else alike, what other devices do not wait for has a later `wave` (`passes/urgency.py`).
 
     Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
     that leaves a run comes back to none of the same key, and runs of different keys don't need each other both ways.
@@ -87,7 +88,7 @@ class _Key(NamedTuple):
     stage: int
     waits: int
     place: int = 0
-    turn: int = 0
+    wave: int = 0
 
     def joined(self, other: _Key) -> _Key:
         return _Key(max(self.stage, other.stage), self.waits | other.waits, self.place)
@@ -100,7 +101,7 @@ class _Key(NamedTuple):
 NOWHERE = -1
 """The place where ops of different places meet."""
 APART = 20
-"""Bits of a stage below those that count transfers."""
+"""Bits of a stage for alternations, and above them for turns; those above both count transfers."""
 COSTS = Costs()
 """What says whether work is worth a program of its own."""
 
@@ -112,7 +113,7 @@ class _Unit:
     is_run: bool
     ops: list[Operation] = field(default_factory=list)
     position: int = 0  # in the function, of its first op
-    turn: int = 0  # of a run
+    wave: int = 0  # of a run
     inputs: dict[SSAValue, list[tuple[Operation, int]]] = field(default_factory=dict)  # from outside -> its uses here
     outputs: dict[SSAValue, None] = field(default_factory=dict)  # used outside
     refs: dict[SSAValue, None] = field(default_factory=dict)
@@ -279,12 +280,12 @@ class _Function:
         sent = [(op, self.hosts[id(op)].stage) for op in ops if type(op) is Send and nbytes(spec_of(op.x.type))]
         if not sent:
             return
-        found = turns(ops, self.keys, self._behind, sent, COSTS.estimate, COSTS.island)
+        found = waves(ops, self.keys, self._behind, sent, COSTS.estimate, COSTS.island)
         for op in ops:
             if isinstance(op, NeedLength):  # with its loop
                 found[id(op)] = found.get(id(op.count.owner), 0)
-            if turn := found.get(id(op), 0):
-                self.keys[id(op)] = self.keys[id(op)]._replace(turn=turn)
+            if wave := found.get(id(op), 0):
+                self.keys[id(op)] = self.keys[id(op)]._replace(wave=wave)
 
     def _behind(self, op: Operation) -> Iterator[Operation]:
         """The ops that this one needs."""
@@ -312,7 +313,7 @@ class _Function:
                 unit = _Unit(is_run=key is not None, position=self.position[id(op)])
                 units.append(unit)
                 if key is not None:
-                    runs[key], unit.turn = unit, key.turn
+                    runs[key], unit.wave = unit, key.wave
             unit.ops.append(op)
             self.unit_of[id(op)] = unit
         return units
@@ -494,14 +495,15 @@ def _ops_behind(op: Operation, awaits: dict[SSAValue, dict[Operation, None]]) ->
 
 
 def _least_stage(op: Operation) -> int:
-    """The stage at which an op of the host happens at the earliest: those of different levels are far apart."""
-    level = op.attributes.get(LEVEL)
-    return int(level.data) << APART if isinstance(level, StringAttr) else -1
+    """The stage at which an op of the host happens at the earliest: those of different levels are far apart, and so are
+    the turns of one."""
+    level, turn = text_of(op, LEVEL), text_of(op, TURN)
+    return int(level) << 2 * APART | int(turn or 0) << APART if level else -1
 
 
 def _level(key: _Key) -> int:
     """How many transfers are on the longest way to what has the key."""
-    return key.stage >> APART
+    return key.stage >> 2 * APART
 
 
 def _gives_token(owner: object) -> bool:
@@ -509,13 +511,13 @@ def _gives_token(owner: object) -> bool:
 
 
 def _in_order(units: list[_Unit]) -> list[_Unit]:
-    """Each unit after those that it needs; else in their turns, and as they stand in the function."""
+    """Each unit after those that it needs; else in their waves, and as they stand in the function."""
     waiting = {id(unit): len(unit.before) for unit in units}
     needed_by: dict[int, list[int]] = {}
     for index, unit in enumerate(units):
         for before in unit.before:
             needed_by.setdefault(id(before), []).append(index)
-    ready = [(unit.turn, unit.position, index) for index, unit in enumerate(units) if not unit.before]
+    ready = [(unit.wave, unit.position, index) for index, unit in enumerate(units) if not unit.before]
     heapq.heapify(ready)
     ordered: list[_Unit] = []
     while ready:
@@ -524,6 +526,6 @@ def _in_order(units: list[_Unit]) -> list[_Unit]:
         for index in needed_by.get(id(unit), ()):
             waiting[id(units[index])] -= 1
             if not waiting[id(units[index])]:
-                heapq.heappush(ready, (units[index].turn, units[index].position, index))
+                heapq.heappush(ready, (units[index].wave, units[index].position, index))
     assert len(ordered) == len(units), "runs need each other both ways"
     return ordered

@@ -99,6 +99,7 @@ class Groups:
         there is none."""
         group = self.of(op)
         if group.fixed is not None:
+            self._check_fixed(op, group, group.fixed)
             return [group.fixed]
         fits = [d for d in self.devices if d.kind in group.kinds]
         found = [d for d in fits if group.asked.covers(d)]
@@ -112,6 +113,15 @@ class Groups:
         if not found:
             raise self._infeasible(op, group)
         return found
+
+    def _check_fixed(self, op: Operation, group: Colocated, fixed: DeviceName) -> None:
+        """What is beside an op that stays where it is can ask for no other place."""
+        own = parse(_asked(op, REQUEST))
+        if own.covers(fixed) or text_of(op, ASSIGNED) or not any(text_of(m, ASSIGNED) for m in group.members):
+            return
+        if not self.soft:
+            raise self._infeasible(op, group)
+        self.log.append(f"{self.names[id(op)]}: '{own}' can't be heeded, what it uses is on {fixed}")
 
     def fix(self, op: Operation, device: DeviceName) -> None:
         """The op's group is on this device from now on."""
@@ -249,7 +259,7 @@ class Groups:
                 f"devices is available.\n{self._registered(op)}",
                 group,
             )
-        required = asked if not present else DeviceName(kind="|".join(group.kinds))
+        required = group.fixed or (asked if not present else DeviceName(kind="|".join(group.kinds)))
         return self.error(
             op,
             f"Could not satisfy explicit device specification '{own}' because the node {node} was colocated with a "

@@ -16,7 +16,7 @@ from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import Branches, ControlFlow, Scan
 from dfc.ir.ops.convolution import Convolution
 from dfc.ir.ops.elementwise import Binary, Unary
-from dfc.ir.ops.function import Return, Yield
+from dfc.ir.ops.function import Island, Return, Yield
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.shape import BroadcastInDim
 from dfc.ir.ops.state import Group, Read, Variable
@@ -74,8 +74,14 @@ class Costs:
         if isinstance(op, ControlFlow):
             blocks = [sum(map(self.estimate, block.ops)) for block in op.blocks]
             return max(blocks) if isinstance(op, Branches) else sum(blocks) * self._times(op)
+        if isinstance(op, Island):
+            return self.island + sum(map(self.estimate, op.block.ops))
         moved = sum(bytes_of(v) for v in (*op.operands, *op.results) if not _is_fused(v))
         return self.overhead + moved / self.memory + _operations(op) / self.flops
+
+    def seconds(self, op: Operation, device: DeviceName) -> float:
+        """The estimate for a device, all iterations of a loop included."""
+        return self.estimate(op) / self.speed_of(device.kind)
 
     def _times(self, op: Operation) -> float:
         length = op.length.data if isinstance(op, Scan) else ()

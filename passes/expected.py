@@ -15,7 +15,7 @@ from dfc.ir.types import CONTROL
 from dfc.passes.colocation import Groups
 from dfc.passes.compilable import STRUCTURE, class_compilable
 from dfc.passes.costs import FREE, Costs, Times, bytes_of
-from dfc.passes.urgency import turns
+from dfc.passes.urgency import waves
 
 LEVEL = 1 << 20
 """What a transfer adds to a stage; alternations of device and host count less."""
@@ -55,7 +55,7 @@ class _Unit:
 
 _Key = tuple[DeviceName, int, int, int]
 """What ops of one island have in common, as in `passes/cluster.py`: the device, the stage, what they wait for, and
-their turn."""
+their wave."""
 
 
 def expected_of(
@@ -89,7 +89,7 @@ class _Units:
         self.expected = Expected()
         for op in ops:
             self._keys[id(op)] = self._key(op)
-        later = self._turns(ops)
+        later = self._waves(ops)
         self._unit = {id(op): self._unit_of(op, later.get(id(op), 0)) for op in ops}
         self._there: dict[tuple[_Unit, DeviceName], float] = {}  # how long what a unit sends to a device takes
         self._sent: dict[tuple[SSAValue, DeviceName], float] = {}
@@ -110,7 +110,7 @@ class _Units:
             waits |= 1 << len(self._keys)
         return device, stage, waits, 0
 
-    def _turns(self, ops: Sequence[Operation]) -> dict[int, int]:
+    def _waves(self, ops: Sequence[Operation]) -> dict[int, int]:
         """In which of several programs each op is, since other devices wait for what is made of some."""
         sent: dict[tuple[SSAValue, DeviceName], tuple[Operation, int]] = {}
         for op in ops:
@@ -121,14 +121,14 @@ class _Units:
                     sent[value, device] = (owner, self._keys[id(owner)][1])
         keys = {number: key for number, key in self._keys.items() if number not in self._apart}
         seconds = self._seconds
-        return turns(ops, keys, self._behind, list(sent.values()), lambda op: seconds[id(op)], self._costs.island)
+        return waves(ops, keys, self._behind, list(sent.values()), lambda op: seconds[id(op)], self._costs.island)
 
     def _behind(self, op: Operation) -> list[Operation]:
         return [v.owner for v in self._inputs[id(op)] if isinstance(v.owner, Operation)]
 
-    def _unit_of(self, op: Operation, turn: int) -> _Unit:
+    def _unit_of(self, op: Operation, wave: int) -> _Unit:
         device, stage, waits, _ = self._keys[id(op)]
-        key = (device, stage, waits, turn)
+        key = (device, stage, waits, wave)
         unit = None if id(op) in self._apart else self.islands.get(key)
         if unit is None:
             unit = _Unit(device, len(self.made))

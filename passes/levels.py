@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 from xdsl.ir import Block, Operation, SSAValue
 
+from dfc.ir.cycles import is_from_later
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.ops.function import Return
+from dfc.ir.ops.transfer import LEVEL
+from dfc.passes.colocation import text_of
 from dfc.passes.frames import Frame
 from dfc.passes.homes import Homes, is_replicated
 
@@ -54,3 +57,12 @@ class Levels:
         self._of[id(op)] = level
         for depth in range(1, len(frame) + 1):
             self._in[frame[:depth]] = max(self._in.get(frame[:depth], 0), level)
+
+
+def levels_in(block: Block) -> dict[int, int]:
+    """The level of each op of one device's part, by id, from what its receives and exits say."""
+    found: dict[int, int] = {}
+    for op in block.ops:
+        before = (found.get(id(o.owner), 0) for o in op.operands if not is_from_later(op, o))
+        found[id(op)] = max(int(text_of(op, LEVEL) or 0), *before, 0)
+    return found

@@ -36,7 +36,10 @@ BUILT_IN: Mapping[str, str] = {
     "lower-control-flow": "dfc.passes.lower_control_flow:LowerControlFlow",
     "partition": "dfc.passes.partition:Partition",
     "functionalise": "dfc.passes.functionalise:Functionalise",
+    "divide-receives": "dfc.passes.divide_receives:DivideReceives",
     "cluster": "dfc.passes.cluster:Cluster",
+    "offload": "dfc.passes.offload:Offload",
+    "schedule-receives": "dfc.passes.schedule_receives:ScheduleReceives",
     "specialize": "dfc.passes.specialize:Specialize",
 }
 """Name of each pass -> where its dataclass is; a module is imported when its pass is first named."""

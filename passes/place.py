@@ -106,6 +106,8 @@ class Placement:
     def write(self) -> bool:
         """Put it into the program, unless all is where it would be without saying; whether that was done."""
         if self.used <= {self.devices[0]}:
+            for op in self.ops:
+                op.attributes.pop(ASSIGNED, None)
             return False
         for op in self.ops:
             op.attributes[ASSIGNED] = StringAttr(str(self.of(op)))

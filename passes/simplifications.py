@@ -14,6 +14,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dfc.ir.builder import Builder
+from dfc.ir.devices import COLOCATE, REQUEST
 from dfc.ir.dialect import family_ops
 from dfc.ir.dims import is_static
 from dfc.ir.op import Op
@@ -83,9 +84,9 @@ def _owner(value: SSAValue, cls: type[Op]) -> Any:
 
 
 @simplifies(Identity, StopGradient)
-def same_value(op: Op) -> SSAValue:
-    """identity(x) = stop_gradient(x) = x, once gradients are taken."""
-    return op.operands[0]
+def same_value(op: Op) -> SSAValue | None:
+    """identity(x) = stop_gradient(x) = x, once gradients are taken; but what asks for a place is a copy there."""
+    return None if REQUEST in op.attributes or COLOCATE in op.attributes else op.operands[0]
 
 
 @simplifies(Negate, Not)

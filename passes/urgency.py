@@ -10,7 +10,7 @@ MANY = 64
 """For so many sent values at most is it known how much work each is; others go as they stand in the graph."""
 
 
-def turns(
+def waves(
     ops: Sequence[Operation],
     keys: Mapping[int, Hashable],
     behind: Callable[[Operation], Iterable[Operation]],
@@ -42,8 +42,8 @@ def turns(
         of_key, rank = costs.setdefault(keys[number], {}), ranks.get(number, last)
         of_key[rank] = of_key.get(rank, 0.0) + own
     programs = {key: _programs(of_key, least) for key, of_key in costs.items()}
-    turns_of = {number: programs[keys[number]][ranks.get(number, last)] for number in took}
-    return {number: turn for number, turn in turns_of.items() if turn}
+    waves_of = {number: programs[keys[number]][ranks.get(number, last)] for number in took}
+    return {number: wave for number, wave in waves_of.items() if wave}
 
 
 def _work(

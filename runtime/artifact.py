@@ -62,6 +62,7 @@ from dfc.runtime.manifest import (
     sizes_name,
     to_json,
 )
+from dfc.runtime.placing import lower
 from dfc.runtime.plan import Plan
 from dfc.runtime.plan import to_json as plan_json
 from dfc.runtime.planning import modules_of
@@ -287,7 +288,7 @@ def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[Any] = ()) ->
     """The entry at `phase`: df text, StableHLO text, or XLA's optimised HLO; one text a compiled size and island."""
     symbolic = specialize(spec.program, {})  # a copy
     if phase.position <= Phase.CLUSTERED.position:
-        pipeline.lower(symbolic, to=phase, observers=observers)
+        lower(symbolic, to=phase, observers=observers)
         yield print_program(symbolic)
         return
     pipeline.lower(symbolic, to=Phase.GRAPH, observers=observers)

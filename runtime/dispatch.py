@@ -91,8 +91,6 @@ class ProgramRun:
         self.run: Callable[[Values], Values] = self._run if states else self._run_pure
         self._several: _Several | None = None
         """Where the variables are, if they are in several holders."""
-        self._away = False
-        """Whether some variable lives on another device than the program's."""
         self.direct: Direct | None = None
         """After the first call of a program of one output that writes all of its holder."""
 
@@ -177,17 +175,12 @@ class ProgramRun:
         state = [several.holders[i].buffers[k] for i, k in several.places]
         if self._overwritten:
             state = self._with_values(state)
-        given = self._copied(state) if self._away else state
         transfer = Transfer()
         for holder, pairs in zip(several.holders, several.written, strict=True):
             holder.busy = True
             holder.expect_shared(transfer, pairs)
         try:
-            if self._away:
-                new, outputs = self._call(given, feeds)
-                transfer.new = [xla.brought(v, s.device) for v, s in zip(new, self.states, strict=False)]
-            else:
-                transfer.new, outputs = self._call(state, feeds)
+            transfer.new, outputs = self._call(state, feeds)
             return outputs
         except DfcError as error:
             raise self._failed(several.holders[0], state, feeds, error) from error.__cause__
@@ -195,16 +188,6 @@ class ProgramRun:
             for holder in several.holders:
                 holder.busy = again
                 holder.settle()
-
-    def _copied(self, state: Values) -> Values:
-        """The state on the program's device, with copies of what the program would take over."""
-        device = self.executable.device
-        return [
-            xla.copy(value)
-            if index < self._n_written and hasattr(value, "sharding") and device in value.sharding.device_set
-            else xla.brought(value, device)
-            for index, value in enumerate(state)
-        ]
 
     def _with_values(self, state: Values) -> Values:
         """The state with something in the place of values that are missing and don't matter."""
@@ -234,8 +217,7 @@ class ProgramRun:
             holder.programs += 1
         holder = located[0][0]
         self._several = None
-        self._away = any(state.device is not self.executable.device for state in self.states)
-        if self._away or any(other is not holder for other, _ in located):
+        if any(other is not holder for other, _ in located):
             self._several = _Several.of(located, self._n_written)
             return
         at = [index for _, index in located]
@@ -340,7 +322,8 @@ class PlanRun:
         around: Sequence[Callable[[_Gather], _Gather]] = (),
         labels: Sequence[Callable[[], str]] = (),
     ) -> None:
-        self.plan, self.name, self._device, self._host_ops = plan, name, device, host_ops
+        self.plan, self.name, self._host_ops = plan, name, host_ops
+        self._device = device or xla.default_device()
         self.programs = [
             ProgramRun(executable, [variables[v] for v in call.state], call.n_written, name, call.overwritten)
             for call, executable in zip(plan.programs, executables, strict=True)
@@ -356,7 +339,7 @@ class PlanRun:
         self._ops = [DeviceOp(call, place) for call, place in zip(calls, places, strict=True)]
         if labels:
             self._ops = [replace(op, label=label) for op, label in zip(self._ops, labels, strict=True)]
-        self.flow = Flow(plan, self._ops, host_ops, device, name, outputs)
+        self.flow = Flow(plan, self._ops, host_ops, self._device, name, outputs)
         self._noting: Flow | None = None
 
     def noting(self, place: str) -> Flow:
@@ -384,7 +367,7 @@ class PlanRun:
     def _execute(self, feeds: Values) -> Values:
         if len(feeds) != self.plan.n_inputs:
             raise Internal(f"a step of {self.plan.n_inputs} inputs was given {len(feeds)}", op=self.name)
-        return [returned(value, self._device) for value in run_once(execution_of(self.flow), feeds)]
+        return [xla.placed(value, self._device) for value in run_once(execution_of(self.flow), feeds)]
 
 
 def run_once(step: Driving, feeds: Values) -> Values:
@@ -406,8 +389,3 @@ def _is_direct(plan: Plan) -> bool:
         return False
     call, n = plan.calls[0], plan.n_inputs
     return call.inputs == tuple(range(n)) and plan.outputs == tuple(range(n, n + call.n_results))
-
-
-def returned(value: Any, device: Device | None) -> Any:
-    """What the host computed goes to the device as well, but for strings."""
-    return value if not isinstance(value, np.ndarray) or value.dtype == object else xla.to_device(value, device)

@@ -16,9 +16,9 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -40,6 +40,12 @@ class Iteration:
         self.slots, self.pending = slots.copy(), pending.copy()
 
 
+_driven: ContextVar[tuple[Driving, ...]] = ContextVar("dfc_driven", default=())
+being_driven = _driven.get
+"""The steps whose caller waits for them here, the outermost first: one that begins in the middle of another one does so
+in a signal handler or a finaliser."""
+
+
 class Driving(ABC):
     """A step under way, as who drives it sees it.
 
@@ -54,7 +60,8 @@ class Driving(ABC):
         self._wake.acquire()
         self._stop_with: DfcError | None = None  # set by `cancel`
         self.error: DfcError | None = None
-        self._deadline: float | None = None
+        self.deadline: float | None = None
+        """When the step must be over, as `monotonic` tells it: loops look."""
         self._role = threading.RLock()
         """Who has it drives, where `drive` is under way."""
         self._context: Context | None = None
@@ -131,8 +138,9 @@ class Driving(ABC):
     def drive(self, wanted: Sequence[int], deadline: float | None = None) -> None:
         """Run until these outputs have come or nothing more can be done; with all outputs wanted, until nothing is left
         to do. Raises the step's error, and DeadlineExceeded, which ends the step as well."""
-        self._deadline, self._wanted, self._caller = deadline, wanted, threading.get_ident()
+        self.deadline, self._wanted, self._caller = deadline, wanted, threading.get_ident()
         self._has_ended = False
+        here = _driven.set((*_driven.get(), self))
         try:
             self._take_role()
             while True:
@@ -150,6 +158,7 @@ class Driving(ABC):
                 self.stop(error if isinstance(error, DfcError) else Cancelled("the step was interrupted"))
             raise
         finally:
+            _driven.reset(here)
             self._context = None
             if is_owned(self._role):
                 self._role.release()
@@ -272,6 +281,11 @@ class Execution(Driving):
 
     def waiting_for(self) -> list[Node]:
         return [node for node, _ in self._in_flight.values()]
+
+    @property
+    def attempts(self) -> Collection[Any]:
+        """What is under way."""
+        return self._in_flight.keys()
 
     # ---- driving
 

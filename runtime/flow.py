@@ -311,9 +311,7 @@ class Flow:
 
             def with_uploads(values: Values) -> Values:
                 for i in host_inputs:
-                    value = values[i]
-                    if isinstance(value, np.ndarray):
-                        values[i] = xla.to_device(value, device)
+                    values[i] = xla.placed(values[i], device)
                 return run(values)
 
             node.run = with_uploads
@@ -376,8 +374,7 @@ class Flow:
 
     def _upload(self, values: Values) -> Values:
         """To the device, so that no iteration has to."""
-        value = values[0]
-        return [xla.to_device(value, self.device)] if isinstance(value, np.ndarray) else values
+        return [xla.placed(values[0], self.device)]
 
     def _numbers(self, count: int, value: int) -> Values:
         """What a merge gives as the numbers of its operands."""

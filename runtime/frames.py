@@ -130,6 +130,10 @@ class FramedExecution(Execution):
     def feed(self, index: int, value: Any) -> None:
         self._give(value, self.flow.inputs[index], self.flow.merged_inputs[index], self._root)
 
+    def has(self, wanted: Sequence[int]) -> bool:
+        """As `Execution.has`, and nothing is held that others wait for."""
+        return super().has(wanted) and not self.kept.holding
+
     def outputs(self, wanted: Sequence[int]) -> Values:
         """As `Execution.outputs`. Raises InvalidArgument for one that is dead."""
         found = super().outputs(wanted)
@@ -421,7 +425,7 @@ class FramedExecution(Execution):
         """A new iteration."""
         if self._held is not None:
             self._hold_on()
-        if self._deadline is not None and monotonic() >= self._deadline:
+        if self.deadline is not None and monotonic() >= self.deadline:
             raise DeadlineExceeded("the time limit passed while the step went through a loop", op=self.flow.name)
         turn = Turn(frame, frame.slots, pending)
         turn.outstanding = len(frame.roots)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from xdsl.dialects.builtin import StringAttr
+from xdsl.ir import SSAValue
 
 from dfc.errors import InvalidArgument, NotFound, Unimplemented
 from dfc.ir import locations
@@ -25,22 +26,27 @@ from dfc.ir.types import spec_of
 from dfc.passes.specialize import bound, has_symbols
 from dfc.runtime.flow import HostOp, Values
 from dfc.runtime.memory import UNLIMITED, Account
-from dfc.runtime.variables import VariableState
+from dfc.runtime.variables import Device, VariableState
 
 
 @dataclass(frozen=True)
 class Binding:
     """What a step's names stand for: its variables, the arrays that some of them start from, what else lives
-    between steps, and the account of its device's memory."""
+    between steps, the account of its device's memory, and the device."""
 
     variables: Mapping[str, VariableState]
     initial: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     resources: Mapping[str, Any] = field(default_factory=dict)
     memory: Account = UNLIMITED
+    device: Device | None = None
 
     def variable(self, op: Op) -> VariableState:
         """The variable behind the op's first operand."""
-        owner = op.operands[0].owner
+        return self.state_of(op.operands[0])
+
+    def state_of(self, ref: SSAValue) -> VariableState:
+        """The variable behind a reference. Raises NotFound."""
+        owner = ref.owner
         assert isinstance(owner, Variable), "a reference comes from df.variable"
         found = self.variables.get(owner.variable.data)
         if found is None:
@@ -51,7 +57,7 @@ class Binding:
 OpT = TypeVar("OpT", bound=Op)
 Maker = Callable[[Any, Binding], HostOp]
 MAKERS: dict[type[Op], Maker] = {}
-MODULES = ("queue_calls", "host_calls", "gates", "stacks")
+MODULES = ("queue_calls", "host_calls", "gates", "stacks", "offload_calls")
 """Beside this one, those that fill the table."""
 
 

@@ -1,5 +1,6 @@
-"""What dfc keeps on a session's device, by its own account: the values of variables, what steps put on stacks,
-and what loops inside islands keep of their iterations while they run. XLA's own buffers, for what is computed and not
+"""What dfc keeps on a session's device, by its own account: the values of variables, those that live in the host's
+memory while they are on the device, what steps put on stacks, and what loops inside islands keep of their iterations
+while they run. XLA's own buffers, for what is computed and not
 kept, are not in it.
 """
 
@@ -16,6 +17,7 @@ from dfc.ir.op import short_name
 from dfc.ir.ops.control import Loop
 from dfc.ir.ops.function import Island
 from dfc.ir.types import nbytes, spec_of
+from dfc.runtime.variables import VariableState
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -45,7 +47,7 @@ class Account:
         self.limit, self._variables = limit, variables
         self._lock = threading.RLock()
         self._held: dict[int, Held] = {}
-        self._taken = 0
+        self._taken = self._most = 0
 
     @property
     def used(self) -> int:
@@ -61,6 +63,11 @@ class Account:
         """Whether more than this part of the limit is in use, with `more` bytes beside."""
         return self.limit is not None and self.used + more > part * self.limit
 
+    @property
+    def most_taken(self) -> int:
+        """The most bytes that were ever held at once, and not by variables."""
+        return self._most
+
     def take(self, nbytes: int, what: str, where: str = "") -> Held:
         """Hold some bytes until `give_back`. Raises ResourceExhausted over the limit."""
         held = Held(nbytes, what, where)
@@ -73,6 +80,7 @@ class Account:
             for held in more:
                 self._held[id(held)] = held
                 self._taken += held.nbytes
+            self._most = max(self._most, self._taken)
 
     def around(self, run: Callable[[_T], _R], needs: Sequence[Held]) -> Callable[[_T], _R]:
         """`run`, holding these meanwhile. Raises ResourceExhausted, before it runs, over the limit."""
@@ -110,9 +118,14 @@ class Account:
         raise ResourceExhausted(
             f"{total:,} bytes are needed on the device and device_memory_limit is {self.limit:,}; the largest: "
             + "; ".join(map(str, largest)),
-            hint="raise device_memory_limit, or let loops keep what gradients need in the host's memory with "
-            "swap_memory=True",
+            hint="raise device_memory_limit, make large variables with offload=True, or let loops keep what gradients "
+            "need in the host's memory with swap_memory=True",
         )
+
+
+def held_by(state: VariableState) -> Held:
+    """What a variable takes on the device."""
+    return Held(nbytes(state.spec), f"variable {state.name!r}")
 
 
 def rooms_in(island: Island) -> list[Held]:

@@ -14,14 +14,13 @@ from dfc.backends import xla
 from dfc.errors import DfcError, Internal
 from dfc.ir.devices import parse_full
 from dfc.ir.ops.function import Func
-from dfc.ir.ops.state import Variable
 from dfc.passes.partition import device_of, inputs_of, outputs_of
-from dfc.runtime.dispatch import returned, run_once
+from dfc.runtime.dispatch import run_once
 from dfc.runtime.executor import Driving
 from dfc.runtime.flow import Node, Values
 from dfc.runtime.host import Binding
 from dfc.runtime.participants import MEETINGS, LocalParticipant, StartStep, participant
-from dfc.runtime.placing import first_device, is_on_first, local_devices
+from dfc.runtime.placing import local_devices
 from dfc.runtime.rendezvous import Receiving
 from dfc.runtime.step import Step
 from dfc.runtime.variables import Device, VariableState
@@ -50,6 +49,8 @@ class PartitionedStep:
 
     is_direct = False
     direct = None
+    device = None
+    """Inputs may be anywhere: each is brought to where it is used."""
 
     def __init__(
         self,
@@ -60,11 +61,6 @@ class PartitionedStep:
         binding: Binding | None = None,
     ) -> None:
         self.name = name
-        for func, device in zip(funcs, devices, strict=True):
-            for op in func.block.ops:
-                if isinstance(op, Variable) and op.variable.data in variables:
-                    variables[op.variable.data].move(device)
-                    variables[op.variable.data].is_settled = True
         self.parts: list[Part] = []
         weakref.finalize(self, _forget, self.parts)
         for func, device in zip(funcs, devices, strict=True):
@@ -79,6 +75,7 @@ class PartitionedStep:
             for own, index in enumerate(part.outputs):
                 self.givers[index] = (number, own)
         self.n_outputs = len(self.givers)
+        self.output_devices: list[Device] = [self.parts[self.givers[i][0]].step.device for i in range(self.n_outputs)]
         self.kept = {i for i, takers in self.takers.items() for n, own in takers if own in self.parts[n].step.kept}
         self.variables = list(dict.fromkeys(name for part in self.parts for name in part.step.variables))
 
@@ -89,7 +86,7 @@ class PartitionedStep:
     def run(self, feeds: Values) -> Values:
         """One run; the outputs, each on the device that has made it, are not awaited."""
         found = run_once(self.start(), feeds)
-        return [returned(v, self.parts[self.givers[i][0]].step.device) for i, v in enumerate(found)]
+        return [xla.placed(value, device) for value, device in zip(found, self.output_devices, strict=True)]
 
     def __call__(self, feeds: Values) -> Values:
         return self.run(feeds)
@@ -105,12 +102,19 @@ def _forget(parts: Sequence[Part]) -> None:
 AnyStep = Step | PartitionedStep
 
 
-def step_of(funcs: Sequence[Func], variables: Mapping[str, VariableState], name: str, binding: Binding) -> AnyStep:
-    """A function that has become these, compiled and bound to its variables, on this process's devices."""
-    if is_on_first(funcs):
-        return Step(funcs[0], variables, name=name, binding=binding)
+def step_of(
+    funcs: Sequence[Func],
+    variables: Mapping[str, VariableState],
+    name: str,
+    binding: Binding,
+    device: Device | None = None,
+) -> AnyStep:
+    """A function that has become these, compiled and bound to its variables, on this process's devices. What may be
+    anywhere is on `device`, by default the first one."""
     here = local_devices()
-    devices = [here[parse_full(device_of(func) or str(first_device()))] for func in funcs]
+    devices = [here[parse_full(text)] if (text := device_of(func)) else device for func in funcs]
+    if len(funcs) == 1:
+        return Step(funcs[0], variables, devices[0], name, binding)
     return PartitionedStep(funcs, devices, variables, name, binding)
 
 
@@ -158,7 +162,7 @@ class JointExecution(Driving):
     def advance(self) -> None:
         while self.error is None:
             for member in self._members:
-                member._deadline = self._deadline
+                member.deadline = self.deadline
                 member.advance()
                 if member.error is not None:
                     self.stop(member.error)
@@ -169,7 +173,7 @@ class JointExecution(Driving):
 
     def _require_progress(self) -> None:
         """Stop with Internal where all that is under way waits for the others, which would be for ever."""
-        waits = [attempt for member in self._members for attempt in member._in_flight]
+        waits = [attempt for member in self._members for attempt in member.attempts]
         if waits and self._missing == 0 and all(isinstance(attempt, Receiving) for attempt in waits):
             listed = ", ".join(map(str, self.waiting_for()[:5]))
             self.stop(Internal(f"the devices of the step wait for each other: {listed}", op=self.name))

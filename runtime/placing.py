@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,11 +13,13 @@ from xdsl.ir import Operation
 
 from dfc.backends import pipeline, xla
 from dfc.errors import Unimplemented
-from dfc.ir.devices import ASSIGNED, REQUEST, DeviceName, local, parse_full, priority
+from dfc.ir.devices import ASSIGNED, COLOCATE, REQUEST, DeviceName, local, parse_full, priority
 from dfc.ir.op import error_at
-from dfc.ir.ops.function import Func
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.function import Func, Island
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.passes.colocation import nodes_of
+from dfc.ir.types import RefType, ResourceType
+from dfc.passes.colocation import nodes_of, text_of
 from dfc.passes.compilable import SOURCES
 from dfc.passes.costs import Costs
 from dfc.passes.expected import Expected
@@ -47,80 +50,112 @@ def name_of(device: Device) -> str:
 def lower(
     program: ModuleOp,
     *,
+    to: Phase = Phase.CLUSTERED,
     start: Phase = Phase.TRACE,
     passes: Mapping[Phase, str] = {},
     observers: Sequence[Any] = (),
     soft: bool = True,
     log: bool = False,
+    variables: Mapping[str, VariableState] = {},
     costs: Costs | None = None,
-    settled: Mapping[str, DeviceName] = {},
 ) -> Expected | None:
-    """The default passes up to phase clustered, in place, with ops placed on this process's devices where something
-    asks for that, or where the placement is to be logged. With `costs` ops are placed by these, variables that are
-    `settled` where those are, and what is expected is returned. Raises what they raise."""
-    if costs is not None:
-        pipeline.lower(program, start=start, to=Phase.GRAPH, passes=passes, observers=observers)
-        expected = _place_by(costs, program, settled, soft, log)
-        pipeline.lower(program, start=Phase.GRAPH, passes={**passes, Phase.PLACED: ""}, observers=observers)
-        return expected
-    asked = log or any(isinstance(func, Func) and asks(func) for func in program.ops)
-    if asked and start in (Phase.TRACE, Phase.GRAPH):
-        text = str(Place(tuple(map(str, local_devices())), soft=soft, log=log))
-        passes = {**passes, Phase.PLACED: text}
-        pipeline.lower(program, start=start, to=Phase.PLACED, passes=passes, observers=observers)
+    """The default passes up to phase `to`, in place, with ops placed on this process's devices where something asks for
+    that, or where the placement is to be logged. `variables` live from then on where the program has them, and stay
+    where another has them already. With `costs` ops are placed by these, what is expected is returned, and variables
+    that the program only gives values to may be elsewhere yet. Raises what the passes raise."""
+    expected = None
+    options: dict[str, Any] = {"passes": passes, "observers": observers}
+    if to.position >= Phase.PLACED.position and start in (Phase.TRACE, Phase.GRAPH):
+        pipeline.lower(program, start=start, to=Phase.GRAPH, **options)
+        for state in variables.values():
+            _ = state.device  # which other variables may tell: no lock may be held meanwhile
+        with _placing:
+            elsewhere = _keep(program, variables, always=costs is not None)
+            passing: set[str] = set()
+            if costs is not None:
+                passing = _only_given(program)
+                expected = _place_by(costs, program, soft, log)
+            elif elsewhere or log or any(isinstance(func, Func) and asks(func) for func in program.ops):
+                by_rules = Place(tuple(map(str, local_devices())), soft=soft, log=log)
+                options["passes"] = {**passes, Phase.PLACED: str(by_rules)}
+                pipeline.lower(program, start=Phase.GRAPH, to=Phase.PLACED, **options)
+            _settle(program, {name: state for name, state in variables.items() if name not in passing})
         start = Phase.PLACED
-    if not asked:
-        passes = {**passes, Phase.PLACED: ""}
-    pipeline.lower(program, start=start, passes=passes, observers=observers)
-    return None
+    pipeline.lower(program, start=start, to=to, **options)
+    return expected
 
 
-def _place_by(
-    costs: Costs, program: ModuleOp, settled: Mapping[str, DeviceName], soft: bool, log: bool
-) -> Expected | None:
-    """Place the program, at phase graph, by costs; what is expected of its last function."""
+_placing = threading.RLock()
+"""Two programs are placed one after the other, so that the second finds variables where the first has them."""
+
+
+def _variables(program: ModuleOp, states: Mapping[str, VariableState]) -> Iterator[tuple[Variable, VariableState]]:
+    if states:
+        for op in program.walk():
+            if isinstance(op, Variable) and op.variable.data in states:
+                yield op, states[op.variable.data]
+
+
+def _keep(program: ModuleOp, states: Mapping[str, VariableState], always: bool) -> bool:
+    """Have variables stay where they are, said where it matters or `always`; whether one of them is elsewhere than on
+    the first device."""
+    found = [(op, state.device) for op, state in _variables(program, states) if state.is_settled]
+    elsewhere = any(device is not xla.default_device() for _, device in found)
+    if elsewhere or always or any(isinstance(func, Func) and asks(func) for func in program.ops):
+        for op, device in found:
+            op.attributes[ASSIGNED] = StringAttr(name_of(device))
+    return elsewhere
+
+
+def _settle(program: ModuleOp, states: Mapping[str, VariableState]) -> None:
+    for op, state in _variables(program, states):
+        at = text_of(op, ASSIGNED)
+        state.settle(local_devices()[parse_full(at)] if at else xla.default_device())
+
+
+def _place_by(costs: Costs, program: ModuleOp, soft: bool, log: bool) -> Expected | None:
+    """Place the program, at phase graph, by costs; what is expected of its last function. One that only gives variables
+    their values says nothing about where they are needed, and goes by the rules."""
     expected = None
     for func in [op for op in program.ops if isinstance(op, Func)]:
-        for op in nodes_of(func.block):
-            if isinstance(op, Variable) and op.variable.data in settled and REQUEST not in op.attributes:
-                op.attributes[ASSIGNED] = StringAttr(str(settled[op.variable.data]))
-        done = place(func, list(local_devices()), soft=soft, costs=None if _only_writes(func) else costs)
-        if not done.write():
-            for op in nodes_of(func.block):
-                op.attributes.pop(ASSIGNED, None)
+        done = place(func, list(local_devices()), soft=soft, costs=None if _only_gives([func]) else costs)
+        done.write()
         if log:
             print("\n".join(done.lines), file=sys.stderr)
         expected = done.expected
     return expected
 
 
-def _only_writes(func: Func) -> bool:
-    """Whether the function gives variables their values, and does nothing else with them: where it has them says
-    nothing about where they are needed."""
-    ops = list(nodes_of(func.block))
+def _only_gives(funcs: Sequence[Func]) -> bool:
+    """Whether the functions write variables, and read none."""
+    ops = [op for func in funcs for op in nodes_of(func.block)]
     return any(isinstance(op, Write) for op in ops) and not any(isinstance(op, Read) for op in ops)
 
 
-def homes_of(variables: Mapping[str, VariableState]) -> dict[str, DeviceName]:
-    """The devices of those variables that stay where they are, since a step over several devices has them there."""
-    return {name: parse_full(name_of(state.device)) for name, state in variables.items() if state.is_settled}
+def _only_given(program: ModuleOp) -> set[str]:
+    """The variables to which the program gives values and does nothing else, if it reads none at all."""
+    given, used = set[str](), set[str]()
+    if _only_gives([func for func in program.ops if isinstance(func, Func)]):
+        for op in program.walk():
+            if isinstance(op, Variable):
+                users = [use.operation for use in op.ref.uses]
+                only = all(isinstance(user, Write) and user.parent is op.parent for user in users)  # in no branch
+                (given if only else used).add(op.variable.data)
+    return given - used
 
 
-def relocated(funcs: Sequence[Func], variables: Mapping[str, VariableState]) -> list[str]:
-    """Bring variables where these functions, the parts of a step that was placed by costs, have them; which were
-    elsewhere."""
-    moved: list[str] = []
-    if is_on_first(funcs):
-        return moved
-    for func in funcs:
-        device = local_devices()[parse_full(device_of(func))]
-        names = [op.variable.data for op in func.block.ops if isinstance(op, Variable)]
-        for name in names:
-            state = variables.get(name)
-            if state is not None and state.device is not device and not state.is_settled:
-                state.relocate(device)
-                moved.append(name)
-    return moved
+def request(program: ModuleOp, device: str) -> None:
+    """Ask for a device for each op that asks for none itself, and is on no variable or queue."""
+    for func in program.ops:
+        if isinstance(func, Func):
+            for op in nodes_of(func.block):
+                values = (*op.operands, *op.results)
+                if not _is_marked(op) and not any(isinstance(value.type, RefType | ResourceType) for value in values):
+                    op.attributes[REQUEST] = StringAttr(device)
+
+
+def _is_marked(op: Operation) -> bool:
+    return REQUEST in op.attributes or COLOCATE in op.attributes
 
 
 def first_device() -> DeviceName:
@@ -128,9 +163,24 @@ def first_device() -> DeviceName:
     return min(local_devices(), key=priority)
 
 
+@cache
+def device_for(asked: DeviceName) -> Device:
+    """The device for what asks for this one: the first that fits, or where none does, as soft placement has it, the
+    first of all."""
+    names = sorted(local_devices(), key=priority)
+    return local_devices()[next((name for name in names if asked.covers(name)), names[0])]
+
+
 def is_on_first(funcs: Sequence[Func]) -> bool:
     """Whether a function that has become these is on the first device alone."""
     return len(funcs) == 1 and device_of(funcs[0]) in ("", str(first_device()))
+
+
+def is_anywhere(funcs: Sequence[Func]) -> bool:
+    """Whether a function that has become these does nothing that has a place: it hands on what it takes, and gives
+    constants."""
+    (*others, func) = funcs
+    return not others and all(isinstance(op, ConstantOp | Island) for op in nodes_of(func.block))
 
 
 def _is_work(op: Operation) -> bool:

@@ -19,6 +19,7 @@ from dfc.ir.ops.convolution import Convolution
 from dfc.ir.ops.elementwise import Select
 from dfc.ir.ops.function import Func, Island, Return, Yield
 from dfc.ir.ops.linalg import DotGeneral
+from dfc.ir.ops.offload import Evict, Fetch
 from dfc.ir.ops.state import Variable
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
 from dfc.passes.capacities import guards
@@ -146,9 +147,25 @@ def program_call(
     results += [_static(result.type) for result in island.results if is_tensor(result.type)]
     results += [_static(INDEX)] * len(island.needed)
     inputs = tuple(_static(value.type) for value in [*state.refs, *island.inputs])
-    signature = Signature(inputs, tuple(results), len(state.refs), n, {i: i for i in range(n)})
+    donated = {i: i for i in range(n)} | _handed_over(island, len(state.refs), n)
+    signature = Signature(inputs, tuple(results), len(state.refs), n, donated)
     taken = tuple(numbers[value] for value in island.inputs)
     return ProgramCall(state.names, n, taken, signature, state.overwritten, after, frame)
+
+
+def _handed_over(island: Island, n_refs: int, n_written: int) -> dict[int, int]:
+    """By argument, the result that takes its memory over: what was fetched of variables in the host's memory, which
+    only the island has, and their new values."""
+    new: dict[SSAValue, int] = {}
+    for index, result in enumerate(island.results):
+        for use in result.uses:
+            if isinstance(use.operation, Evict) and (ref := use.operation.in_place_of(result)) is not None:
+                new[ref] = n_written + index
+    before = {}
+    for index, value in enumerate(island.inputs):
+        if isinstance(value.owner, Fetch) and not value.owner.on_host.data:
+            before[n_refs + index] = value.owner.ref_of(value)
+    return {argument: new[ref] for argument, ref in before.items() if ref in new}
 
 
 def _variable_name(ref: SSAValue) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,23 +14,24 @@ from dfc.errors import NotFound
 from dfc.ir import locations
 from dfc.ir.collector import paused
 from dfc.ir.ops.function import Func, Island
+from dfc.ir.ops.state import Variable
 from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
-from dfc.runtime.dispatch import Direct, PlanRun, Values, returned, run_once
+from dfc.runtime.dispatch import Direct, PlanRun, Values, run_once
 from dfc.runtime.executor import Driving, Execution
 from dfc.runtime.flow import Flow
 from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
 from dfc.runtime.memory import rooms_in
-from dfc.runtime.placing import alone, lower, name_of
+from dfc.runtime.placing import alone, lower, name_of, request
 from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.planning import emitted, label_of, plan_of
 from dfc.runtime.programs import compile_module
 from dfc.runtime.rendezvous import Rendezvous
 from dfc.runtime.timeline import RECORDING
-from dfc.runtime.variables import Device, VariableState
+from dfc.runtime.variables import Device, StandIn, VariableState
 
 Run = Callable[[Values], Values]
 
@@ -59,14 +61,14 @@ class Step:
     ) -> None:
         self.name = name or func.sym_name.data
         plan, islands, host_ops = plan_of(func)
-        binding = binding or Binding(variables)
+        self.device = device or xla.default_device()
+        binding = replace(binding or Binding(variables), device=self.device)
         runnable = [host_op(op, binding) for op in host_ops]
         known = [isinstance(call, ProgramCall) for call in plan.of_device]
         modules = emitted([island for island, static in zip(islands, known, strict=True) if static], self.name)
         for needed in plan.variables:
             if needed not in variables:
                 raise NotFound(f"the step needs a variable {needed!r}, which it was not given", op=self.name)
-        self.device = device or xla.default_device()
         self.executables = [
             compile_module(module, call.signature, self.device, self.name)
             for module, call in zip(modules, plan.programs, strict=True)
@@ -85,7 +87,7 @@ class Step:
                 if not static
             ],
             outputs=func.result_names.data,
-            around=_wrappers(binding, islands, known) if around is None else [partial(around, i) for i in islands],
+            around=_wrappers(binding, variables, islands, known, around),
             labels=[label_of(island) for island in islands],
         )
         self.run = self._bound.run
@@ -119,6 +121,11 @@ class Step:
         return len(self.plan.outputs)
 
     @property
+    def output_devices(self) -> list[Device]:
+        """Where each output is, but for strings."""
+        return [self.device] * self.n_outputs
+
+    @property
     def variables(self) -> list[str]:
         """The variables that the step reads or writes."""
         return self.plan.variables
@@ -138,22 +145,55 @@ class Step:
 
     def recorded(self, feeds: Values) -> Values:
         """As `run`, by the executor in any case, so that timelines hear of it."""
-        return [returned(value, self.device) for value in run_once(self.start(), feeds)]
+        return [xla.placed(value, self.device) for value in run_once(self.start(), feeds)]
 
 
-def _wrappers(binding: Binding, islands: Sequence[Island], known: Sequence[bool]) -> Sequence[Callable[[Run], Run]]:
-    """What counts the memory that loops keep."""
-    if binding.memory.limit is None:
+def _wrappers(
+    binding: Binding,
+    variables: Mapping[str, VariableState],
+    islands: Sequence[Island],
+    known: Sequence[bool],
+    around: Callable[[Island, Run], Run] | None,
+) -> Sequence[Callable[[Run], Run]]:
+    """What is to be done around each island: to count the memory that loops keep, to hand over what stand-ins got."""
+    if around is not None:
+        return [partial(around, island) for island in islands]
+    stand_ins = {name: state for name, state in variables.items() if isinstance(state, StandIn)}
+    if binding.memory.limit is None and not stand_ins:
         return ()  # nobody asks
-    return [
-        partial(binding.memory.around, needs=rooms_in(island) if static else ())
-        for island, static in zip(islands, known, strict=True)
-    ]
+
+    def wrapper(island: Island, static: bool) -> Callable[[Run], Run]:
+        counted = partial(binding.memory.around, needs=rooms_in(island) if static else ())
+        owners = [ref.owner for ref in island.refs]
+        given = [stand_ins.get(op.variable.data) for op in owners if isinstance(op, Variable)]
+        states = [state for state in given if state is not None]
+        return (lambda run: _handing_over(counted(run), states)) if states else counted
+
+    return [wrapper(island, static) for island, static in zip(islands, known, strict=True)]
+
+
+def _handing_over(run: Run, states: Sequence[StandIn]) -> Run:
+    def handing_over(values: Values) -> Values:
+        results = run(values)
+        for state in states:
+            state.hand_over()
+        return results
+
+    return handing_over
+
+
+def standing_in(funcs: Sequence[Func], variables: Mapping[str, VariableState]) -> Mapping[str, VariableState]:
+    """The variables, with stand-ins for those that the functions only give values to and that are not settled."""
+    ops = [op for func in funcs for op in func.block.ops if isinstance(op, Variable)]
+    found = {op.variable.data: state for op in ops if (state := variables.get(op.variable.data)) is not None}
+    passing = {name: StandIn(s) for name, s in found.items() if not s.is_settled and not s.is_offloaded}
+    return {**variables, **passing} if passing else variables
 
 
 def clustered(program: ModuleOp, name: str, bindings: Mapping[str, int], **options: Any) -> Func:
-    """The one function of `clustered_parts`. Raises Unimplemented for one that is not on the first device alone."""
-    return alone(clustered_parts(program, name, bindings, **options))
+    """The one function of `clustered_parts`, for use outside of this process: all variables are the device's. Raises
+    Unimplemented for one that is not on the first device alone."""
+    return alone(clustered_parts(program, name, bindings, passes={Phase.CLUSTERED: "cluster"}, **options))
 
 
 def clustered_parts(
@@ -162,11 +202,17 @@ def clustered_parts(
     bindings: Mapping[str, int],
     *,
     start: Phase = Phase.TRACE,
+    passes: Mapping[Phase, str] = {},
     observers: Sequence[Any] = (),
+    variables: Mapping[str, VariableState] = {},
+    device: str = "",
 ) -> list[Func]:
     """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
-    default passes up to phase `clustered`. The functions, one a device, that it has become."""
+    default passes up to phase `clustered`, but for those in `passes`. The functions, one a device, that it has become.
+    What asks for nothing asks for `device`."""
     with paused():
         copy = specialize(program, bindings)
-        lower(copy, start=start, observers=observers)
+        if device:
+            request(copy, device)
+        lower(copy, start=start, passes=passes, observers=observers, variables=variables)
         return parts_of(copy, name)

@@ -18,6 +18,7 @@ from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any
 
+from dfc.backends import xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition
 from dfc.runtime.flow import DeviceOp, Done, HostOp, Values, is_computed
 from dfc.runtime.in_thread import InThread
@@ -89,15 +90,11 @@ class Timeline:
         return [span for span in self.spans if span.device == device and span.kind == kind]
 
     def busy(self) -> dict[str, float]:
-        """Of each device that ran islands: the part of the time, from the first step's begin to the last one's end or
-        from the first island to the last, in which one ran or more."""
+        """Of each device that ran islands: the part of the recorded time, from the begin of the first span to the end of
+        the last one, in which it ran one or more."""
         spans = self.spans
-        islands = [span for span in spans if span.kind == "island"]
-        outer = [span for span in spans if span.kind == "step"] or islands
-        if not islands:
-            return {}
-        whole = max(span.end for span in outer) - min(span.start for span in outer)
-        devices = sorted({span.device for span in islands})
+        whole = max((span.end for span in spans), default=0.0) - min((span.start for span in spans), default=0.0)
+        devices = sorted({span.device for span in spans if span.kind == "island"})
         return {device: covered(self.of(device)) / whole if whole else 1.0 for device in devices}
 
     def overlap(self, *devices: str) -> float:
@@ -131,11 +128,15 @@ class Timeline:
         with self._idle:
             self._pending += 1
 
+        watched = [list(before), list(results)]
+        del before, results
+
         def wait() -> None:
             try:
-                start = max(span.start, await_all(before))
-                self.add(replace(span, start=start, end=max(start, await_all(results))))
+                start = max(span.start, await_all(watched[0]))
+                self.add(replace(span, start=start, end=max(start, await_all(watched[1]))))
             finally:
+                watched.clear()  # not when others have heard that this is over: the program may be ending then
                 with self._idle:
                     self._pending -= 1
                     self._idle.notify_all()
@@ -161,9 +162,8 @@ RECORDING: list[Timeline] = []
 def await_all(values: Iterable[Any]) -> float:
     """When all of these were computed; those that are gone have been."""
     for value in values:
-        if hasattr(value, "block_until_ready"):
-            with suppress(Exception):  # donated meanwhile, or a failure that the step itself reports
-                value.block_until_ready()
+        with suppress(Exception):  # donated meanwhile, or a failure that the step itself reports
+            xla.wait(value)
     return perf_counter()
 
 
@@ -213,24 +213,30 @@ def timed_host_op(op: HostOp) -> HostOp:
 
         return noted
 
-    run = None if op.run is None else timed(op.run)
-    if op.begin is None:
-        return replace(op, run=run)
-    begin = op.begin
+    def waiting(begin: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any) -> Any:
+            done: Done = args[-1]
+            start = perf_counter()
 
-    def begin_noted(values: Values, done: Done) -> Any:
-        start = perf_counter()
+            def over(attempt: Any) -> Any:
+                note(start)
+                return done(attempt)
 
-        def over(attempt: Any) -> Any:
-            note(start)
-            return done(attempt)
+            attempt = begin(*args[:-1], over)
+            if isinstance(attempt, list | tuple):  # results, at once
+                note(start)
+            elif isinstance(attempt, InThread) and attempt.function is not None:
+                attempt.done, attempt.function = done, timed(attempt.function)
+            return attempt
 
-        attempt = begin(values, over)
-        if isinstance(attempt, InThread) and attempt.function is not None:
-            attempt.done, attempt.function = done, timed(attempt.function)
-        return attempt
+        return noted
 
-    return replace(op, run=run, begin=begin_noted)
+    return replace(
+        op,
+        run=None if op.run is None else timed(op.run),
+        begin=None if op.begin is None else waiting(op.begin),
+        step=None if op.step is None else waiting(op.step),
+    )
 
 
 # ---- times

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,25 +141,26 @@ class VariableState:
     methods may be called from any thread. Raises InvalidArgument and InvalidType where a value does not fit `spec`.
     """
 
+    is_offloaded: ClassVar[bool] = False
+    """Whether the value lives in the host's memory."""
+
     def __init__(
         self,
         name: str,
         spec: Spec,
         initial: Array | Buffer | Callable[[], Any] | None,
         trainable: bool = True,
-        device: Device | None = None,
+        device: Device | Callable[[], Device] | None = None,
         hint: str = RESTORE,
     ) -> None:
         self.hint = hint
+        self._settled = False
         self._slot: tuple[Holder, int] = (Holder([None]), 0)
         self.name, self.spec, self.trainable, self._device = name, spec, trainable, device
-        self.is_settled = False
-        """Whether a step over several devices has it where it is: other steps take it there."""
         self._initial: Any = initial
         if initial is not None and not callable(initial):
             self._check(initial)
-            given: Any = initial
-            self._initial = xla.to_numpy(given) if _is_device_array(given) else np.array(given)
+            self._initial = own_array(initial)
 
     def __del__(self) -> None:
         # No lock: a finaliser may run inside code that holds it; and nobody else uses the slot of a variable that is
@@ -177,38 +178,28 @@ class VariableState:
         """Where the value lives; JAX's default device unless one was given."""
         if self._device is None:
             self._device = xla.default_device()
+        elif not hasattr(self._device, "platform"):
+            self._device = self._device()
         return self._device
 
-    def move(self, device: Device) -> None:
-        """Live on this device from now on. Raises FailedPrecondition where steps use the variable on another one."""
-        if self._device is device or (self._device is None and device is xla.default_device()):
-            return
+    @property
+    def is_settled(self) -> bool:
+        """Whether the value stays where it is, since there are programs that have it there."""
+        return self._settled
+
+    def settle(self, device: Device) -> None:
+        """Live on this device from now on: see `dfc.runtime.placing.lower`, which alone calls this."""
+        if not self._settled:
+            if self.device is not device:
+                self._move(device)
+            self._settled = True
+
+    def _move(self, device: Device) -> None:
         with self._locked() as (holder, index):
-            if holder.programs:
-                raise FailedPrecondition(
-                    f"variable {self.name!r} is on {self.device} for the steps that use it, and would be on {device}",
-                    hint="ask for its device where it is made, with dfc.device around it",
-                )
             found = holder.buffers[index]
             if found is not None and not isinstance(found, Lost):
                 holder.buffers[index] = xla.transfer(found, device)
             self._device = device
-
-    def relocate(self, device: Device) -> None:
-        """Live on this device from now on. Steps that have used the variable on another one get a copy of it there at
-        each run, and what they write comes back."""
-        if self.device is device:
-            return
-        with self._locked() as (holder, index):
-            fresh = Holder(list(holder.buffers))
-            found = holder.buffers[index]
-            if found is not None and not isinstance(found, Lost):
-                fresh.buffers[index] = xla.transfer(found, device)
-            fresh.programs, positions = holder.programs, list(range(len(holder.buffers)))
-            holder.attention = True
-            holder.moved = (fresh, positions)  # programs look again; no signal is looked for before the next line
-            self._device = device
-            holder.buffers = [None] * len(positions)
 
     @property
     def is_initialized(self) -> bool:
@@ -260,34 +251,41 @@ class VariableState:
         if holder.is_owned():
             raise holder.reentered(f"assigning variable {self.name!r}")
         with self._locked() as (holder, index):
-            holder.buffers[index] = buffer
+            holder.buffers[index] = xla.brought(buffer, self.device)  # it may have moved meanwhile
         self._initial = None
 
     def initialize(self) -> None:
         """Give the variable its initial value unless it has a value. Raises FailedPrecondition without an initial
         value, or where computing it needs the variable itself."""
-        with self._locked() as (holder, index):
-            if holder.buffers[index] is not None:
-                return
+        if self._has_value():
+            return
         with _initialising:
             if self._initial is _RUNNING:
                 raise FailedPrecondition(f"the initial value of variable {self.name!r} needs the variable itself")
             initial = self._initial
             if initial is None:
-                with self._locked() as (holder, index):
-                    if holder.buffers[index] is not None:  # another thread was first
-                        return
+                if self._has_value():  # another thread was first
+                    return
                 raise FailedPrecondition(f"Attempting to use uninitialized value {self.name!r}", hint=self.hint)
             self._initial = _RUNNING
             try:
-                buffer = self._upload(initial() if callable(initial) else initial)
-                with self._locked() as (holder, index):
-                    if holder.buffers[index] is None:  # unless it was assigned meanwhile
-                        holder.buffers[index] = buffer
+                self._begin_with(initial() if callable(initial) else initial)
             except BaseException:
                 self._initial = initial
                 raise
             self._initial = None
+
+    def _has_value(self) -> bool:
+        """Whether something is in the variable's slot."""
+        with self._locked() as (holder, index):
+            return holder.buffers[index] is not None
+
+    def _begin_with(self, value: Any) -> None:
+        """Make this the value, unless one was assigned meanwhile."""
+        buffer = self._upload(value)
+        with self._locked() as (holder, index):
+            if holder.buffers[index] is None:
+                holder.buffers[index] = xla.brought(buffer, self.device)  # it may have moved meanwhile
 
     def lost(self, found: Lost) -> FailedPrecondition:
         """The error for the use of a variable whose slot says that it is lost."""
@@ -330,6 +328,23 @@ class VariableState:
         return xla.transfer(value, self.device) if _is_device_array(value) else xla.to_device(value, self.device)
 
 
+class StandIn(VariableState):
+    """What a step writes to in the place of a variable to which it only gives values, wherever that is when it does.
+    Whoever runs the step calls `hand_over` then."""
+
+    def __init__(self, state: VariableState) -> None:
+        super().__init__(state.name, state.spec, None, state.trainable, hint=state.hint)
+        self._state, self._giving = state, threading.RLock()
+
+    def hand_over(self) -> None:
+        """Give the variable what has been written, once another thread has that does the same."""
+        with self._giving:
+            with self._locked() as (holder, index):
+                found, holder.buffers[index] = holder.buffers[index], None
+            if found is not None and not isinstance(found, Lost):
+                self._state.assign(found)
+
+
 class _Running:
     """Marks a variable whose initial function is being called."""
 
@@ -339,6 +354,11 @@ _RUNNING = _Running()
 
 def _is_device_array(value: Any) -> bool:
     return hasattr(value, "is_fully_addressable")  # jax.Array, without importing jax to ask
+
+
+def own_array(value: Any) -> Array:
+    """A NumPy array of the value in memory of its own, once it is computed."""
+    return xla.to_numpy(value) if _is_device_array(value) else np.array(value)
 
 
 def join(states: Sequence[VariableState], n_written: int) -> None:

@@ -6,14 +6,19 @@ once; a few stay for a while when they have nothing to do. They are daemons: a p
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from operator import methodcaller
+from pathlib import Path
 from queue import Empty, SimpleQueue
+from time import monotonic, sleep
+from types import FrameType
 
 from dfc.errors import ResourceExhausted
 
@@ -21,6 +26,8 @@ Task = Callable[[], "Task | None"]
 """Something to do; what it returns is done next, in the same thread."""
 LINGER = 2.0
 """Seconds that a thread without work stays."""
+EXIT_PATIENCE = 30.0
+"""Seconds that the end of the process waits for threads that wait for devices."""
 
 
 class Workers:
@@ -62,7 +69,7 @@ class Workers:
         threads = self._threads
         threads.add(mine)
         try:
-            task: Task | None = mine.get()
+            task: Task | None = _taken(mine)
             while task is not None:
                 following = Context().run(task)
                 task = None  # what it holds must not live until the next one
@@ -77,12 +84,17 @@ class Workers:
                 return None
             self._free.append(mine)
         with suppress(Empty):
-            return mine.get(timeout=LINGER)
+            return _taken(mine, LINGER)
         try:
             self._free.remove(mine)
         except ValueError:
-            return mine.get()  # it has come just now
+            return _taken(mine)  # it has come just now
         return None
+
+
+def _taken(mine: SimpleQueue[Task], timeout: float | None = None) -> Task:
+    """What a thread without work gets. Only such a thread is here."""
+    return mine.get(timeout=timeout)
 
 
 WORKERS = Workers()
@@ -95,6 +107,46 @@ def no_thread(what: str, error: RuntimeError) -> ResourceExhausted:
     made.__cause__ = error
     return made
 
+
+def settle() -> None:
+    """Wait until the threads of `WORKERS` have no work, but for user code, which is not waited for.
+
+    At its end Python stops daemon threads where they next want to run. Where they are inside of XLA then, to wait for a
+    device or to free an array, the process ends with SIGABRT.
+    """
+    deadline = monotonic() + EXIT_PATIENCE
+    while monotonic() < deadline and any(map(_must_end, _places())):
+        sleep(0.002)
+
+
+def _places() -> list[FrameType]:
+    """Where the threads of `WORKERS` are."""
+    ours = {thread.ident for thread in threading.enumerate() if thread.name == WORKERS.name}
+    return [frame for ident, frame in sys._current_frames().items() if ident in ours]
+
+
+def _must_end(frame: FrameType | None) -> bool:
+    """Whether a thread that is there is at work of dfc's, or inside of XLA for user code."""
+    if frame is None or frame.f_code is _taken.__code__:
+        return False
+    if _is_in(frame, XLA):
+        return True
+    while frame is not None and _is_in(frame, OURS):
+        frame = frame.f_back
+    return frame is None
+
+
+def _is_in(frame: FrameType, parts: tuple[str, ...]) -> bool:
+    path = frame.f_code.co_filename.replace("\\", "/")
+    return any(part in path for part in parts)
+
+
+XLA = ("/jax/", "/jaxlib/", "backends/xla.py")
+"""What the paths of files that call XLA contain."""
+OURS = (*XLA, str(Path(__file__).parent.parent).replace("\\", "/"), threading.__file__.replace("\\", "/"))
+"""And those of files that are not the user's."""
+
+atexit.register(settle)
 
 with suppress(AttributeError):  # Windows has no fork
     os.register_at_fork(after_in_child=WORKERS._reset)

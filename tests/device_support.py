@@ -26,15 +26,16 @@ X = np.float32([0.3, 0.7])
 PARALLEL = (1, 2, 10)
 
 
-def split(graph: dfc.Graph, how: str = "partition", to: Phase = Phase.PARTITIONED) -> ModuleOp:
-    """The graph's program, placed and split by device."""
+def split(graph: dfc.Graph, how: str = "partition", to: Phase = Phase.PARTITIONED, **later: str) -> ModuleOp:
+    """The graph's program, placed and split by device; `later` has the passes of later phases, if not the default."""
     module, start = graph.module.clone(), Phase.TRACE
     for func in module.ops:
         if isinstance(func, Func) and not isinstance(func.block.last_op, Return):  # a graph made by hand, of no calls
             func.block.add_op(create(Return, (), location=func.location))
             start = Phase.GRAPH  # nothing is returned, and nothing must be pruned
     place = str(Place(tuple(map(str, local_devices()))))
-    pipeline.lower(module, start=start, to=to, passes={Phase.PLACED: place, Phase.PARTITIONED: how})
+    passes = {Phase.PLACED: place, Phase.PARTITIONED: how, **{Phase(name): text for name, text in later.items()}}
+    pipeline.lower(module, start=start, to=to, passes=passes)
     module.verify()
     return module
 

@@ -13,7 +13,7 @@ STRUCTURE = (
     *("func", "return", "call", "island", "yield", "group", "placeholder", "feed", "after"),
     *("gradients", "custom_gradient", "checkpoint"),
     *("switch", "merge", "enter", "exit", "next_iteration", "loop_cond", "control_trigger"),
-    *("send", "recv"),
+    *("send", "recv", "computed"),
     *("if", "case", "while", "scan", "need_length"),
 )
 """Ops that only hold, name or order other ops, and requests that a pass replaces: not counted."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.frontend import interop
+from dfc.frontend import interop, locality
 from dfc.frontend.defaults import default_float
 from dfc.frontend.immediate import located, operation
 from dfc.frontend.ops.elementwise import astype, compare, identity, where
@@ -31,7 +31,8 @@ FOLDED_ELEMENTS = 1 << 16
 @located
 def asarray(value: Operand, /, *, dtype: Any = None, copy: bool | None = None) -> Tensor:
     """`value` as a tensor: Python floats and ints become float32 and int32 (see `dfc.default_dtype`), arrays keep their
-    dtype, nested lists of numbers become arrays; with `dtype`, it is converted. A tensor is returned as it is.
+    dtype, nested lists of numbers become arrays; with `dtype`, it is converted. A tensor is returned as it is. Inside
+    `dfc.device`, outside a trace, the result is on that device.
 
     Raises InvalidType for what is neither numbers nor an array, InvalidArgument for ragged lists.
     """
@@ -41,9 +42,12 @@ def asarray(value: Operand, /, *, dtype: Any = None, copy: bool | None = None) -
         value = value.__dfc_tensor__()
     if isinstance(value, Tensor):
         converted = value if wanted is None or value.dtype is wanted else astype(value, wanted)
+        if trace is None and value._trace is None and (device := locality.here()):
+            converted = interop.moved(converted, device)
         return identity(converted) if copy and converted is value else converted
     if trace is None:
-        return interop.to_tensor(value, wanted)
+        made, device = interop.to_tensor(value, wanted), locality.here()
+        return interop.moved(made, device) if device else made
     if holds_tensors(value):
         stacked = tensor_in(trace, value)
         return stacked if wanted is None else astype(stacked, wanted)

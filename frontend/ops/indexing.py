@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.frontend import interop
+from dfc.frontend import interop, locality
 from dfc.frontend.immediate import located, operation
 from dfc.frontend.ops.elementwise import astype, where
 from dfc.frontend.ops.shape import as_shape, axis_in, broadcast_to, dim_size, error_here
@@ -244,7 +244,7 @@ def argwhere(x: Operand, /, *, size: Any = None, fill_value: int = 0) -> Tensor:
             hint="give size=n, the largest number of elements that there can be",
         )
     rows = np.argwhere(interop.to_numpy(x)).astype(np.int32)
-    return interop.put(rows) if trace is None else trace.constant(rows)
+    return interop.put(rows, locality.beside(x)) if trace is None else trace.constant(rows)
 
 
 @located

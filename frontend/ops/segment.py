@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.frontend import interop
+from dfc.frontend import interop, locality
 from dfc.frontend.immediate import located, operation
 from dfc.frontend.ops.elementwise import less, where
 from dfc.frontend.ops.indexing import indices_in, take
@@ -172,7 +172,8 @@ def dynamic_partition(data: Operand, partitions: Operand, num_partitions: int, /
     if current() is None:
         rows = interop.to_numpy(data)
         _require_prefix(ids.shape, rows.shape)
-        return [interop.put(rows[ids == i]) for i in range(num_partitions)]
+        device = locality.beside(data)
+        return [interop.put(rows[ids == i], device) for i in range(num_partitions)]
     given = tensor_in(_trace(), data)
     _require_prefix(ids.shape, given.shape)
     flat = reshape(given, (ids.size, *given.shape[ids.ndim :]))
@@ -270,7 +271,7 @@ def _stitched_now(indices: Sequence[Any], data: Sequence[Any], size: int) -> Ten
     for index, each in zip(indices, rows, strict=True):
         kept = index < size
         merged[index[kept]] = each[kept]
-    return interop.put(merged)
+    return interop.put(merged, locality.beside(*(each.rows if isinstance(each, Part) else each for each in data)))
 
 
 def _stitch(indices: Sequence[Any], data: Sequence[Any], size: Any) -> Tensor:

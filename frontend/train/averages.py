@@ -80,7 +80,8 @@ class ExponentialMovingAverage:
             if found is None:
                 _require_graph(variable)
                 outside = initial is variable and current_graph() is None
-                found = state_variable(variable.numpy if outside else initial, name)
+                offload = variable.offload and initial is variable
+                found = state_variable(variable.numpy if outside else initial, name, variable, offload)
                 if outside:
                     _ = found.state  # what the variable is now, not when the average is first needed
                 table[variable] = found

@@ -27,7 +27,7 @@ from dfc.frontend.promotion import tensor_in
 from dfc.frontend.signature import TensorSpec
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current, require_trace
-from dfc.frontend.variable import Variable
+from dfc.frontend.variable import Variable, placement_of_state
 from dfc.ir import locations
 from dfc.ir.dtypes import float32
 from dfc.ir.ops.state import Group
@@ -310,18 +310,18 @@ def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
     return [variables] if isinstance(variables, Variable) else list(variables)
 
 
-def state_variable(value: Any, name: str) -> Variable:
-    """A variable of an optimiser's state, which no optimiser trains, under this name whatever the present scope."""
-    with names.fresh_scope():
-        return Variable(value, name=name, trainable=False)
+def state_variable(value: Any, name: str, beside: Variable | None = None, offload: bool = False) -> Variable:
+    """A variable of an optimiser's state, which no optimiser trains, under this name whatever the present scope; on the
+    device of another one."""
+    with names.fresh_scope(), names.placed({} if beside is None else placement_of_state(beside)):
+        return Variable(value, name=name, trainable=False, offload=offload)
 
 
 def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:
     """State in the shape and dtype of a variable, called `VARIABLE/NAME`, every element `fill`."""
     spec = variable.spec
     value = np.full([int(d) for d in spec.shape], fill, spec.dtype.numpy)
-    with names.fresh_scope(), names.placed(variable.placement):
-        return Variable(value, name=f"{variable.name}/{name}", trainable=False)
+    return state_variable(value, f"{variable.name}/{name}", variable, variable.offload)
 
 
 def built(optimizer: Any, variables: Sequence[Variable]) -> list[Variable]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from xdsl.ir import Attribute
-from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var_operand_def
+from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, var_operand_def
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.ir.attributes import Dims, Element, Text
+from dfc.ir.attributes import Dims, Element, Flag, Text
 from dfc.ir.dims import is_static
 from dfc.ir.dtypes import bool_
 from dfc.ir.op import Attributes, Effect, Op, Types
@@ -43,12 +43,14 @@ def require_ref(type: Attribute, label: str) -> Spec:
 
 @irdl_op_definition
 class Variable(Op):
-    """The handle of the variable called `variable`, unique in the program. C1: its shape is static."""
+    """The handle of the variable called `variable`, unique in the program. With `offload` its value lives in the host's
+    memory and is on a device only while something computes with it. C1: its shape is static."""
 
     name = "df.variable"
     variable = prop_def(Text)
     shape = prop_def(Dims)
     dtype = prop_def(Element)
+    offload = opt_prop_def(Flag)
     ref = result_def()
 
     @staticmethod

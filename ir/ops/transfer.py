@@ -1,4 +1,4 @@
-"""Values that go from one device's graph to another's, by way of a rendezvous."""
+"""Values that go from one device's graph to another's, by way of a rendezvous, and what holds them up."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from dfc.ir.attributes import Specs, Text
 from dfc.ir.devices import parse
 from dfc.ir.op import Attributes, Effect, Op, Types
 from dfc.ir.ops.state import require_tokens
-from dfc.ir.types import is_tensor, tensor_type
+from dfc.ir.types import CONTROL, is_tensor, tensor_type
 
 LEVEL = "level"
 """An attribute: how many transfers are on the longest way to the op's results, those of a loop that it leaves included.
 Work of different levels is in no island together, so that none waits for what waits for it."""
+
+TURN = "turn"
+"""An attribute: of receives of one level, in which turn this one is. Work of different turns is in no island together,
+so that what is needed late can be received late."""
 
 GUARD = "guard"
 """An attribute of what receives something that may be dead: values with one number are live together, wherever."""
@@ -79,3 +83,23 @@ class Recv(Transfer):
         require_tokens(operands, "C3")
         (spec,) = attributes["result"]
         return (tensor_type(*spec),)
+
+
+@irdl_op_definition
+class Computed(Op):
+    """A token that comes when the operand has been computed: other tokens come when that has been started.
+
+    C1: the operand is a tensor.
+    """
+
+    name = "df.computed"
+    x = operand_def()
+    token = result_def()
+    EFFECT: ClassVar = Effect.STATEFUL
+    HOST_ONLY: ClassVar = True
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        if not is_tensor(operands[0]):
+            raise InvalidArgument(f"the operand must be a tensor, got {operands[0]}", label="C1")
+        return (CONTROL,)

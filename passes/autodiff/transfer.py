@@ -1,4 +1,4 @@
-"""Sends and receives have no gradient: they are made after differentiation."""
+"""Sends, receives and what holds them up have no gradient: they are made after differentiation."""
 
 from __future__ import annotations
 
@@ -7,3 +7,4 @@ from dfc.passes.autodiff.rules import non_differentiable
 
 non_differentiable(transfer.Send, "gives nothing")
 non_differentiable(transfer.Recv, "comes from another device's graph")
+non_differentiable(transfer.Computed, "gives a token only")

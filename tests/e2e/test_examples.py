@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,16 @@ def test_kmeans_on_the_digits_is_as_good_as_scikit_learn(monkeypatch: pytest.Mon
         assert history[-1] < history[0]
 
 
+# ---- offload
+
+
+def test_l10_offload_has_the_losses_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    offload, arguments = load("offload", monkeypatch), ("--width", "64", "--steps", "3")
+    cut, whole = last_line(offload, *arguments), last_line(offload, *arguments, "--whole")
+    found, wanted = (number_in(line[line.index("first, ") :], "first, ", " after 3 steps") for line in (cut, whole))
+    assert_allclose(found, wanted, rtol=1e-5)
+
+
 # ---- recurrence
 
 
@@ -149,6 +160,20 @@ def test_recurrence_gives_what_its_loop_says_and_learns(monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_recurrence_remembers_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert number_in(last_line(load("recurrence", monkeypatch)), "mean squared error on sequences of 200: ") < 0.02
+
+
+# ---- two_devices
+
+
+def test_two_devices_have_the_losses_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(load("two_devices", monkeypatch).main, ["--epochs", "2"])
+    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+    hidden, output, first, second, difference = result.stdout.splitlines()
+    assert [hidden, output] == ["the hidden layer is on cpu:0", "the output layer is on cpu:1"]
+    losses = [[float(n) for n in re.findall(r"0\.\d+", line)] for line in (first, second)]
+    assert losses[1][0] < losses[0][0] / 2
+    assert_allclose([a for a, _ in losses], [b for _, b in losses], atol=2e-5)
+    assert number_in(difference, "largest difference: ") < 1e-5
 
 
 # ---- own_optimizer: the rule is in tests/semantics/test_l1_own_optimizer.py

@@ -21,4 +21,5 @@ BROKEN: list[Broken] = [
      "the source must name one device, got '/gpu:0'"),
     ("recv-C3", "float32[]", RECEIVED, InvalidType,
      "only control tokens may follow the data operands, got tensor<f32>"),
+    ("computed-C1", "token", {}, InvalidArgument, "the operand must be a tensor, got !df.control"),
 ]  # fmt: skip

@@ -17,6 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dfc
+from dfc.backends import pipeline
+from dfc.ir.ops.transfer import Computed
+from dfc.passes.phases import Phase
+from tests.device_support import ops, split
 from tests.numerics.test_random_control_flow import (
     FORMULAS,
     PARALLEL,
@@ -114,6 +118,28 @@ def test_devices_at_random_leave_values_and_gradients_of_straight_programs(data:
     block = [(STRAIGHT[draw(3)], 0.5 + draw(4) / 4, draw(12), []) for _ in range(3 + draw(6))]
     devices, seed = 1 + draw(4), draw(1000)
     agree(in_step(graph_of(block, 10, devices, seed)), by_python(block), f"{devices} devices")
+
+
+@pytest.mark.parametrize("kind", ["branches and loops", "straight"])
+def test_receives_put_off_wherever_they_can_be_leave_values_and_hang_nothing(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each receive is a turn of its own and waits for the island before its first user, however small it is."""
+    put_off = "divide-receives{least=0 always=true}, cluster, schedule-receives{prefetch=1 least=0 always=true}"
+    monkeypatch.setitem(pipeline.PIPELINE, Phase.CLUSTERED, put_off)
+    found = 0
+    for seed in range(EXAMPLES // 5):
+        draw = Random(seed).randrange
+        straight = [(STRAIGHT[draw(3)], 0.5 + draw(4) / 4, draw(12), []) for _ in range(3 + draw(12))]
+        block = straight if kind == "straight" else random_program(draw)
+        devices, dice, parallel = 2 + draw(3), draw(1000), PARALLEL[draw(3)]
+        graph = graph_of(block, parallel, devices, dice)
+        found += len(ops(split(graph, how=pipeline.PIPELINE[Phase.PARTITIONED], to=Phase.CLUSTERED), Computed))
+        wanted = by_python(block)
+        agree(in_step(graph), wanted, f"program {seed} on {devices} devices")
+        if kind == "straight":
+            agree(in_step(graph, cluster=False), wanted, f"program {seed} on {devices} devices, op by op")
+    assert found > EXAMPLES
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)

@@ -174,8 +174,8 @@ def test_f17_without_swapping_the_memory_runs_out() -> None:
     assert str(caught.value) == (
         "16,384 bytes are needed on the device and device_memory_limit is 12,288; the largest: "
         + "; ".join(["an element of stack 'rows': 4,096 bytes at model.py:3:1"] * 4)
-        + "\n  raise device_memory_limit, or let loops keep what gradients need in the host's memory with "
-        "swap_memory=True"
+        + "\n  raise device_memory_limit, make large variables with offload=True, or let loops keep what "
+        "gradients need in the host's memory with swap_memory=True"
     )
     stack.close()
     assert account.taken == 0

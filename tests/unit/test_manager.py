@@ -116,12 +116,14 @@ def test_options_have_their_types() -> None:
             "prnue",
             "there is no pass 'prnue'\n"
             "  did you mean 'prune'? passes: prune, inline, loop-products, autodiff, feed, canonicalize, cse, "
-            "place, lower-control-flow, partition, functionalise, cluster, specialize",
+            "place, lower-control-flow, partition, functionalise, divide-receives, cluster, offload, "
+            "schedule-receives, specialize",
         ),
         (
             "zzz",
             "there is no pass 'zzz'\n  passes: prune, inline, loop-products, autodiff, feed, canonicalize, cse, "
-            "place, lower-control-flow, partition, functionalise, cluster, specialize",
+            "place, lower-control-flow, partition, functionalise, divide-receives, cluster, offload, "
+            "schedule-receives, specialize",
         ),
         (
             "prune{fetch=loss}",

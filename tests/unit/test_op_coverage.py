@@ -48,7 +48,8 @@ NO_VALUES = {
         (
             *("switch", "merge", "enter", "exit", "next_iteration", "loop_cond", "control_trigger"),
             *("stack", "stack_push", "stack_pop", "stack_pack", "stack_close"),
-            *("send", "recv"),
+            *("send", "recv", "computed"),
+            *("hold", "fetch", "evict", "release", "let_go"),
         ),
         "says where values go in a step: tests/semantics has its meaning",
     ),

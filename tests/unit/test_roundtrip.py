@@ -233,11 +233,26 @@ TRANSFER = """builtin.module {
     %1 = df.group %0 : (tensor<2xf32>) -> !df.control
     df.send %0 {tensor = "x", source = "/job:a/replica:0/task:0/device:CPU:0", target = "/job:a/replica:0/task:0/device:CPU:1"} : (tensor<2xf32>) -> ()
     %2 = df.recv %1 {tensor = "y", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", result = [tensor<2xf32>]} : (!df.control) -> tensor<2xf32>
+    %3 = df.computed %0 : (tensor<2xf32>) -> !df.control
     df.return %2 : (tensor<2xf32>) -> ()
   }) : () -> ()
 }
 """
+OFFLOAD = """builtin.module {
+  df.func {sym_name = "f", arg_names = ["x"], result_names = ["y"]} ({
+  ^bb0(%0: tensor<2xf32>):
+    %1 = df.variable {variable = "w", shape = [2], dtype = float32, offload = true} : () -> !df.ref<tensor<2xf32>>
+    %2, %3 = df.hold %1 {written = [0], read = [0], alone = true} : (!df.ref<tensor<2xf32>>) -> (!df.resource<"hold">, !df.control)
+    %4 = df.fetch %2, %1, %3 {on_host = false} : (!df.resource<"hold">, !df.ref<tensor<2xf32>>, !df.control) -> tensor<2xf32>
+    %5 = df.evict %2, %1, %0 {made = true, in_place = [0]} : (!df.resource<"hold">, !df.ref<tensor<2xf32>>, tensor<2xf32>) -> !df.control
+    %6 = df.release %2, %1, %4, %5 : (!df.resource<"hold">, !df.ref<tensor<2xf32>>, tensor<2xf32>, !df.control) -> !df.control
+    %7 = df.let_go %2, %6 : (!df.resource<"hold">, !df.control) -> !df.control
+    df.return %4, %7 : (tensor<2xf32>, !df.control) -> ()
+  }) : () -> ()
+}
+"""
 PROGRAMS = {
+    "offload": OFFLOAD,
     "transfer": TRANSFER,
     "dataflow": DATAFLOW,
     "control": CONTROL,

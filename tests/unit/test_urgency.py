@@ -12,7 +12,7 @@ from dfc.ir.ops.elementwise import Add, Tanh
 from dfc.ir.ops.function import single_block_region
 from dfc.ir.types import tensor_type
 from dfc.passes import urgency
-from dfc.passes.urgency import turns
+from dfc.passes.urgency import waves
 
 SECONDS = {"small": 1.0, "large": 100.0}
 
@@ -33,8 +33,8 @@ class Chain:
         self.took[id(made)] = SECONDS[size]
         return made
 
-    def turns(self, *sent: Operation, stages: tuple[int, ...] = ()) -> list[int]:
-        found = turns(
+    def waves(self, *sent: Operation, stages: tuple[int, ...] = ()) -> list[int]:
+        found = waves(
             self.ops,
             {id(op): 0 for op in self.ops},
             lambda op: [v.owner for v in op.operands if isinstance(v.owner, Operation)],
@@ -51,21 +51,21 @@ def test_what_is_sent_comes_before_what_is_not() -> None:
     make("large")
     sent = make("small", first)
     make("large", sent)
-    assert make.turns(sent) == [0, 1, 0, 1]
+    assert make.waves(sent) == [0, 1, 0, 1]
 
 
 def test_little_work_is_no_reason_for_another_program() -> None:
     make = Chain()
     sent = make("large")
     make("small", sent)
-    assert make.turns(sent) == [0, 0]
+    assert make.waves(sent) == [0, 0]
 
 
 def test_what_takes_less_goes_first_and_lower_stages_before_that() -> None:
     make = Chain()
     large, small = make("large"), make("small")
-    assert make.turns(large, small) == [1, 0]
-    assert make.turns(large, small, stages=(0, 1)) == [0, 0]
+    assert make.waves(large, small) == [1, 0]
+    assert make.waves(large, small, stages=(0, 1)) == [0, 0]
 
 
 def test_an_op_is_never_in_an_earlier_program_than_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_an_op_is_never_in_an_earlier_program_than_what_it_needs(monkeypatch: py
     z = make("small")
     both = make("large", y, z)
     for _ in range(2):
-        found = dict(zip(map(id, make.ops), make.turns(y, z, both), strict=True))
+        found = dict(zip(map(id, make.ops), make.waves(y, z, both), strict=True))
         for op in make.ops:
             for operand in op.operands:
                 assert found.get(id(operand.owner), 0) <= found[id(op)]
@@ -86,4 +86,4 @@ def test_a_program_has_more_than_a_quarter_of_the_work() -> None:
     for count, expected in ((3, [0, 1, 2]), (20, [0] * 20)):
         make = Chain()
         sent = [make("large") for _ in range(count)]
-        assert make.turns(*sent) == expected
+        assert make.waves(*sent) == expected

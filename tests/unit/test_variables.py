@@ -229,7 +229,7 @@ def test_a_variable_goes_to_another_device_with_or_without_a_value() -> None:
     first.initialize()
     join([first, second], 2)
     for made in (first, second):
-        made.relocate(devices[1])
+        made.settle(devices[1])
         assert made.device is devices[1]
     second.initialize()
     for made, value in ((first, [1, 2]), (second, [3, 4])):
@@ -242,7 +242,7 @@ def test_a_variable_that_is_lost_stays_so_elsewhere() -> None:
     made.initialize()
     holder, index = made.locate()
     holder.buffers[index] = Lost("step", "why")
-    made.relocate(xla.devices()[1])
+    made.settle(xla.devices()[1])
     with pytest.raises(FailedPrecondition, match="the value of variable 'v' is lost: step 'step' failed"):
         made.read()
     made.assign(np.float32([5, 6]))

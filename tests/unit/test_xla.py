@@ -197,7 +197,7 @@ def test_wrong_programs_are_refused() -> None:
         xla.specs_of(parse("func.func public @main(%x: tensor<2xindex>) { return }"))
     with pytest.raises(Internal, match=r"must be like its result, got float32\[4\] and float32\[2\]"):
         xla.Signature((VECTOR,), (((2,), F32),), 1, 1, {0: 0})
-    with pytest.raises(Internal, match="only state can be donated"):
+    with pytest.raises(Internal, match="state can be donated to new state only"):
         xla.Signature((VECTOR,), (VECTOR,), 0, 1, {0: 0})
 
 

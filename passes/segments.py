@@ -1,0 +1,270 @@
+"""Cutting an island whose variables in the host's memory do not fit the device at once: what is computed in which part.
+
+First an order in which each variable is updated as soon as its gradient is there: ops that lead to few updates, and to
+nothing else, come before those that lead to many. Then parts, as long as what they need of variables is not more than
+half of the room, so that the next part's variables can come while one is computed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from xdsl.ir import BlockArgument, Operation, SSAValue
+
+from dfc.errors import ResourceExhausted
+from dfc.ir.op import error_at
+from dfc.ir.ops.function import Island, Yield
+from dfc.ir.types import nbytes, spec_behind, spec_of
+from dfc.passes.compilable import SOURCES
+
+NAMED = 5
+"""How many variables an error names."""
+SMALL = 4096
+"""Bytes. What is not larger may be kept for long."""
+LONGEST = 256
+"""How many ops are looked at to see whether they had better be together."""
+
+
+@dataclass(eq=False)
+class Segment:
+    """A part of an island: its ops, in order, and of the references, by number, those whose value it needs and those
+    whose new value it makes."""
+
+    ops: list[Operation] = field(default_factory=list)
+    uses: dict[int, None] = field(default_factory=dict)
+    gives: dict[int, None] = field(default_factory=dict)
+    nbytes: int = 0
+    """What the variables in the host's memory among them take on the device."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many bytes of a device there are for variables in the host's memory: `limit`, of which other variables have
+    `taken` some."""
+
+    limit: int
+    taken: int = 0
+
+    @property
+    def free(self) -> int:
+        return max(0, self.limit - self.taken)
+
+    def exceeded(self, op: Operation, needed: Mapping[str, int]) -> ResourceExhausted:
+        """The error for an op, or an island, that needs these variables at once."""
+        largest = sorted(needed.items(), key=lambda item: -item[1])[:NAMED]
+        listed = "; ".join(f"variable {name!r}: {size:,} bytes" for name, size in largest)
+        others = f", of which other variables take {self.taken:,}" if self.taken else ""
+        return error_at(
+            ResourceExhausted,
+            op,
+            f"{sum(needed.values()):,} bytes of variables in the host's memory are needed on the device at once and "
+            f"device_memory_limit is {self.limit:,}{others}; the largest: {listed}",
+            "raise device_memory_limit, or make several smaller variables of a large one",
+        )
+
+
+class Parts:
+    """What an island's block says about its references: `offloaded` are the numbers of those to variables in the
+    host's memory."""
+
+    def __init__(self, island: Island, offloaded: Iterable[int]) -> None:
+        self.island, self.offloaded = island, frozenset(offloaded)
+        self.n_inputs, self.n_results = island.n_inputs.data, len(island.results_.data)
+        self.written: tuple[int, ...] = island.written.data
+        self.ops = [op for op in island.block.ops if not isinstance(op, (Yield, *SOURCES))]
+
+    def reference(self, value: SSAValue) -> int | None:
+        """The number of the reference whose value this is before the island."""
+        if not isinstance(value, BlockArgument) or value.index < self.n_inputs:
+            return None
+        return value.index - self.n_inputs
+
+    def uses(self, op: Operation) -> list[int]:
+        """The references whose values the op takes."""
+        return [number for o in op.operands if (number := self.reference(o)) is not None]
+
+    def gives(self, op: Operation) -> list[int]:
+        """The references whose new values the op makes."""
+        return [self.written[slot] for slot in self._slots(op) if 0 <= slot < len(self.written)]
+
+    def _slots(self, op: Operation) -> Iterator[int]:
+        """Where the island yields results of the op: from 0 on new values, below it results."""
+        for result in op.results:
+            for use in result.uses:
+                if isinstance(use.operation, Yield):
+                    yield use.index - self.n_results
+
+    def reach(self) -> dict[int, int]:
+        """For each op, by id, the new values that it leads to, a bit each, and one more bit for everything else that
+        leaves the island."""
+        other = 1 << len(self.written)
+        found: dict[int, int] = {}
+        for op in reversed(self.ops):
+            bits = 0
+            for slot in self._slots(op):
+                bits |= 1 << slot if 0 <= slot < len(self.written) else other
+            for result in op.results:
+                for use in result.uses:
+                    bits |= found.get(id(use.operation), 0)
+            found[id(op)] = bits
+        return found
+
+    def nbytes(self, number: int) -> int:
+        """What the variable takes on a device, if it is in the host's memory."""
+        return nbytes(spec_behind(self.island.refs[number].type)) if number in self.offloaded else 0
+
+
+def cut(parts: Parts, room: Room, names: Sequence[str]) -> list[Segment]:
+    """The segments of an island, in order; `names` are those of its references. Raises ResourceExhausted for an op that
+    alone needs more than there is."""
+    segments: list[Segment] = []
+    for run in _runs(parts, _in_order(parts), room.free // 2):
+        touched = _touched(parts, run)
+        total = sum(map(parts.nbytes, touched))
+        if total > room.free:
+            raise room.exceeded(run[-1], {names[n]: size for n in touched if (size := parts.nbytes(n))})
+        last = segments[-1] if segments else None
+        if last is None or last.nbytes + _more(parts, last, touched) > room.free // 2:
+            last = Segment()
+            segments.append(last)
+        last.nbytes += _more(parts, last, touched)
+        for op in run:
+            last.ops.append(op)
+            last.uses.update(dict.fromkeys(parts.uses(op)))
+            last.gives.update(dict.fromkeys(parts.gives(op)))
+    return segments
+
+
+def _touched(parts: Parts, run: Iterable[Operation]) -> dict[int, None]:
+    return dict.fromkeys(number for op in run for number in (*parts.uses(op), *parts.gives(op)))
+
+
+def _more(parts: Parts, segment: Segment, touched: Iterable[int]) -> int:
+    """The bytes that these references add to the segment's."""
+    return sum(parts.nbytes(n) for n in touched if n not in segment.uses and n not in segment.gives)
+
+
+# ---- runs: ops that had better be in one segment
+
+
+def _runs(parts: Parts, order: list[Operation], most: int) -> Iterator[list[Operation]]:
+    """The ops in groups: what leads to no more updates than the first op of a group, one update of a variable and its
+    optimiser's state, say, is in it where it needs no more bytes than `most`; else each op is one."""
+    reach = parts.reach()
+    start = 0
+    while start < len(order):
+        end = _end_of_run(parts, order, start, reach, most)
+        yield order[start:end]
+        start = end
+
+
+def _end_of_run(parts: Parts, order: list[Operation], start: int, reach: dict[int, int], most: int) -> int:
+    first = reach[id(order[start])]
+    touched: dict[int, None] = {}
+    total = 0
+    for end in range(start, min(start + LONGEST, len(order))):
+        op = order[end]
+        if reach[id(op)] | first != first:
+            return end
+        for number in (*parts.uses(op), *parts.gives(op)):
+            if number not in touched:
+                touched[number] = None
+                total += parts.nbytes(number)
+        if total > most:
+            return start + 1
+    return len(order) if len(order) <= start + LONGEST else start + 1
+
+
+# ---- the order
+
+
+def _in_order(parts: Parts) -> list[Operation]:
+    """The island's ops in an order in which updates come early.
+
+    They come as they stand, but for those of the backward pass and of updates that lead to a part of the updates alone:
+    once such an op is done, what takes its result is next, and among several ops the one that leads to the fewest. Some
+    come when they are needed.
+    """
+    reach = parts.reach()
+    everything = 0
+    for bits in reach.values():
+        everything |= bits
+    everything &= (1 << len(parts.written)) - 1
+    late = _late(parts, reach, everything)
+    position = {id(op): index for index, op in enumerate(parts.ops)}
+    lacking = {id(op): len(_before(op, position) - late) for op in parts.ops}
+    placed: dict[int, Operation] = {}
+    ready: list[tuple[int, int]] = []  # of what an op just made possible: to how many updates it leads, its position
+
+    def key(op: Operation) -> tuple[int, int]:
+        return reach[id(op)].bit_count(), position[id(op)]
+
+    def place(op: Operation) -> None:
+        for each in _needed(op, late, placed, position, parts.ops):
+            placed[id(each)] = each
+        placed[id(op)] = op
+        goes_on = _is_part(reach[id(op)], everything)
+        for user in dict.fromkeys(use.operation for result in op.results for use in result.uses):
+            if id(user) in lacking:
+                lacking[id(user)] -= 1
+                if goes_on and not lacking[id(user)] and id(user) not in late:
+                    heapq.heappush(ready, key(user))
+
+    for op in parts.ops:
+        if id(op) in late:
+            continue
+        while ready and id(op) not in placed and ready[0][0] <= key(op)[0]:
+            following = parts.ops[heapq.heappop(ready)[1]]
+            if id(following) not in placed:
+                place(following)
+        if id(op) not in placed:
+            place(op)
+    for op in parts.ops:
+        placed.setdefault(id(op), op)
+    return list(placed.values())
+
+
+def _before(op: Operation, position: Mapping[int, int]) -> set[int]:
+    """The ops that the op takes something of, by id."""
+    return {id(o.owner) for o in op.operands if id(o.owner) in position}
+
+
+def _late(parts: Parts, reach: Mapping[int, int], everything: int) -> set[int]:
+    """Ops, by id, that are best done when they are needed: made of what is there from the start, and small, as the
+    number of the step is, or of variables and constants alone and a part of some updates."""
+    found: set[int] = set()
+    for op in parts.ops:
+        made_of = [o for o in op.operands if not isinstance(o.owner, SOURCES) and id(o.owner) not in found]
+        if not all(isinstance(o, BlockArgument) for o in made_of):
+            continue
+        is_small = sum(nbytes(spec_of(value.type)) for value in (*op.operands, *op.results)) <= SMALL
+        of_variables = all(parts.reference(o) is not None for o in made_of)
+        if is_small or (of_variables and _is_part(reach[id(op)], everything)):
+            found.add(id(op))
+    return found
+
+
+def _is_part(reach: int, everything: int) -> bool:
+    """Whether what leads to this leads to some of the updates, and to nothing else."""
+    return reach < everything and reach | everything == everything
+
+
+def _needed(
+    op: Operation,
+    late: set[int],
+    placed: Mapping[int, Operation],
+    position: Mapping[int, int],
+    ops: Sequence[Operation],
+) -> list[Operation]:
+    """What the op needs first of the late ones, in their order."""
+    found: set[int] = set()
+    pending = [op]
+    while pending:
+        for owner in _before(pending.pop(), position) & late:
+            index = position[owner]
+            if owner not in placed and index not in found:
+                found.add(index)
+                pending.append(ops[index])
+    return [ops[index] for index in sorted(found)]
