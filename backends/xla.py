@@ -549,27 +549,7 @@ def serialize_executable(executable: Executable) -> bytes:
         raise translate(error, executable.name) from error
 
 
-# --- for dfc.backends.lean: a client without jax ----------------------------------------------------------------------
-
-
-def make_lean_backend(num_devices: int) -> tuple[Any, type[Any]]:
-    """A CPU client made by jaxlib alone, and the type of sharding its arrays take. 20 ms.
-
-    jaxlib 0.10.2: `batched_device_put` reads `_to_xla_hlo_sharding` and `memory_kind`, which jax's Python subclass of
-    the sharding adds; there is no other way in that keeps bfloat16, float8 and int4 (DLPack of NumPy has none).
-    """
-    from jaxlib import _jax, xla_client
-
-    class LeanSharding(_jax.SingleDeviceSharding):  # type: ignore[misc]  # jaxlib has no stubs
-        """All of an array on one device."""
-
-        memory_kind = None
-        _replicated = xla_client.HloSharding.replicate()
-
-        def _to_xla_hlo_sharding(self, _: int) -> Any:
-            return self._replicated
-
-    return xla_client.make_cpu_client(num_devices=num_devices), LeanSharding
+# --- for dfc.backends.lean too, whose client works without jax --------------------------------------------------------
 
 
 def result_handlers(avals: Sequence[Any], sharding: Any) -> list[Any]:

@@ -4,10 +4,11 @@
     python examples/pipeline.py --stages 4 --timeline trace.json
     dfc timeline trace.json -o trace.svg
 
-scikit-learn's handwritten digits are read pixel by pixel. Each layer is a stage, on a device of its own. A training step
-is a loop over micro-batches whose body goes through all stages, forwards and backwards, and adds up gradients. While a
-stage works on one micro-batch, the stage before it is at the next: the loop is one loop on all devices, and PARALLEL of
-its iterations are under way at once. The losses are those of one device (`--stages 1` has all layers on one).
+scikit-learn's handwritten digits are read pixel by pixel. Each layer is a stage, on a device of its own. A training
+step is a loop over micro-batches whose body goes through all stages, forwards and backwards, and adds up gradients.
+While a stage works on one micro-batch, the stage before it is at the next: the loop is one loop on all devices, and
+PARALLEL of its iterations are under way at once. The losses are those of one device (`--stages 1` has all layers on
+one).
 """
 
 from __future__ import annotations

@@ -253,6 +253,7 @@ class Function(Generic[P, R]):
         # The commonest call, one tensor of the type it had last time, is `ProgramRun._run` in this frame: a frame, two
         # dictionary look-ups and two lists more would be a fifth of a small call's time.
         type_, single, direct = self._last
+        call: Call | None
         try:
             if len(args) == 1 and args[0]._type is type_:  # type: ignore[attr-defined]
                 feed = args[0]._array  # type: ignore[attr-defined]
@@ -266,8 +267,10 @@ class Function(Generic[P, R]):
                 arrays = [x._array for x in args]  # type: ignore[attr-defined]
                 direct = None
         except (AttributeError, KeyError):  # a new signature, or arguments that are not all concrete tensors
-            return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
+            call = direct = None
         if direct is None:
+            if call is None:  # here, so that tracebacks of what it raises have no KeyError
+                return self._call_outside(args, kwargs)  # type: ignore[no-any-return]
             return call(arrays)  # type: ignore[no-any-return]
         holder, acquired, release, waiting, calls, program, tidy = direct
         array = None

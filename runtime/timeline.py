@@ -90,8 +90,8 @@ class Timeline:
         return [span for span in self.spans if span.device == device and span.kind == kind]
 
     def busy(self) -> dict[str, float]:
-        """Of each device that ran islands: the part of the recorded time, from the begin of the first span to the end of
-        the last one, in which it ran one or more."""
+        """Of each device that ran islands: the part of the recorded time, from the begin of the first span to the end
+        of the last one, in which it ran one or more."""
         spans = self.spans
         whole = max((span.end for span in spans), default=0.0) - min((span.start for span in spans), default=0.0)
         devices = sorted({span.device for span in spans if span.kind == "island"})

@@ -541,3 +541,13 @@ def test_functions_that_do_not_run_when_called_are_refused() -> None:
             f"dfc.function: {python.__name__!r} is {kind}, whose body does not run when it is called",
             "  decorate a plain function that returns its results",
         ]
+
+
+def test_an_error_has_no_other_one_in_its_traceback() -> None:
+    @dfc.function
+    def product(x: dfc.Tensor) -> dfc.Tensor:
+        return x @ np.ones((3, 3), np.float32)
+
+    with pytest.raises(InvalidArgument, match=r"contracting dimensions must match, got 2 and 3") as caught:
+        product(dfc.asarray(np.ones((2, 2), np.float32)))
+    assert caught.value.__context__ is None

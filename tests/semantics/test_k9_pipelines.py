@@ -1,0 +1,121 @@
+"""Row K9: micro-batches that follow each other over devices, and several steps at once on one device."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dfc
+from tests.device_support import CPUS
+from tests.examples_support import load
+
+MICRO = 6
+
+
+def work(x: Any, w: Any, n: int = 1500) -> Any:
+    return dfc.fori_loop(0, n, lambda i, h: dfc.tanh(h @ w), x)
+
+
+def pipeline(weights: list[dfc.Variable], parallel: int) -> Any:
+    """The sum of what two stages, on a device each, make of micro-batches."""
+    first, second = CPUS[:2]
+
+    @dfc.function
+    def step(x: dfc.Tensor) -> dfc.Tensor:
+        def body(i: dfc.Tensor, total: dfc.Tensor) -> Any:
+            with dfc.device(first):
+                h = work(x[i], weights[0])
+            with dfc.device(second):
+                return i + 1, total + dfc.mean(work(h, weights[1]) ** 2)
+
+        with dfc.device(second):
+            zero = dfc.zeros(())
+        return dfc.while_loop(lambda i, _: i < MICRO, body, (0, zero), parallel_iterations=parallel)[1]
+
+    return step
+
+
+def made() -> tuple[list[dfc.Variable], Any]:
+    random = np.random.default_rng(0)
+    weights = []
+    for name, device in zip(("first", "second"), CPUS, strict=False):
+        with dfc.device(device):
+            weights.append(dfc.Variable((random.standard_normal((64, 64)) / 8).astype(np.float32), name=name))
+    return weights, random.standard_normal((MICRO, 64, 64)).astype(np.float32)
+
+
+def test_k9_a_stage_is_at_the_next_micro_batch_while_the_following_one_works() -> None:
+    weights, x = made()
+    step = pipeline(weights, 4)
+    before = step(x).item()
+    with dfc.Timeline() as timeline:
+        assert step(x).item() == before
+    stages = [[s for s in timeline.of(device) if s.name.startswith("scan")] for device in CPUS[:2]]
+    assert [len(spans) for spans in stages] == [MICRO, MICRO]
+    for i in range(MICRO - 1):
+        ahead, behind = stages[0][i + 1], stages[1][i]
+        assert ahead.start < behind.end and behind.start < ahead.end, "both are under way at once"
+    assert timeline.overlap(*CPUS[:2]) > 0.3 * sum(s.seconds for s in stages[1])
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 10])
+def test_k9_the_pipeline_has_the_values_of_one_device(parallel: int) -> None:
+    weights, x = made()
+    found = pipeline(weights, parallel)(x).item()
+    expected = sum(float(np.mean(_plain(xi, *(w.numpy() for w in weights)) ** 2)) for xi in x)
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def _plain(h: Any, *weights: Any) -> Any:
+    for w in weights:
+        for _ in range(1500):
+            h = np.tanh(h @ w)
+    return h
+
+
+@pytest.mark.parametrize("stages", [2, 4])
+def test_k9_training_in_a_pipeline_has_the_losses_of_one_device(stages: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn.datasets", reason="scikit-learn, which has the digits, is not installed")
+    example = load("pipeline", monkeypatch)
+    losses = []
+    for devices in (1, stages):
+        dfc.random.seed(0)
+        step = example.training_step(example.Network(8, devices), dfc.train.Adam(1e-2), 4)
+        losses.append([step(images, labels).item() for images, labels in example.batches(6, 3, 8)])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-4)
+
+
+def test_k9_several_steps_keep_a_device_busier_than_one() -> None:
+    """Each waits for its input while others compute."""
+
+    def read(a: Any) -> Any:
+        time.sleep(0.02)
+        return a
+
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", (64, 64), name="x")
+        w = np.eye(64, dtype=np.float32)
+        y = dfc.sum(work(dfc.py_call(read, [x], dfc.TensorSpec((64, 64), "float32")), w, 500))
+    feeds = {x: np.eye(64, dtype=np.float32)}
+    with dfc.Session(graph) as session:
+        session.run(y, feeds)
+        idle = []
+        for threads in (1, 4):
+            workers = [
+                threading.Thread(target=lambda n=12 // threads: [session.run(y, feeds) for _ in range(n)])
+                for _ in range(threads)
+            ]
+            with dfc.Timeline() as timeline:
+                for worker in workers:
+                    worker.start()
+                for worker in workers:
+                    worker.join(100)
+                    assert not worker.is_alive()
+            assert len(timeline.of(CPUS[0])) == 12
+            idle.append(1 - timeline.busy()[CPUS[0]])
+    assert idle[0] > 0.3, "a step alone leaves the device idle while it reads"
+    assert idle[1] < 0.8 * idle[0]
