@@ -23,8 +23,6 @@ from dfc.passes.partition import device_of
 
 LARGE = 1 << 16
 """Bytes from which on a receive is looked at."""
-COVERS = 2
-"""How many times as long as the transfers of a turn the work of a turn must take, for these to happen meanwhile."""
 AHEAD = 2
 """How many turns are on the device at once: one that is used, and the next."""
 
@@ -136,7 +134,7 @@ class _Work:
     def covers(self, turn: list[_Life], following: _Life) -> bool:
         """Whether the transfers of a turn are done while the device works from its beginning until what follows."""
         between = self.before[following.first] - self.before[turn[0].first]
-        return between >= COVERS * sum(self.costs.transfer(life.nbytes) for life in turn)
+        return between >= sum(self.costs.transfer(life.nbytes) for life in turn)
 
 
 def _take_turns(lives: list[_Life], window: int, covers: Callable[[list[_Life], _Life], bool]) -> int:

@@ -234,7 +234,7 @@ def test_d11_a_value_that_is_given_in_a_branch_alone_counts_as_a_use() -> None:
     with dfc.Graph() as graph:
         v = dfc.Variable(np.float32([1, 2]), name="v")
         chosen = dfc.placeholder("bool", (), name="chosen")
-        maybe = dfc.cond(chosen, lambda: v.assign([3.0, 4.0]), lambda: dfc.zeros((2,)))
+        maybe = dfc.cond(chosen, lambda: v.assign([3.0, 4.0]), lambda: dfc.group())
         init = dfc.initialize_all()
     with dfc.Session(graph, config=BY_COSTS) as session:
         session.run(init)
@@ -265,7 +265,8 @@ def test_d11_variables_stay_where_the_first_step_that_reads_them_has_them() -> N
     with dfc.Session(model.graph, config=BY_COSTS) as session:
         session.run(model.init)
         session.run(model.variables)
-        assert set(session.expected(model.loss, model.feeds).devices[f"w{k}"] for k in range(2)) == {CPUS[0]}
+        homes = session.expected(model.loss, model.feeds).devices
+        assert {homes[f"w{k}"] for k in range(2)} == {CPUS[0]}
         session.run(model.train, model.feeds)
         assert {session.state_of(w).device.id for w in model.variables} == {0}
 
