@@ -13,7 +13,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import FULL, QUICK, SMOKE
 
-NAMES = ("dispatch", "compile", "coldstart", "executor", "loopgrad", "control", "lstm", "transfer")
+NAMES = (
+    "dispatch",
+    "compile",
+    "coldstart",
+    "executor",
+    "loopgrad",
+    "control",
+    "lstm",
+    "transfer",
+    "placement",
+    "costs",
+)
 
 
 @click.command()

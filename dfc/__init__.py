@@ -27,6 +27,8 @@ _MODULES = {
     "dfc.frontend.control": "control_dependencies group initialize_all placeholder",
     "dfc.frontend.placement": "colocate_with device devices",
     "dfc.runtime.session": "SessionConfig",
+    "dfc.passes.costs": "Costs",
+    "dfc.passes.expected": "Expected",
     "dfc.frontend.queues": "FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue",
     "dfc.frontend.barrier": "Barrier",
     "dfc.frontend.accumulators": "ConditionalAccumulator SparseConditionalAccumulator",
@@ -140,6 +142,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.control import initialize_all as initialize_all, placeholder as placeholder
     from dfc.frontend.placement import colocate_with as colocate_with, device as device, devices as devices
     from dfc.runtime.session import SessionConfig as SessionConfig
+    from dfc.passes.costs import Costs as Costs
+    from dfc.passes.expected import Expected as Expected
     from dfc.frontend.queues import (
         FIFOQueue as FIFOQueue, PaddingFIFOQueue as PaddingFIFOQueue, PriorityQueue as PriorityQueue,
         QueueBase as QueueBase, RandomShuffleQueue as RandomShuffleQueue,

@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from dfc.backends.xla import to_numpy
-from dfc.errors import DfcError, FailedPrecondition, InvalidType, NotFound
+from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType, NotFound
 from dfc.frontend import feeding, structure
 from dfc.frontend.function import BoundFunction, Function
 from dfc.frontend.graph import Graph
@@ -27,6 +27,8 @@ from dfc.frontend.tensor import Tensor
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
 from dfc.ir.types import CONTROL
+from dfc.passes.costs import Costs
+from dfc.passes.expected import Expected
 from dfc.passes.extract import extract
 from dfc.runtime.host import Binding
 from dfc.runtime.offloaded import OffloadedState
@@ -150,6 +152,45 @@ class Session:
 
         return call
 
+    def expected(self, fetches: Any, feeds: Mapping[Any, Any] | None = None) -> Expected:
+        """What a run of this step is expected to take, and where its operations are, by the simulation that has placed
+        it: for sessions whose `SessionConfig` says `placement="costs"`. The step is compiled and not run.
+
+        Raises FailedPrecondition where placement is by rules.
+        """
+        with _ErrorsHaveLines():
+            self._check_usable()
+            fetched, fed = self.resolve(fetches), feeding.resolved(self.graph, feeds)
+            found = self._bound(fetched, fed).step.expected
+            if found is None:
+                raise FailedPrecondition(
+                    "nothing is expected of steps that are placed by rules",
+                    op="Session.expected",
+                    hint="make the session with dfc.SessionConfig(placement='costs')",
+                )
+            return found
+
+    def measure(self, fetches: Any, feeds: Mapping[Any, Any] | None = None, repeats: int = 5) -> Costs:
+        """How long each operation of this step takes, for `SessionConfig(placement="costs", costs=...)`: the medians of
+        `repeats` runs, after one to warm up, in which each operation is a program of its own on the first device. A
+        loop or a branch counts as one. Times hold for this step, by its operations' names.
+
+        Variables stay as they are, the runs change copies; what the step does to queues and the world outside is done.
+        Raises InvalidArgument for `repeats` under 1, and what a run of the step raises.
+        """
+        with _ErrorsHaveLines():
+            self._check_usable()
+            if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+                raise InvalidArgument(f"repeats must be a positive int, got {repeats!r}", op="Session.measure")
+            fetched, fed = self.resolve(fetches), feeding.resolved(self.graph, feeds)
+            program, labels, binding = self._extracted(fetched, [value for value, _ in fed])
+            step, watch = self._state.compile_apart(program, "step", feeding.bindings(self.graph, fed), binding)
+            arrays = [fed[labels.index(name)][1] for name in step.inputs]
+            for number in range(1 + repeats):
+                step.run(arrays)
+                watch.lap(keep=number > 0)
+            return watch.costs(self._state.costs)
+
     def submit(self, fetches: Any, feeds: Mapping[Any, Any] | None = None, timeout: float | None = None) -> Submitted:
         """As `run`, without waiting: a `concurrent.futures.Future` whose `result()` is what `run` returns, and whose
         `cancel()` ends the step. Any number of steps may wait at once: they hold no thread while they do."""
@@ -244,6 +285,16 @@ class Session:
     def _step(
         self, fetched: Fetches, feeds: Sequence[SSAValue], bindings: Mapping[str, int], late: bool = False
     ) -> SessionStep:
+        program, labels, binding = self._extracted(fetched, feeds, late)
+        self.stats.compiled += 1
+        step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
+        step.places = [labels.index(name) for name in step.inputs]
+        return step
+
+    def _extracted(
+        self, fetched: Fetches, feeds: Sequence[SSAValue], late: bool = False
+    ) -> tuple[ModuleOp, list[str], Binding]:
+        """The part of the graph that is needed, the names of its feeds, and what its names stand for."""
         graph = self.graph
         labels = [graph.name_of(value) for value in feeds]
         program = ModuleOp([])
@@ -257,13 +308,10 @@ class Session:
             location=locations.capture(),
             tokens_as_outputs=late,
         )
-        self.stats.compiled += 1
         variables = self._variables()
         initial = graph.trace.initial_arrays if isinstance(graph.trace, GraphTrace) else {}
         binding = Binding(variables, initial, Resources(self.graph.resources, self._live), self._state.memory)
-        step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
-        step.places = [labels.index(name) for name in step.inputs]
-        return step
+        return program, labels, binding
 
     def _variables(self) -> dict[str, VariableState]:
         """The state of each variable of the graph: of its own variables, the session's."""

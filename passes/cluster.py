@@ -20,17 +20,20 @@ from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.ir.ops.transfer import LEVEL, TURN
-from dfc.ir.types import CONTROL, spec_behind, tensor_type
+from dfc.ir.ops.transfer import LEVEL, TURN, Send
+from dfc.ir.types import CONTROL, nbytes, spec_behind, spec_of, tensor_type
 from dfc.passes.capacities import guarded
+from dfc.passes.cheap import CHEAP
 from dfc.passes.colocation import text_of
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
+from dfc.passes.costs import Costs
 from dfc.passes.frames import has_gates
 from dfc.passes.gated import Gated, for_host
 from dfc.passes.late import alone_in, definers, needed_by, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import one_island, position_of
 from dfc.passes.phases import GONE, Phase, leftover
+from dfc.passes.urgency import waves
 from dfc.passes.writes import written_value
 
 
@@ -41,11 +44,12 @@ class Cluster(Pass):
     Requires: phase graph (no df.call, no df.gradients); block order is a valid order of effects.
     Ensures: each compilable op but constants is in a df.island, and no path leaves an island and enters it again;
     without host ops there is one island at most. Work that does not depend on a host op that may wait (a dequeue, say)
-    is in no island with work that does. Inside, references are values: a read is the current value, a write makes the
-    next, and `written` lists the references whose last value the island gives back. Outside stay handles of variables
-    (one each), host ops, constants for them, and the return; tokens run between islands and host ops only. Each op
-    keeps its position. Of a block with gates an island is of one frame, and its ops are live together; what merges take
-    of an earlier iteration is no path.
+    is in no island with work that does. What another device waits for is in an island before other work that would take
+    long; work on variables does not wait for another device because its users do. Inside, references are values: a read
+    is the current value, a write makes the next, and `written` lists the references whose last value the island gives
+    back. Outside stay handles of variables (one each), host ops, constants for them, and the return; tokens run between
+    islands and host ops only. Each op keeps its position. Of a block with gates an island is of one frame, and its ops
+    are live together; what merges take of an earlier iteration is no path.
 
     With `separate` each op is an island of its own; with `late_inputs` the function's inputs may come one by one, and
     work is in no island with work that needs other ones.
@@ -74,7 +78,8 @@ def cluster(program: ModuleOp, *, separate: bool = False, late_inputs: bool = Fa
 class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
     a path to the op; `stage` counts the alternations of device and host on such a path, and above all transfers between
-    devices, then their turns. `place` is the same for ops of one frame that are live together (`passes/gated.py`).
+    devices, then their turns. `place` is the same for ops of one frame that are live together (`passes/gated.py`). Of
+    what is else alike, what other devices do not wait for has a later `wave` (`passes/urgency.py`).
 
     Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
     that leaves a run comes back to none of the same key, and runs of different keys don't need each other both ways.
@@ -83,6 +88,7 @@ class _Key(NamedTuple):
     stage: int
     waits: int
     place: int = 0
+    wave: int = 0
 
     def joined(self, other: _Key) -> _Key:
         return _Key(max(self.stage, other.stage), self.waits | other.waits, self.place)
@@ -94,6 +100,10 @@ class _Key(NamedTuple):
 
 NOWHERE = -1
 """The place where ops of different places meet."""
+APART = 20
+"""Bits of a stage for alternations, and above them for turns; those above both count transfers."""
+COSTS = Costs()
+"""What says whether work is worth a program of its own."""
 
 
 @dataclass(eq=False)
@@ -103,6 +113,7 @@ class _Unit:
     is_run: bool
     ops: list[Operation] = field(default_factory=list)
     position: int = 0  # in the function, of its first op
+    wave: int = 0  # of a run
     inputs: dict[SSAValue, list[tuple[Operation, int]]] = field(default_factory=dict)  # from outside -> its uses here
     outputs: dict[SSAValue, None] = field(default_factory=dict)  # used outside
     refs: dict[SSAValue, None] = field(default_factory=dict)
@@ -142,6 +153,7 @@ class _Function:
             self._classify(op)
         if not self.separate:
             self._sink(ops)
+            self._hasten(ops)
         units = self._units(ops)
         for unit in units:
             self._connect(unit)
@@ -222,8 +234,7 @@ class _Function:
     def _needs(self, op: Operation, start: _Key) -> _Key:
         """The least key at which all operands are there; `start` says whether the op is the device's or the host's."""
         key, for_host = start, start.stage < 0
-        sized = (value.owner for value in self._sized(op)) if self.sizes else ()
-        for owner in (*_ops_behind(op, self.awaits), *sized):
+        for owner in self._behind(op):
             found = self.keys.get(id(owner))
             if found is None and (given := self.hosts.get(id(owner))) is not None:
                 found = self.gives[id(owner)]
@@ -241,7 +252,7 @@ class _Function:
     def _sink(self, ops: list[Operation]) -> None:
         """Put reads, and pure ops that use them, with their users where these are later: a value that is used after a
         wait is read after it, and a step that reads and writes a variable is one island. Other work stays where it can
-        begin at once."""
+        begin at once: so does work that would come to wait for another device, but what costs next to nothing."""
         if len(set(self.keys.values())) < 2:
             return
         reading: set[int] = set()
@@ -260,7 +271,27 @@ class _Function:
         for user in users:
             key = self.keys.get(id(user)) or self.hosts.get(id(user), own)  # the return and groups: no later than now
             least = least.met(key)
-        return least if least in of_device else own
+        if least not in of_device or (_level(least) > _level(own) and type(op) is not Read and type(op) not in CHEAP):
+            return own
+        return least
+
+    def _hasten(self, ops: list[Operation]) -> None:
+        """Keep what another device waits for apart from work that would make it wait longer."""
+        sent = [(op, self.hosts[id(op)].stage) for op in ops if type(op) is Send and nbytes(spec_of(op.x.type))]
+        if not sent:
+            return
+        found = waves(ops, self.keys, self._behind, sent, COSTS.estimate, COSTS.island)
+        for op in ops:
+            if isinstance(op, NeedLength):  # with its loop
+                found[id(op)] = found.get(id(op.count.owner), 0)
+            if wave := found.get(id(op), 0):
+                self.keys[id(op)] = self.keys[id(op)]._replace(wave=wave)
+
+    def _behind(self, op: Operation) -> Iterator[Operation]:
+        """The ops that this one needs."""
+        yield from _ops_behind(op, self.awaits)
+        if self.sizes:
+            yield from (v.owner for v in self._sized(op) if isinstance(v.owner, Operation))
 
     # ---- then, who goes where
 
@@ -282,7 +313,7 @@ class _Function:
                 unit = _Unit(is_run=key is not None, position=self.position[id(op)])
                 units.append(unit)
                 if key is not None:
-                    runs[key] = unit
+                    runs[key], unit.wave = unit, key.wave
             unit.ops.append(op)
             self.unit_of[id(op)] = unit
         return units
@@ -467,7 +498,12 @@ def _least_stage(op: Operation) -> int:
     """The stage at which an op of the host happens at the earliest: those of different levels are far apart, and so are
     the turns of one."""
     level, turn = text_of(op, LEVEL), text_of(op, TURN)
-    return int(level) << 40 | int(turn or 0) << 20 if level else -1
+    return int(level) << 2 * APART | int(turn or 0) << APART if level else -1
+
+
+def _level(key: _Key) -> int:
+    """How many transfers are on the longest way to what has the key."""
+    return key.stage >> 2 * APART
 
 
 def _gives_token(owner: object) -> bool:
@@ -475,21 +511,21 @@ def _gives_token(owner: object) -> bool:
 
 
 def _in_order(units: list[_Unit]) -> list[_Unit]:
-    """Each unit after those that it needs; else as they stand in the function."""
+    """Each unit after those that it needs; else in their waves, and as they stand in the function."""
     waiting = {id(unit): len(unit.before) for unit in units}
     needed_by: dict[int, list[int]] = {}
     for index, unit in enumerate(units):
         for before in unit.before:
             needed_by.setdefault(id(before), []).append(index)
-    ready = [(unit.position, index) for index, unit in enumerate(units) if not unit.before]
+    ready = [(unit.wave, unit.position, index) for index, unit in enumerate(units) if not unit.before]
     heapq.heapify(ready)
     ordered: list[_Unit] = []
     while ready:
-        unit = units[heapq.heappop(ready)[1]]
+        unit = units[heapq.heappop(ready)[2]]
         ordered.append(unit)
         for index in needed_by.get(id(unit), ()):
             waiting[id(units[index])] -= 1
             if not waiting[id(units[index])]:
-                heapq.heappush(ready, (units[index].position, index))
+                heapq.heappush(ready, (units[index].wave, units[index].position, index))
     assert len(ordered) == len(units), "runs need each other both ways"
     return ordered

@@ -80,7 +80,7 @@ class Groups:
         self.devices, self.soft = sorted(devices, key=priority), soft
         self.log: list[str] = []
         self.nodes = list(nodes_of(func.block))
-        self.names = _names(self.nodes)
+        self.names = names_of(func)
         self._groups = {id(op): self._alone(op) for op in self.nodes}
         self._join_references()
         self._join_regions()
@@ -302,11 +302,11 @@ def _maker(value: SSAValue) -> Operation | None:
     )
 
 
-def _names(ops: Sequence[Operation]) -> dict[int, str]:
-    """Names for messages and logs, by id: as the user gave them, or by kind and number."""
+def names_of(func: Func) -> dict[int, str]:
+    """Names of the function's ops for messages and logs, by id: as the user gave them, or by kind and number."""
     taken: dict[str, int] = {}
     names: dict[int, str] = {}
-    for op in ops:
+    for op in nodes_of(func.block):
         base = base_name(op)
         number = taken.get(base)
         taken[base] = 0 if number is None else number + 1

@@ -1,222 +1,150 @@
-"""Placing by cost: a simulation of one step that gives each group of ops to the device that finishes it first."""
+"""What work on a device and transfers between devices cost: as measured, or else as estimated from sizes."""
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import islice
 
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.devices import DeviceName
 from dfc.ir.dims import Dim
-from dfc.ir.ops.control import ControlFlow
-from dfc.ir.ops.function import Func, Island, Return, Yield
+from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.control import Branches, ControlFlow, Scan
+from dfc.ir.ops.convolution import Convolution
+from dfc.ir.ops.elementwise import Binary, Unary
+from dfc.ir.ops.function import Island, Return, Yield
 from dfc.ir.ops.linalg import DotGeneral
-from dfc.ir.types import is_tensor, spec_of
-from dfc.passes.colocation import Groups, nodes_of
+from dfc.ir.ops.shape import BroadcastInDim
+from dfc.ir.ops.state import Group, Read, Variable
+from dfc.ir.types import TYPICAL, is_tensor, nbytes, spec_of
+from dfc.passes.cheap import CHEAP
 
-PRODUCTS = ("df.dot_general", "df.convolution")
+FREE = (ConstantOp, Variable, Read, Group, Return, Yield)
+"""Ops that are no work."""
+FEW = 4
+"""How many uses what is computed where it is used may have."""
+FUNCTION = 40.0
+"""What an exponential function, a tangent and the like take for one element, in multiplications."""
 
 
 @dataclass(frozen=True)
 class Costs:
     """What work and transfers cost, in seconds, bytes and floating-point operations.
 
-    `measured` gives the seconds of ops by name, which count before estimates; `speed` how fast a type of device is,
-    against what the other figures say.
+    `measured` gives the seconds of ops by name on the type of device `measured_on`, which count before estimates
+    (`Session.measure` makes them). `speed` is how fast a type of device is against a CPU; what it has for others is a
+    guess that no machine has confirmed. The other figures are of CPU devices on a machine of two cores, by `python
+    benchmarks/run.py costs`: products as in a recurrence, of 16 x 128 by 128 x 512; a sum of 16 MB; a copy of 16 MB to
+    another device; what a hop to another device adds to an island of one op; a small op in a loop; an island of one op;
+    a further device of a step.
     """
 
-    flops: float = 2e10
-    memory: float = 1e10  # bytes a second
-    link: float = 5e9  # bytes a second between two devices
-    latency: float = 4e-5  # of one transfer (two CPU devices of a process: 41 us)
-    overhead: float = 1e-6  # of one op
+    flops: float = 8e10
+    memory: float = 2e10  # bytes a second
+    link: float = 3e9  # bytes a second between two devices
+    latency: float = 2e-5  # of one transfer
+    overhead: float = 2e-7  # of one op, within a program
+    island: float = 1e-5  # of one program: what starts it
+    part: float = 2.5e-5  # of each device of a step but one: what starts its part
+    iterations: int = 10  # of a loop whose number of iterations is not known
     measured: Mapping[str, float] = field(default_factory=dict)
-    speed: Mapping[str, float] = field(default_factory=dict)
+    measured_on: str = "CPU"
+    speed: Mapping[str, float] = field(default_factory=lambda: {"GPU": 20.0, "TPU": 20.0})
 
-    def seconds(self, op: Operation, name: str, device: DeviceName) -> float:
-        """The time of one op on the device; of one iteration, for a loop."""
-        if name in self.measured:
-            return self.measured[name]
-        return self._estimate(op) / self.speed.get(device.kind or "", 1.0)
+    def with_measured(self, measured: Mapping[str, float], on: str = "CPU") -> Costs:
+        """These costs with the seconds of ops, by name, on a type of device."""
+        return replace(self, measured=dict(measured), measured_on=on)
 
-    def _estimate(self, op: Operation) -> float:
+    def speed_of(self, kind: str | None) -> float:
+        """How fast a type of device is."""
+        return self.speed.get(kind or "", 1.0)
+
+    def with_dearer_cuts(self, by: float) -> Costs:
+        """These costs with transfers, and programs, that take so many times what they do."""
+        return replace(self, latency=self.latency * by, link=self.link / by, island=self.island * by)
+
+    def estimate(self, op: Operation) -> float:
+        """The time that an op should take, by the sizes of what it takes and gives."""
+        if isinstance(op, FREE):
+            return 0.0
         if isinstance(op, ControlFlow):
-            return sum(self._estimate(inner) for block in op.blocks for inner in nodes_of(block))
+            blocks = [sum(map(self.estimate, block.ops)) for block in op.blocks]
+            return max(blocks) if isinstance(op, Branches) else sum(blocks) * self._times(op)
         if isinstance(op, Island):
-            return self.overhead + sum(self._estimate(inner) for inner in op.block.ops if not isinstance(inner, Yield))
-        moved = sum(bytes_of(v) for v in (*op.operands, *op.results))
-        return self.overhead + moved / self.memory + _products(op) / self.flops
+            return self.island + sum(map(self.estimate, op.block.ops))
+        moved = sum(bytes_of(v) for v in (*op.operands, *op.results) if not _is_fused(v))
+        return self.overhead + moved / self.memory + _operations(op) / self.flops
+
+    def seconds(self, op: Operation, device: DeviceName) -> float:
+        """The estimate for a device, all iterations of a loop included."""
+        return self.estimate(op) / self.speed_of(device.kind)
+
+    def _times(self, op: Operation) -> float:
+        length = op.length.data if isinstance(op, Scan) else ()
+        return length[0] if length and isinstance(length[0], int) else self.iterations
 
     def transfer(self, nbytes: float) -> float:
         """The time to bring a value from one device to another."""
         return self.latency + nbytes / self.link
 
 
-def bytes_of(value: SSAValue) -> float:
-    """The size of a tensor; a size that is not known counts as 1."""
-    if not is_tensor(value.type):
-        return 0
-    spec = spec_of(value.type)
-    return _known(spec.shape) * max(spec.dtype.bits // 8, 1)
+class Times:
+    """The times of ops that have these names, by id; each is estimated once."""
+
+    def __init__(self, costs: Costs, names: Mapping[int, str]) -> None:
+        self._costs, self._names = costs, names
+        self._estimated: dict[int, float] = {}
+
+    def on(self, op: Operation, device: DeviceName) -> float:
+        """The seconds of one op on the device, all iterations of a loop included."""
+        speed, measured = self._costs.speed_of(device.kind), self._costs.measured.get(self._names[id(op)])
+        if measured is not None:
+            return measured * self._costs.speed_of(self._costs.measured_on) / speed
+        found = self._estimated.get(id(op))
+        if found is None:
+            found = self._estimated[id(op)] = self._costs.estimate(op)
+        return found / speed
 
 
-def _elements(value: SSAValue) -> float:
-    return _known(spec_of(value.type).shape)
+def bytes_of(value: SSAValue) -> int:
+    """The size of a tensor; what is none has none."""
+    return nbytes(spec_of(value.type)) if is_tensor(value.type) else 0
 
 
-def _products(op: Operation) -> float:
-    """Multiplications and additions of a product of matrices or a convolution."""
-    if op.name not in PRODUCTS:
-        return 0
-    left, right, out = op.operands[0], op.operands[1], op.results[0]
+def _is_fused(value: SSAValue) -> bool:
+    """Whether the value is never in memory: computed where it is used, element by element."""
+    kind = type(value.owner)
+    if kind is BroadcastInDim or not _by_element(kind):
+        return kind is BroadcastInDim
+    users = list(islice(value.uses, FEW + 1))
+    return len(users) <= FEW and all(_by_element(type(use.operation)) for use in users)
+
+
+@cache
+def _by_element(kind: type) -> bool:
+    return kind in CHEAP or issubclass(kind, Unary | Binary)
+
+
+def _operations(op: Operation) -> float:
+    """Multiplications and additions of a product of matrices or a convolution, and what functions come to."""
     if isinstance(op, DotGeneral):
-        sizes = spec_of(left.type).shape
-        return 2 * _elements(out) * _known(sizes[axis] for axis in op.lhs_contracting.data)
-    shape = spec_of(right.type).shape
-    return 2 * _elements(out) * _elements(right) / max((d for d in shape if isinstance(d, int)), default=1)
+        sizes = spec_of(op.lhs.type).shape
+        return 2.0 * _elements(op.result) * _product(sizes[axis] for axis in op.lhs_contracting.data)
+    if isinstance(op, Convolution):
+        kernel = op.operands[1]
+        features = spec_of(kernel.type).shape[op.rhs_axes.data[0]]
+        return 2.0 * _elements(op.results[0]) * _elements(kernel) / max(_product([features]), 1)
+    return FUNCTION * _elements(op.results[0]) if isinstance(op, Unary) and type(op) not in CHEAP else 0.0
 
 
-def _known(dims: Iterable[Dim]) -> float:
-    """The product of sizes; one that is not known counts as 1."""
-    return float(math.prod(d for d in dims if isinstance(d, int)))
+def _elements(value: SSAValue) -> int:
+    return _product(spec_of(value.type).shape)
 
 
-@dataclass
-class Expected:
-    """What the simulation expects of a step: its time, how long each device works, and what moves."""
-
-    seconds: float = 0.0
-    busy: dict[DeviceName, float] = field(default_factory=dict)
-    transfers: int = 0
-    moved: float = 0.0  # bytes
-
-    def __str__(self) -> str:
-        work = ", ".join(f"{d} {s * 1e3:.3f} ms" for d, s in sorted(self.busy.items(), key=lambda item: str(item[0])))
-        moved = f"{self.transfers} transfers, {self.moved:,.0f} bytes"
-        return f"expected {self.seconds * 1e3:.3f} ms a step; at work: {work}; {moved}"
-
-
-def schedule(groups: Groups, func: Func, costs: Costs) -> Expected:
-    """Give each group a device, and say what is expected.
-
-    List scheduling as in HEFT (Topcuoglu et al. 2002): of the ops whose inputs are there, the one with the longest way
-    to the end comes first; it goes where it is done first, values that it needs brought there included. The first op of
-    a group to be placed decides for all. Since this looks no step ahead, what is as far as possible on one device is
-    simulated too, for each, and the best is taken.
-    """
-    ops = [op for op in func.block.ops if not isinstance(op, Return)]
-    order = _in_order(groups, ops, costs)
-    feasible = {id(groups.of(op)): groups.feasible(op) for op in ops}
-    runs = [_Run(groups, costs, feasible, order)]
-    runs += [_Run(groups, costs, feasible, order, prefer) for prefer in groups.devices]
-    best = min(runs, key=lambda run: run.expected.seconds)
-    for op in ops:
-        groups.fix(op, best.device(op))
-    return best.expected
-
-
-def _in_order(groups: Groups, ops: list[Operation], costs: Costs) -> list[Operation]:
-    """The ops, those with the longest way to the end first, each after what it needs."""
-    inputs = {id(op): _inputs(op) for op in ops}
-    ranks = _ranks(groups, ops, inputs, costs)
-    position = {id(op): i for i, op in enumerate(ops)}
-    users: dict[int, list[Operation]] = {id(op): [] for op in ops}
-    waiting: dict[int, int] = {}
-    for op in ops:
-        makers = {id(v.owner) for v in inputs[id(op)] if position.get(id(v.owner), len(ops)) < position[id(op)]}
-        waiting[id(op)] = len(makers)
-        for maker in makers:
-            users[maker].append(op)
-    ready = [(-ranks[id(op)], position[id(op)], op) for op in ops if not waiting[id(op)]]
-    heapq.heapify(ready)
-    order: list[Operation] = []
-    while ready:
-        op = heapq.heappop(ready)[2]
-        order.append(op)
-        for user in users[id(op)]:
-            waiting[id(user)] -= 1
-            if not waiting[id(user)]:
-                heapq.heappush(ready, (-ranks[id(user)], position[id(user)], user))
-    return order
-
-
-def _inputs(op: Operation) -> list[SSAValue]:
-    return list(dict.fromkeys(op.operands))
-
-
-def _ranks(
-    groups: Groups, ops: list[Operation], inputs: Mapping[int, list[SSAValue]], costs: Costs
-) -> dict[int, float]:
-    """The time from the start of each op to the end of the step, transfers included, on average."""
-    ranks = {id(op): 0.0 for op in ops}
-    for op in reversed(ops):
-        own = costs.seconds(op, groups.names[id(op)], groups.devices[0])
-        total = ranks[id(op)] = ranks[id(op)] + own
-        for value in inputs[id(op)]:
-            if id(value.owner) in ranks:
-                way = total + costs.transfer(bytes_of(value)) / 2
-                ranks[id(value.owner)] = max(ranks[id(value.owner)], way)
-    return ranks
-
-
-class _Run:
-    """A simulated step, with all that can be on `prefer` there, if that is given."""
-
-    def __init__(
-        self,
-        groups: Groups,
-        costs: Costs,
-        feasible: Mapping[int, list[DeviceName]],
-        order: list[Operation],
-        prefer: DeviceName | None = None,
-    ) -> None:
-        self.groups, self.costs, self.feasible, self.prefer = groups, costs, feasible, prefer
-        self.fixed: dict[int, DeviceName] = {}  # of groups
-        self.free: dict[DeviceName, float] = {}
-        self.done: dict[int, float] = {}  # of ops: when they were
-        self.at: dict[tuple[SSAValue, DeviceName], float] = {}  # when a value is on a device that it was brought to
-        self.expected = Expected()
-        for op in order:
-            self._take(op, _inputs(op))
-
-    def device(self, op: Operation) -> DeviceName:
-        """Where the op's group is."""
-        return self.fixed[id(self.groups.of(op))]
-
-    def _take(self, op: Operation, inputs: list[SSAValue]) -> None:
-        """Place the op's group, unless it is, and run the op there."""
-        group, name = id(self.groups.of(op)), self.groups.names[id(op)]
-        choices = [self.fixed[group]] if group in self.fixed else self.feasible[group]
-        if self.prefer in choices:
-            choices = [self.prefer]
-        finish, device = min(((self._finish(op, name, inputs, d), d) for d in choices), key=lambda pair: pair[0])
-        self.fixed[group] = device
-        seconds = self.costs.seconds(op, name, device)
-        for value in inputs:
-            if self._must_move(value, device) and (value, device) not in self.at:
-                self.at[value, device] = self._arrival(value, device)
-                self.expected.transfers += 1
-                self.expected.moved += bytes_of(value)
-        self.free[device] = self.done[id(op)] = finish
-        self.expected.busy[device] = self.expected.busy.get(device, 0.0) + seconds
-        self.expected.seconds = max(self.expected.seconds, finish)
-
-    def _finish(self, op: Operation, name: str, inputs: list[SSAValue], device: DeviceName) -> float:
-        start = max((self._arrival(v, device) for v in inputs), default=0.0)
-        return max(start, self.free.get(device, 0.0)) + self.costs.seconds(op, name, device)
-
-    def _arrival(self, value: SSAValue, device: DeviceName) -> float:
-        known = self.at.get((value, device))
-        if known is not None:
-            return known
-        made = self.done.get(id(value.owner), 0.0)
-        return made + self.costs.transfer(bytes_of(value)) if self._must_move(value, device) else made
-
-    def _must_move(self, value: SSAValue, device: DeviceName) -> bool:
-        owner = value.owner
-        if isinstance(owner, Block | Yield) or id(owner) not in self.done:
-            return False
-        return self.device(owner) != device
+def _product(dims: Iterable[Dim]) -> int:
+    """The product of sizes, with a typical one for each that is not known."""
+    return math.prod(d if isinstance(d, int) else TYPICAL for d in dims)

@@ -23,8 +23,6 @@ from dfc.passes.partition import device_of
 
 LARGE = 1 << 16
 """Bytes from which on a receive is looked at."""
-COVERS = 2
-"""How many times as long as the transfers of a turn the work of a turn must take, for these to happen meanwhile."""
 AHEAD = 2
 """How many turns are on the device at once: one that is used, and the next."""
 
@@ -129,14 +127,14 @@ class _Work:
 
     def __init__(self, func: Func, counts: Callable[[Operation], bool]) -> None:
         self.costs, device = Costs(), parse_full(device_of(func))
-        seconds = (self.costs.seconds(op, "", device) if counts(op) else 0.0 for op in func.block.ops)
+        seconds = (self.costs.seconds(op, device) if counts(op) else 0.0 for op in func.block.ops)
         self.before = list(accumulate(seconds, initial=0.0))
         """The time of what comes before each position."""
 
     def covers(self, turn: list[_Life], following: _Life) -> bool:
         """Whether the transfers of a turn are done while the device works from its beginning until what follows."""
         between = self.before[following.first] - self.before[turn[0].first]
-        return between >= COVERS * sum(self.costs.transfer(life.nbytes) for life in turn)
+        return between >= sum(self.costs.transfer(life.nbytes) for life in turn)
 
 
 def _take_turns(lives: list[_Life], window: int, covers: Callable[[list[_Life], _Life], bool]) -> int:

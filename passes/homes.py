@@ -7,10 +7,13 @@ from xdsl.ir import Block, Operation, OpResult, SSAValue
 
 from dfc.ir.cycles import is_from_later
 from dfc.ir.devices import ASSIGNED
+from dfc.ir.dims import is_static
 from dfc.ir.ops import dataflow as fl
+from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Return
 from dfc.ir.ops.graph import After
-from dfc.ir.types import ResourceType
+from dfc.ir.ops.shape import BroadcastInDim
+from dfc.ir.types import ResourceType, spec_of
 from dfc.passes.colocation import text_of
 from dfc.passes.compilable import SOURCES
 
@@ -21,7 +24,10 @@ HANDING_ON = (fl.Switch, fl.Exit, fl.NextIteration, After, fl.StackPush)
 
 
 def is_replicated(op: Operation) -> bool:
-    """Whether each device that uses the op has its own: what needs nothing, and what enters all iterations."""
+    """Whether each device that uses the op has its own: what needs nothing, what enters all iterations, and a constant
+    in another shape. Zeros that two devices start from would else have one wait for the other."""
+    if type(op) is BroadcastInDim:
+        return isinstance(op.x.owner, ConstantOp) and is_static(spec_of(op.result.type).shape)
     return isinstance(op, SOURCES) or (type(op) is fl.Enter and op.is_constant.data)
 
 
@@ -81,7 +87,7 @@ def _made_at(op: object) -> str | None:
     """The device of the op that makes what this one hands on."""
     while isinstance(op, HANDING_ON):  # no cycle is without a merge
         op = op.operands[1 if type(op) is fl.StackPush else 0].owner
-    if not isinstance(op, Operation) or isinstance(op, (fl.Gate, *SOURCES)):
+    if not isinstance(op, Operation) or isinstance(op, fl.Gate) or is_replicated(op):
         return None
     return text_of(op, ASSIGNED) or None
 

@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
 
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, erase, remade, replace, replace_uses
+from dfc.ir.builder import Builder, erase, placement_of, remade, replace, replace_uses
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import int32
 from dfc.ir.op import Op, end_of
@@ -107,9 +107,11 @@ def _made_before(op: Scan) -> tuple[Scan, int]:
     return scan, len(made)
 
 
-def _before(op: Operation, like: Op) -> Builder:
+def _before(op: Operation, like: Op, loop: Operation | None = None) -> Builder:
+    """For what is made for an op of a loop: where that was asked to be, or else the loop."""
     assert op.parent is not None
-    return Builder(op.parent, before=op, location=like.location)
+    where = placement_of(like) or placement_of(loop or op)
+    return Builder(op.parent, before=op, location=like.location, annotations=where)
 
 
 # ---- after
@@ -155,7 +157,7 @@ def _made_after(op: Scan) -> int:
     follows = made.next_op
     assert follows is not None, "a block ends in another op"
     for s in chosen:
-        _add_up(made, s, rows_of, stacked, _before(follows, s.product))
+        _add_up(made, s, rows_of, stacked, _before(follows, s.product, made))
     return len(chosen)
 
 

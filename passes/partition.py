@@ -43,7 +43,8 @@ class Partition(Pass):
     devices or on another than the first.
     Ensures: a function whose ops are on several devices is one function a device, named `name@device`, with its device
     in `assigned`, and in `part_inputs` and `part_results` which of the inputs and outputs it has. A value goes to a
-    device once, by df.send and df.recv, a token as an empty tensor. A loop in which several devices take part has on
+    device once, by df.send and df.recv, a token as an empty tensor; constants, in other shapes too, go nowhere: each
+    device has its own. A loop in which several devices take part has on
     each of them something that keeps step with its condition. A function on one device says in `assigned` which, if
     anything does.
 

@@ -18,8 +18,10 @@ from dfc.ir.ops.graph import After
 from dfc.ir.ops.shape import DimSize
 from dfc.ir.types import is_tensor
 from dfc.passes.colocation import Groups, supported
-from dfc.passes.costs import Costs, Expected, schedule
+from dfc.passes.costs import Costs
+from dfc.passes.expected import Expected
 from dfc.passes.manager import Pass
+from dfc.passes.schedule import schedule
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Place(Pass):
     `assigned` on which; else none does, and where nothing was asked for nothing has been looked at.
 
     `devices` are whole names, by default this process's first CPU. With `soft`, requests give way where they can't be
-    heeded; with `costs` a simulation places what nobody asked for, not rules; `log` prints each op's device.
+    heeded; with `costs` a simulation places what nobody asked for, not rules; `log` prints each op's device, and what
+    the simulation expects.
     """
 
     name: ClassVar[str] = "place"
@@ -97,7 +100,8 @@ class Placement:
     @property
     def lines(self) -> list[str]:
         """The log: `name: (kind): device` a line."""
-        return [f"{self.names[id(op)]}: ({short_name(op)}): {self.of(op)}" for op in self.ops] + self.notes
+        found = [f"{self.names[id(op)]}: ({short_name(op)}): {self.of(op)}" for op in self.ops] + self.notes
+        return found if self.expected is None else [*found, str(self.expected)]
 
     def write(self) -> bool:
         """Put it into the program, unless all is where it would be without saying; whether that was done."""

@@ -96,7 +96,7 @@ class Timetable:
             if type(op) is Recv:
                 seconds = self.costs.transfer(bytes_of(op.result))
             elif type(op) is Island:
-                seconds = self.costs.seconds(op, "", device)
+                seconds = self.costs.seconds(op, device)
             frame = ROOT if frames is None else frames.of(op)
             entry = self.of[id(op)] = Entry(op, number, index, levels[id(op)], frame, seconds)
             if type(op) is Island:

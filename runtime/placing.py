@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -16,13 +17,15 @@ from dfc.ir.devices import ASSIGNED, COLOCATE, REQUEST, DeviceName, local, parse
 from dfc.ir.op import error_at
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island
-from dfc.ir.ops.state import Group, Variable
+from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import RefType, ResourceType
 from dfc.passes.colocation import nodes_of, text_of
 from dfc.passes.compilable import SOURCES
+from dfc.passes.costs import Costs
+from dfc.passes.expected import Expected
 from dfc.passes.partition import device_of
 from dfc.passes.phases import Phase
-from dfc.passes.place import Place, asks
+from dfc.passes.place import Place, asks, place
 from dfc.runtime.variables import Device, VariableState
 
 
@@ -54,23 +57,32 @@ def lower(
     soft: bool = True,
     log: bool = False,
     variables: Mapping[str, VariableState] = {},
-) -> None:
+    costs: Costs | None = None,
+) -> Expected | None:
     """The default passes up to phase `to`, in place, with ops placed on this process's devices where something asks for
     that, or where the placement is to be logged. `variables` live from then on where the program has them, and stay
-    where another has them already. Raises what the passes raise."""
+    where another has them already. With `costs` ops are placed by these, what is expected is returned, and variables
+    that the program only gives values to may be elsewhere yet. Raises what the passes raise."""
+    expected = None
     options: dict[str, Any] = {"passes": passes, "observers": observers}
     if to.position >= Phase.PLACED.position and start in (Phase.TRACE, Phase.GRAPH):
         pipeline.lower(program, start=start, to=Phase.GRAPH, **options)
-        place = Place(tuple(map(str, local_devices())), soft=soft, log=log)
         for state in variables.values():
             _ = state.device  # which other variables may tell: no lock may be held meanwhile
         with _placing:
-            if _keep(program, variables) or log or any(isinstance(func, Func) and asks(func) for func in program.ops):
-                options["passes"] = {**passes, Phase.PLACED: str(place)}
+            elsewhere = _keep(program, variables, always=costs is not None)
+            passing: set[str] = set()
+            if costs is not None:
+                passing = _only_given(program)
+                expected = _place_by(costs, program, soft, log)
+            elif elsewhere or log or any(isinstance(func, Func) and asks(func) for func in program.ops):
+                by_rules = Place(tuple(map(str, local_devices())), soft=soft, log=log)
+                options["passes"] = {**passes, Phase.PLACED: str(by_rules)}
                 pipeline.lower(program, start=Phase.GRAPH, to=Phase.PLACED, **options)
-            _settle(program, variables)
+            _settle(program, {name: state for name, state in variables.items() if name not in passing})
         start = Phase.PLACED
     pipeline.lower(program, start=start, to=to, **options)
+    return expected
 
 
 _placing = threading.RLock()
@@ -84,11 +96,12 @@ def _variables(program: ModuleOp, states: Mapping[str, VariableState]) -> Iterat
                 yield op, states[op.variable.data]
 
 
-def _keep(program: ModuleOp, states: Mapping[str, VariableState]) -> bool:
-    """Have variables stay where they are; whether one of them is elsewhere than on the first device."""
+def _keep(program: ModuleOp, states: Mapping[str, VariableState], always: bool) -> bool:
+    """Have variables stay where they are, said where it matters or `always`; whether one of them is elsewhere than on
+    the first device."""
     found = [(op, state.device) for op, state in _variables(program, states) if state.is_settled]
     elsewhere = any(device is not xla.default_device() for _, device in found)
-    if elsewhere or any(isinstance(func, Func) and asks(func) for func in program.ops):
+    if elsewhere or always or any(isinstance(func, Func) and asks(func) for func in program.ops):
         for op, device in found:
             op.attributes[ASSIGNED] = StringAttr(name_of(device))
     return elsewhere
@@ -98,6 +111,37 @@ def _settle(program: ModuleOp, states: Mapping[str, VariableState]) -> None:
     for op, state in _variables(program, states):
         at = text_of(op, ASSIGNED)
         state.settle(local_devices()[parse_full(at)] if at else xla.default_device())
+
+
+def _place_by(costs: Costs, program: ModuleOp, soft: bool, log: bool) -> Expected | None:
+    """Place the program, at phase graph, by costs; what is expected of its last function. One that only gives variables
+    their values says nothing about where they are needed, and goes by the rules."""
+    expected = None
+    for func in [op for op in program.ops if isinstance(op, Func)]:
+        done = place(func, list(local_devices()), soft=soft, costs=None if _only_gives([func]) else costs)
+        done.write()
+        if log:
+            print("\n".join(done.lines), file=sys.stderr)
+        expected = done.expected
+    return expected
+
+
+def _only_gives(funcs: Sequence[Func]) -> bool:
+    """Whether the functions write variables, and read none."""
+    ops = [op for func in funcs for op in nodes_of(func.block)]
+    return any(isinstance(op, Write) for op in ops) and not any(isinstance(op, Read) for op in ops)
+
+
+def _only_given(program: ModuleOp) -> set[str]:
+    """The variables to which the program gives values and does nothing else, if it reads none at all."""
+    given, used = set[str](), set[str]()
+    if _only_gives([func for func in program.ops if isinstance(func, Func)]):
+        for op in program.walk():
+            if isinstance(op, Variable):
+                users = [use.operation for use in op.ref.uses]
+                only = all(isinstance(user, Write) and user.parent is op.parent for user in users)  # in no branch
+                (given if only else used).add(op.variable.data)
+    return given - used
 
 
 def request(program: ModuleOp, device: str) -> None:

@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import Any
 
@@ -20,20 +20,26 @@ from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
 from dfc.ir.dtypes import bfloat16
+from dfc.passes.costs import Costs
+from dfc.passes.expected import Expected
 from dfc.passes.partition import input_names, parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime.executor import Driving
 from dfc.runtime.host import Binding
+from dfc.runtime.measuring import Stopwatch, copied, lower_apart
 from dfc.runtime.memory import Account, Held, held_by
 from dfc.runtime.partitioned import AnyStep, step_of
-from dfc.runtime.placing import lower
+from dfc.runtime.placing import first_device, lower
+from dfc.runtime.step import Step, standing_in
 from dfc.runtime.submitted import Driven, Submitted
 from dfc.runtime.timeline import RECORDING
 from dfc.runtime.variables import VariableState
 from dfc.runtime.workers import WORKERS
 
 Values = list[Any]
+PLACEMENTS = ("rules", "costs")
+"""How what asks for no device gets one."""
 POLL = 0.0005, 0.02
 """Seconds between two looks at a result that a device is still computing: at first, and at most."""
 
@@ -67,6 +73,11 @@ class SessionConfig:
 
     With `transfer_dtype="bfloat16"` float32 values are rounded to that on their way from one device to another, which
     halves what is sent: each has a relative error below 2^-8. Other values, and what stays on its device, are exact.
+
+    What asks for no device is on the first one by the "rules" of `placement`. With "costs" a step is simulated and each
+    operation put where it should be done first, with times and speeds from `costs`: estimated ones by default,
+    `session.measure` gives measured ones. `session.expected` has what the simulation expects, and the log ends in it.
+    Variables stay where the first step has them that does more than give them values.
     """
 
     cluster: bool = True
@@ -75,6 +86,8 @@ class SessionConfig:
     soft_placement: bool = True
     log_device_placement: bool = False
     transfer_dtype: str | None = None
+    placement: str = "rules"
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         if self.transfer_dtype not in TRANSFER_DTYPES:
@@ -83,6 +96,16 @@ class SessionConfig:
         limit = self.device_memory_limit
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0):
             raise InvalidArgument(f"device_memory_limit must be a positive int or None, got {limit!r}")
+        if self.placement not in PLACEMENTS:
+            raise InvalidArgument(
+                f"placement must be {' or '.join(map(repr, PLACEMENTS))}, got {self.placement!r}", op="SessionConfig"
+            )
+        if self.costs is not None and not isinstance(self.costs, Costs):
+            raise InvalidType(f"costs must be dfc.Costs, got {self.costs!r}", op="SessionConfig")
+        if self.costs is not None and self.placement != "costs":
+            raise InvalidArgument(
+                "costs are given, and placement is by rules", op="SessionConfig", hint="say placement='costs' too"
+            )
 
 
 class Running:
@@ -131,7 +154,10 @@ class SessionStep:
         inputs: Sequence[str],
         running: Running,
         check_memory: Callable[[], None] | None = None,
+        expected: Expected | None = None,
     ) -> None:
+        self.expected = expected
+        """What is expected of it, if it was placed by costs."""
         self.step, self.inputs, self._running = step, list(inputs), running
         self._check_memory = check_memory
         self.places = list(range(len(self.inputs)))
@@ -248,10 +274,16 @@ class SessionState:
         with paused():
             lowered = specialize(program, bindings) if bindings else program
             config = self.config
-            soft, log = config.soft_placement, config.log_device_placement
-            lower(lowered, passes=passes, soft=soft, log=log, variables=binding.variables)
+            expected = lower(
+                lowered,
+                passes=passes,
+                soft=config.soft_placement,
+                log=config.log_device_placement,
+                costs=self._costs,
+                variables=binding.variables,
+            )
             funcs = parts_of(lowered, name)
-        step = step_of(funcs, binding.variables, name, binding)
+        step = step_of(funcs, standing_in(funcs, binding.variables), name, binding)
         check = None
         if self.config.device_memory_limit is not None:
             states = [binding.variables[variable] for variable in step.variables]
@@ -259,7 +291,30 @@ class SessionState:
             def check() -> None:
                 self.memory.require_room(held_by(v) for v in states if not self._is_counted(v))
 
-        return SessionStep(step, input_names(funcs), self.running, check)
+        return SessionStep(step, input_names(funcs), self.running, check, expected)
+
+    def compile_apart(
+        self, program: ModuleOp, name: str, bindings: Mapping[str, int], binding: Binding
+    ) -> tuple[SessionStep, Stopwatch]:
+        """The same with each op an island of its own on the first device, timed, on copies of the variables."""
+        with paused():
+            lowered = specialize(program, bindings) if bindings else program
+            lower_apart(lowered)
+            (func,) = parts_of(lowered, name)
+        variables = copied(func, binding.variables)
+        watch = Stopwatch(variables, first_device().kind or "")
+        step = Step(func, variables, name=name, binding=replace(binding, variables=variables), around=watch.around)
+        return SessionStep(step, input_names([func]), self.running), watch
+
+    @property
+    def costs(self) -> Costs:
+        """What the session places by, or would."""
+        return self.config.costs or Costs()
+
+    @property
+    def _costs(self) -> Costs | None:
+        """What to place by, unless that is by rules."""
+        return None if self.config.placement == "rules" else self.costs
 
     def _passes(self, binding: Binding, late_inputs: bool) -> dict[Phase, str]:
         """What takes the place of default passes for this session."""

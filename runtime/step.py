@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,8 @@ from dfc.backends import xla
 from dfc.errors import NotFound
 from dfc.ir import locations
 from dfc.ir.collector import paused
-from dfc.ir.ops.function import Func
+from dfc.ir.ops.function import Func, Island
+from dfc.ir.ops.state import Variable
 from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
@@ -30,7 +31,9 @@ from dfc.runtime.planning import emitted, label_of, plan_of
 from dfc.runtime.programs import compile_module
 from dfc.runtime.rendezvous import Rendezvous
 from dfc.runtime.timeline import RECORDING
-from dfc.runtime.variables import Device, VariableState
+from dfc.runtime.variables import Device, StandIn, VariableState
+
+Run = Callable[[Values], Values]
 
 
 class Step:
@@ -40,8 +43,9 @@ class Step:
     check, and returns one an output, not awaited. `run` is the same without the frame of `__call__`. Variables are
     given by the names that the function uses; those without a value get their initial one at the first call. `binding`
     is what ops of the host find, by default the variables alone. An island with sizes that are not known before it runs
-    is compiled when it is called, once for each set of sizes. Calls from many threads are safe: each is one atomic read
-    and update of an island's variables. Errors name the step.
+    is compiled when it is called, once for each set of sizes. `around` gets each island and what runs it, and gives
+    what to call instead. Calls from many threads are safe: each is one atomic read and update of an island's variables.
+    Errors name the step.
 
     Raises NotFound for a variable that `variables` lacks, and what emission and XLA raise.
     """
@@ -53,6 +57,7 @@ class Step:
         device: Device | None = None,
         name: str | None = None,
         binding: Binding | None = None,
+        around: Callable[[Island, Run], Run] | None = None,
     ) -> None:
         self.name = name or func.sym_name.data
         plan, islands, host_ops = plan_of(func)
@@ -82,12 +87,7 @@ class Step:
                 if not static
             ],
             outputs=func.result_names.data,
-            around=[
-                partial(binding.memory.around, needs=rooms_in(island) if static else ())
-                for island, static in zip(islands, known, strict=True)
-            ]
-            if binding.memory.limit is not None  # else nobody asks what loops keep
-            else (),
+            around=_wrappers(binding, variables, islands, known, around),
             labels=[label_of(island) for island in islands],
         )
         self.run = self._bound.run
@@ -146,6 +146,48 @@ class Step:
     def recorded(self, feeds: Values) -> Values:
         """As `run`, by the executor in any case, so that timelines hear of it."""
         return [xla.placed(value, self.device) for value in run_once(self.start(), feeds)]
+
+
+def _wrappers(
+    binding: Binding,
+    variables: Mapping[str, VariableState],
+    islands: Sequence[Island],
+    known: Sequence[bool],
+    around: Callable[[Island, Run], Run] | None,
+) -> Sequence[Callable[[Run], Run]]:
+    """What is to be done around each island: to count the memory that loops keep, to hand over what stand-ins got."""
+    if around is not None:
+        return [partial(around, island) for island in islands]
+    stand_ins = {name: state for name, state in variables.items() if isinstance(state, StandIn)}
+    if binding.memory.limit is None and not stand_ins:
+        return ()  # nobody asks
+
+    def wrapper(island: Island, static: bool) -> Callable[[Run], Run]:
+        counted = partial(binding.memory.around, needs=rooms_in(island) if static else ())
+        owners = [ref.owner for ref in island.refs]
+        given = [stand_ins.get(op.variable.data) for op in owners if isinstance(op, Variable)]
+        states = [state for state in given if state is not None]
+        return (lambda run: _handing_over(counted(run), states)) if states else counted
+
+    return [wrapper(island, static) for island, static in zip(islands, known, strict=True)]
+
+
+def _handing_over(run: Run, states: Sequence[StandIn]) -> Run:
+    def handing_over(values: Values) -> Values:
+        results = run(values)
+        for state in states:
+            state.hand_over()
+        return results
+
+    return handing_over
+
+
+def standing_in(funcs: Sequence[Func], variables: Mapping[str, VariableState]) -> Mapping[str, VariableState]:
+    """The variables, with stand-ins for those that the functions only give values to and that are not settled."""
+    ops = [op for func in funcs for op in func.block.ops if isinstance(op, Variable)]
+    found = {op.variable.data: state for op in ops if (state := variables.get(op.variable.data)) is not None}
+    passing = {name: StandIn(s) for name, s in found.items() if not s.is_settled and not s.is_offloaded}
+    return {**variables, **passing} if passing else variables
 
 
 def clustered(program: ModuleOp, name: str, bindings: Mapping[str, int], **options: Any) -> Func:

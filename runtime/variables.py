@@ -153,7 +153,7 @@ class VariableState:
         device: Device | Callable[[], Device] | None = None,
         hint: str = RESTORE,
     ) -> None:
-        self._hint = hint
+        self.hint = hint
         self._settled = False
         self._slot: tuple[Holder, int] = (Holder([None]), 0)
         self.name, self.spec, self.trainable, self._device = name, spec, trainable, device
@@ -266,7 +266,7 @@ class VariableState:
             if initial is None:
                 if self._has_value():  # another thread was first
                     return
-                raise FailedPrecondition(f"Attempting to use uninitialized value {self.name!r}", hint=self._hint)
+                raise FailedPrecondition(f"Attempting to use uninitialized value {self.name!r}", hint=self.hint)
             self._initial = _RUNNING
             try:
                 self._begin_with(initial() if callable(initial) else initial)
@@ -326,6 +326,23 @@ class VariableState:
             value = np.asarray(value)
         self._check(value)
         return xla.transfer(value, self.device) if _is_device_array(value) else xla.to_device(value, self.device)
+
+
+class StandIn(VariableState):
+    """What a step writes to in the place of a variable to which it only gives values, wherever that is when it does.
+    Whoever runs the step calls `hand_over` then."""
+
+    def __init__(self, state: VariableState) -> None:
+        super().__init__(state.name, state.spec, None, state.trainable, hint=state.hint)
+        self._state, self._giving = state, threading.RLock()
+
+    def hand_over(self) -> None:
+        """Give the variable what has been written, once another thread has that does the same."""
+        with self._giving:
+            with self._locked() as (holder, index):
+                found, holder.buffers[index] = holder.buffers[index], None
+            if found is not None and not isinstance(found, Lost):
+                self._state.assign(found)
 
 
 class _Running:

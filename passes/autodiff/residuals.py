@@ -14,23 +14,12 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from dfc.ir.builder import Builder, clone_into
 from dfc.ir.op import Effect, Op
-from dfc.ir.ops import bitwise, elementwise, indexing, shape
+from dfc.ir.ops import shape
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import ControlFlow, Loop, is_handle
 from dfc.ir.types import nbytes, spec_of
+from dfc.passes.cheap import CHEAP
 from dfc.passes.late import symbols_in
-
-CHEAP: frozenset[type[Operation]] = frozenset(
-    {
-        elementwise.Negate, elementwise.Abs, elementwise.Sign, elementwise.Floor, elementwise.Ceil, elementwise.Not,
-        elementwise.Identity, elementwise.StopGradient, elementwise.IsFinite, elementwise.Add, elementwise.Subtract,
-        elementwise.Multiply, elementwise.Maximum, elementwise.Minimum, elementwise.And, elementwise.Or,
-        elementwise.Xor, elementwise.Compare, elementwise.Select, elementwise.Convert, elementwise.Clamp,
-        bitwise.CopySign, shape.Reshape, shape.Transpose, shape.BroadcastInDim, shape.Concatenate, shape.Slice,
-        shape.Pad, shape.Reverse, shape.DimSize, indexing.Take, indexing.DynamicSlice,
-    }
-)  # fmt: skip
-"""Ops that cost no more than reading their operands."""
 
 
 @dataclass

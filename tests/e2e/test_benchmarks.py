@@ -19,6 +19,8 @@ CASES = {
     "executor": ["one_device", "two_devices"],
     "control": ["island", "host"],
     "transfer": [f"{pair}_{size}" for pair in TRANSFERS for size in ("4B", "100MB")],
+    "placement": ["forward", "train", "measured", "naive"],
+    "costs": ["flops", "memory", "link", "overhead", "island", "latency", "part"],
 }
 
 

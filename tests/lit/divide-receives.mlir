@@ -10,16 +10,24 @@ builtin.module {
   // CHECK-NEXT:   %h0 = df.multiply %x, %x2 : tensor<16777216xf32>
   // CHECK-NEXT:   %w1 = df.recv {result = [tensor<16777216xf32>], tensor = "w1", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
   // CHECK-NEXT:   %m1 = df.multiply %h0, %w1 : tensor<16777216xf32>
-  // CHECK-NEXT:   %h1 = df.tanh %m1 : tensor<16777216xf32>
+  // CHECK-NEXT:   %s1 = df.tanh %m1 : tensor<16777216xf32>
+  // CHECK-NEXT:   %t1 = df.tanh %s1 : tensor<16777216xf32>
+  // CHECK-NEXT:   %h1 = df.tanh %t1 : tensor<16777216xf32>
   // CHECK-NEXT:   %w2 = df.recv {result = [tensor<16777216xf32>], tensor = "w2", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1", turn = "1"} : () -> tensor<16777216xf32>
   // CHECK-NEXT:   %m2 = df.multiply %h1, %w2 : tensor<16777216xf32>
-  // CHECK-NEXT:   %h2 = df.tanh %m2 : tensor<16777216xf32>
+  // CHECK-NEXT:   %s2 = df.tanh %m2 : tensor<16777216xf32>
+  // CHECK-NEXT:   %t2 = df.tanh %s2 : tensor<16777216xf32>
+  // CHECK-NEXT:   %h2 = df.tanh %t2 : tensor<16777216xf32>
   // CHECK-NEXT:   %w3 = df.recv {result = [tensor<16777216xf32>], tensor = "w3", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1", turn = "2"} : () -> tensor<16777216xf32>
   // CHECK-NEXT:   %m3 = df.multiply %h2, %w3 : tensor<16777216xf32>
-  // CHECK-NEXT:   %h3 = df.tanh %m3 : tensor<16777216xf32>
+  // CHECK-NEXT:   %s3 = df.tanh %m3 : tensor<16777216xf32>
+  // CHECK-NEXT:   %t3 = df.tanh %s3 : tensor<16777216xf32>
+  // CHECK-NEXT:   %h3 = df.tanh %t3 : tensor<16777216xf32>
   // CHECK-NEXT:   %w4 = df.recv {result = [tensor<16777216xf32>], tensor = "w4", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1", turn = "3"} : () -> tensor<16777216xf32>
   // CHECK-NEXT:   %m4 = df.multiply %h3, %w4 : tensor<16777216xf32>
-  // CHECK-NEXT:   %h4 = df.tanh %m4 : tensor<16777216xf32>
+  // CHECK-NEXT:   %s4 = df.tanh %m4 : tensor<16777216xf32>
+  // CHECK-NEXT:   %t4 = df.tanh %s4 : tensor<16777216xf32>
+  // CHECK-NEXT:   %h4 = df.tanh %t4 : tensor<16777216xf32>
   // CHECK-NEXT:   df.return %h4 : (tensor<16777216xf32>) -> ()
   // CHECK-NEXT: }) : () -> ()
   df.func {sym_name = "chain@/job:a/replica:0/task:0/device:CPU:0", arg_names = ["x"], result_names = ["y"], part_inputs = [0], part_results = [0], assigned = "/job:a/replica:0/task:0/device:CPU:0"} ({
@@ -29,16 +37,24 @@ builtin.module {
     %h0 = df.multiply %x, %x2 : tensor<16777216xf32>
     %w1 = df.recv {result = [tensor<16777216xf32>], tensor = "w1", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
     %m1 = df.multiply %h0, %w1 : tensor<16777216xf32>
-    %h1 = df.tanh %m1 : tensor<16777216xf32>
+    %s1 = df.tanh %m1 : tensor<16777216xf32>
+    %t1 = df.tanh %s1 : tensor<16777216xf32>
+    %h1 = df.tanh %t1 : tensor<16777216xf32>
     %w2 = df.recv {result = [tensor<16777216xf32>], tensor = "w2", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
     %m2 = df.multiply %h1, %w2 : tensor<16777216xf32>
-    %h2 = df.tanh %m2 : tensor<16777216xf32>
+    %s2 = df.tanh %m2 : tensor<16777216xf32>
+    %t2 = df.tanh %s2 : tensor<16777216xf32>
+    %h2 = df.tanh %t2 : tensor<16777216xf32>
     %w3 = df.recv {result = [tensor<16777216xf32>], tensor = "w3", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
     %m3 = df.multiply %h2, %w3 : tensor<16777216xf32>
-    %h3 = df.tanh %m3 : tensor<16777216xf32>
+    %s3 = df.tanh %m3 : tensor<16777216xf32>
+    %t3 = df.tanh %s3 : tensor<16777216xf32>
+    %h3 = df.tanh %t3 : tensor<16777216xf32>
     %w4 = df.recv {result = [tensor<16777216xf32>], tensor = "w4", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
     %m4 = df.multiply %h3, %w4 : tensor<16777216xf32>
-    %h4 = df.tanh %m4 : tensor<16777216xf32>
+    %s4 = df.tanh %m4 : tensor<16777216xf32>
+    %t4 = df.tanh %s4 : tensor<16777216xf32>
+    %h4 = df.tanh %t4 : tensor<16777216xf32>
     df.return %h4 : (tensor<16777216xf32>) -> ()
   }) : () -> ()
 
@@ -63,16 +79,24 @@ builtin.module {
   // CHECK-NEXT: ^bb0(%x: tensor<16777216xf32>):
   // CHECK-NEXT:   %w1 = df.recv {result = [tensor<16777216xf32>], tensor = "w1", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
   // CHECK-NEXT:   %m1 = df.multiply %x, %w1 : tensor<16777216xf32>
-  // CHECK-NEXT:   %h1 = df.tanh %m1 : tensor<16777216xf32>
+  // CHECK-NEXT:   %s1 = df.tanh %m1 : tensor<16777216xf32>
+  // CHECK-NEXT:   %t1 = df.tanh %s1 : tensor<16777216xf32>
+  // CHECK-NEXT:   %h1 = df.tanh %t1 : tensor<16777216xf32>
   // CHECK-NEXT:   %w2 = df.recv {result = [tensor<16777216xf32>], tensor = "w2", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
   // CHECK-NEXT:   %m2 = df.multiply %h1, %w2 : tensor<16777216xf32>
-  // CHECK-NEXT:   %h2 = df.tanh %m2 : tensor<16777216xf32>
+  // CHECK-NEXT:   %s2 = df.tanh %m2 : tensor<16777216xf32>
+  // CHECK-NEXT:   %t2 = df.tanh %s2 : tensor<16777216xf32>
+  // CHECK-NEXT:   %h2 = df.tanh %t2 : tensor<16777216xf32>
   // CHECK-NEXT:   %w3 = df.recv {result = [tensor<16777216xf32>], tensor = "w3", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
   // CHECK-NEXT:   %m3 = df.multiply %h2, %w3 : tensor<16777216xf32>
-  // CHECK-NEXT:   %h3 = df.tanh %m3 : tensor<16777216xf32>
+  // CHECK-NEXT:   %s3 = df.tanh %m3 : tensor<16777216xf32>
+  // CHECK-NEXT:   %t3 = df.tanh %s3 : tensor<16777216xf32>
+  // CHECK-NEXT:   %h3 = df.tanh %t3 : tensor<16777216xf32>
   // CHECK-NEXT:   %w4 = df.recv {result = [tensor<16777216xf32>], tensor = "w4", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
   // CHECK-NEXT:   %m4 = df.multiply %h3, %w4 : tensor<16777216xf32>
-  // CHECK-NEXT:   %h4 = df.tanh %m4 : tensor<16777216xf32>
+  // CHECK-NEXT:   %s4 = df.tanh %m4 : tensor<16777216xf32>
+  // CHECK-NEXT:   %t4 = df.tanh %s4 : tensor<16777216xf32>
+  // CHECK-NEXT:   %h4 = df.tanh %t4 : tensor<16777216xf32>
   // CHECK-NEXT:   %g4 = df.multiply %h4, %w4 : tensor<16777216xf32>
   // CHECK-NEXT:   %g3 = df.multiply %g4, %w3 : tensor<16777216xf32>
   // CHECK-NEXT:   %g2 = df.multiply %g3, %w2 : tensor<16777216xf32>
@@ -83,16 +107,24 @@ builtin.module {
   ^bb0(%x: tensor<16777216xf32>):
     %w1 = df.recv {result = [tensor<16777216xf32>], tensor = "w1", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
     %m1 = df.multiply %x, %w1 : tensor<16777216xf32>
-    %h1 = df.tanh %m1 : tensor<16777216xf32>
+    %s1 = df.tanh %m1 : tensor<16777216xf32>
+    %t1 = df.tanh %s1 : tensor<16777216xf32>
+    %h1 = df.tanh %t1 : tensor<16777216xf32>
     %w2 = df.recv {result = [tensor<16777216xf32>], tensor = "w2", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
     %m2 = df.multiply %h1, %w2 : tensor<16777216xf32>
-    %h2 = df.tanh %m2 : tensor<16777216xf32>
+    %s2 = df.tanh %m2 : tensor<16777216xf32>
+    %t2 = df.tanh %s2 : tensor<16777216xf32>
+    %h2 = df.tanh %t2 : tensor<16777216xf32>
     %w3 = df.recv {result = [tensor<16777216xf32>], tensor = "w3", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
     %m3 = df.multiply %h2, %w3 : tensor<16777216xf32>
-    %h3 = df.tanh %m3 : tensor<16777216xf32>
+    %s3 = df.tanh %m3 : tensor<16777216xf32>
+    %t3 = df.tanh %s3 : tensor<16777216xf32>
+    %h3 = df.tanh %t3 : tensor<16777216xf32>
     %w4 = df.recv {result = [tensor<16777216xf32>], tensor = "w4", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : () -> tensor<16777216xf32>
     %m4 = df.multiply %h3, %w4 : tensor<16777216xf32>
-    %h4 = df.tanh %m4 : tensor<16777216xf32>
+    %s4 = df.tanh %m4 : tensor<16777216xf32>
+    %t4 = df.tanh %s4 : tensor<16777216xf32>
+    %h4 = df.tanh %t4 : tensor<16777216xf32>
     %g4 = df.multiply %h4, %w4 : tensor<16777216xf32>
     %g3 = df.multiply %g4, %w3 : tensor<16777216xf32>
     %g2 = df.multiply %g3, %w2 : tensor<16777216xf32>

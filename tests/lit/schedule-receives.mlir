@@ -11,14 +11,18 @@ builtin.module {
   // CHECK-NEXT:   %h1, %t_h1 = df.island %x, %w1 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
   // CHECK-NEXT:   ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
   // CHECK-NEXT:     %m = df.multiply %a, %b : tensor<16777216xf32>
-  // CHECK-NEXT:     %o = df.tanh %m : tensor<16777216xf32>
+  // CHECK-NEXT:     %n = df.tanh %m : tensor<16777216xf32>
+  // CHECK-NEXT:     %r = df.tanh %n : tensor<16777216xf32>
+  // CHECK-NEXT:     %o = df.tanh %r : tensor<16777216xf32>
   // CHECK-NEXT:     df.yield %o : (tensor<16777216xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
   // CHECK-NEXT:   %0 = df.computed %h1 : (tensor<16777216xf32>) -> !df.control
   // CHECK-NEXT:   %h2, %t_h2 = df.island %h1, %w2 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
   // CHECK-NEXT:   ^bb0(%a_1: tensor<16777216xf32>, %b_1: tensor<16777216xf32>):
   // CHECK-NEXT:     %m_1 = df.multiply %a_1, %b_1 : tensor<16777216xf32>
-  // CHECK-NEXT:     %o_1 = df.tanh %m_1 : tensor<16777216xf32>
+  // CHECK-NEXT:     %n_1 = df.tanh %m_1 : tensor<16777216xf32>
+  // CHECK-NEXT:     %r_1 = df.tanh %n_1 : tensor<16777216xf32>
+  // CHECK-NEXT:     %o_1 = df.tanh %r_1 : tensor<16777216xf32>
   // CHECK-NEXT:     df.yield %o_1 : (tensor<16777216xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
   // CHECK-NEXT:   %1 = df.computed %h2 : (tensor<16777216xf32>) -> !df.control
@@ -26,14 +30,18 @@ builtin.module {
   // CHECK-NEXT:   %h3, %t_h3 = df.island %h2, %w3 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
   // CHECK-NEXT:   ^bb0(%a_2: tensor<16777216xf32>, %b_2: tensor<16777216xf32>):
   // CHECK-NEXT:     %m_2 = df.multiply %a_2, %b_2 : tensor<16777216xf32>
-  // CHECK-NEXT:     %o_2 = df.tanh %m_2 : tensor<16777216xf32>
+  // CHECK-NEXT:     %n_2 = df.tanh %m_2 : tensor<16777216xf32>
+  // CHECK-NEXT:     %r_2 = df.tanh %n_2 : tensor<16777216xf32>
+  // CHECK-NEXT:     %o_2 = df.tanh %r_2 : tensor<16777216xf32>
   // CHECK-NEXT:     df.yield %o_2 : (tensor<16777216xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
   // CHECK-NEXT:   %w4 = df.recv %1 {result = [tensor<16777216xf32>], tensor = "w4", source = "/job:a/replica:0/task:0/device:CPU:1", target = "/job:a/replica:0/task:0/device:CPU:0", level = "1"} : (!df.control) -> tensor<16777216xf32>
   // CHECK-NEXT:   %h4, %t_h4 = df.island %h3, %w4 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
   // CHECK-NEXT:   ^bb0(%a_3: tensor<16777216xf32>, %b_3: tensor<16777216xf32>):
   // CHECK-NEXT:     %m_3 = df.multiply %a_3, %b_3 : tensor<16777216xf32>
-  // CHECK-NEXT:     %o_3 = df.tanh %m_3 : tensor<16777216xf32>
+  // CHECK-NEXT:     %n_3 = df.tanh %m_3 : tensor<16777216xf32>
+  // CHECK-NEXT:     %r_3 = df.tanh %n_3 : tensor<16777216xf32>
+  // CHECK-NEXT:     %o_3 = df.tanh %r_3 : tensor<16777216xf32>
   // CHECK-NEXT:     df.yield %o_3 : (tensor<16777216xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
   // CHECK-NEXT:   df.return %h4 : (tensor<16777216xf32>) -> ()
@@ -57,25 +65,33 @@ builtin.module {
     %h1, %t_h1 = df.island %x, %w1 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
     ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
       %m = df.multiply %a, %b : tensor<16777216xf32>
-      %o = df.tanh %m : tensor<16777216xf32>
+      %n = df.tanh %m : tensor<16777216xf32>
+      %r = df.tanh %n : tensor<16777216xf32>
+      %o = df.tanh %r : tensor<16777216xf32>
       df.yield %o : (tensor<16777216xf32>) -> ()
     }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
     %h2, %t_h2 = df.island %h1, %w2 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
     ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
       %m = df.multiply %a, %b : tensor<16777216xf32>
-      %o = df.tanh %m : tensor<16777216xf32>
+      %n = df.tanh %m : tensor<16777216xf32>
+      %r = df.tanh %n : tensor<16777216xf32>
+      %o = df.tanh %r : tensor<16777216xf32>
       df.yield %o : (tensor<16777216xf32>) -> ()
     }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
     %h3, %t_h3 = df.island %h2, %w3 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
     ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
       %m = df.multiply %a, %b : tensor<16777216xf32>
-      %o = df.tanh %m : tensor<16777216xf32>
+      %n = df.tanh %m : tensor<16777216xf32>
+      %r = df.tanh %n : tensor<16777216xf32>
+      %o = df.tanh %r : tensor<16777216xf32>
       df.yield %o : (tensor<16777216xf32>) -> ()
     }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
     %h4, %t_h4 = df.island %h3, %w4 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
     ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
       %m = df.multiply %a, %b : tensor<16777216xf32>
-      %o = df.tanh %m : tensor<16777216xf32>
+      %n = df.tanh %m : tensor<16777216xf32>
+      %r = df.tanh %n : tensor<16777216xf32>
+      %o = df.tanh %r : tensor<16777216xf32>
       df.yield %o : (tensor<16777216xf32>) -> ()
     }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
     df.return %h4 : (tensor<16777216xf32>) -> ()
@@ -99,19 +115,25 @@ builtin.module {
   // CHECK-NEXT:   %h1, %t_h1 = df.island %x, %w1 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
   // CHECK-NEXT:   ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
   // CHECK-NEXT:     %m = df.multiply %a, %b : tensor<16777216xf32>
-  // CHECK-NEXT:     %o = df.tanh %m : tensor<16777216xf32>
+  // CHECK-NEXT:     %n = df.tanh %m : tensor<16777216xf32>
+  // CHECK-NEXT:     %r = df.tanh %n : tensor<16777216xf32>
+  // CHECK-NEXT:     %o = df.tanh %r : tensor<16777216xf32>
   // CHECK-NEXT:     df.yield %o : (tensor<16777216xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
   // CHECK-NEXT:   %h2, %t_h2 = df.island %h1, %w1 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
   // CHECK-NEXT:   ^bb0(%a_1: tensor<16777216xf32>, %b_1: tensor<16777216xf32>):
   // CHECK-NEXT:     %m_1 = df.multiply %a_1, %b_1 : tensor<16777216xf32>
-  // CHECK-NEXT:     %o_1 = df.tanh %m_1 : tensor<16777216xf32>
+  // CHECK-NEXT:     %n_1 = df.tanh %m_1 : tensor<16777216xf32>
+  // CHECK-NEXT:     %r_1 = df.tanh %n_1 : tensor<16777216xf32>
+  // CHECK-NEXT:     %o_1 = df.tanh %r_1 : tensor<16777216xf32>
   // CHECK-NEXT:     df.yield %o_1 : (tensor<16777216xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
   // CHECK-NEXT:   %g, %t_g = df.island %w2, %w2 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
   // CHECK-NEXT:   ^bb0(%a_2: tensor<16777216xf32>, %b_2: tensor<16777216xf32>):
   // CHECK-NEXT:     %m_2 = df.multiply %a_2, %b_2 : tensor<16777216xf32>
-  // CHECK-NEXT:     %o_2 = df.tanh %m_2 : tensor<16777216xf32>
+  // CHECK-NEXT:     %n_2 = df.tanh %m_2 : tensor<16777216xf32>
+  // CHECK-NEXT:     %r_2 = df.tanh %n_2 : tensor<16777216xf32>
+  // CHECK-NEXT:     %o_2 = df.tanh %r_2 : tensor<16777216xf32>
   // CHECK-NEXT:     df.yield %o_2 : (tensor<16777216xf32>) -> ()
   // CHECK-NEXT:   }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
   // CHECK-NEXT:   df.return %h2, %g : (tensor<16777216xf32>, tensor<16777216xf32>) -> ()
@@ -130,19 +152,25 @@ builtin.module {
     %h1, %t_h1 = df.island %x, %w1 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
     ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
       %m = df.multiply %a, %b : tensor<16777216xf32>
-      %o = df.tanh %m : tensor<16777216xf32>
+      %n = df.tanh %m : tensor<16777216xf32>
+      %r = df.tanh %n : tensor<16777216xf32>
+      %o = df.tanh %r : tensor<16777216xf32>
       df.yield %o : (tensor<16777216xf32>) -> ()
     }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
     %h2, %t_h2 = df.island %h1, %w1 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
     ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
       %m = df.multiply %a, %b : tensor<16777216xf32>
-      %o = df.tanh %m : tensor<16777216xf32>
+      %n = df.tanh %m : tensor<16777216xf32>
+      %r = df.tanh %n : tensor<16777216xf32>
+      %o = df.tanh %r : tensor<16777216xf32>
       df.yield %o : (tensor<16777216xf32>) -> ()
     }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
     %g, %t_g = df.island %w2, %w2 {n_inputs = 2, n_refs = 0, written = [], results = [tensor<16777216xf32>]} ({
     ^bb0(%a: tensor<16777216xf32>, %b: tensor<16777216xf32>):
       %m = df.multiply %a, %b : tensor<16777216xf32>
-      %o = df.tanh %m : tensor<16777216xf32>
+      %n = df.tanh %m : tensor<16777216xf32>
+      %r = df.tanh %n : tensor<16777216xf32>
+      %o = df.tanh %r : tensor<16777216xf32>
       df.yield %o : (tensor<16777216xf32>) -> ()
     }) : (tensor<16777216xf32>, tensor<16777216xf32>) -> (tensor<16777216xf32>, !df.control)
     df.return %h2, %g : (tensor<16777216xf32>, tensor<16777216xf32>) -> ()

@@ -354,6 +354,17 @@ def test_d11_two_towers_use_both_devices_and_the_estimate_adds_up() -> None:
     assert str(done.expected).startswith("expected 11.1")
 
 
+def test_d11_measured_times_are_of_a_type_of_device(make: Made) -> None:
+    make(INPUT["any"], name="x")
+    for on, seconds in (("CPU", 1e-3), ("GPU", 4e-3)):
+        costs = Costs(measured={"x": 1e-3}, measured_on=on, speed={"GPU": 4.0})
+        expected = make.place([CPU], costs=costs).expected
+        assert expected is not None and expected.busy == {CPU: pytest.approx(seconds)}
+    costs = Costs(measured={"x": 1e-3}, speed={"GPU": 4.0})
+    expected = make.place([CPU, GPU], costs=costs).expected
+    assert expected is not None and expected.busy == {GPU: pytest.approx(2.5e-4)}
+
+
 def test_d11_dear_transfers_keep_all_on_one_device() -> None:
     two = [f"{TASK}/device:CPU:{i}" for i in range(2)]
     done = towers().place(two, costs=Costs(latency=1.0))

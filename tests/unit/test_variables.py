@@ -18,7 +18,7 @@ from dfc.backends import xla
 from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.dtypes import as_dtype
 from dfc.ir.types import Spec
-from dfc.runtime.variables import Holder, VariableState, join
+from dfc.runtime.variables import Holder, Lost, VariableState, join
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -221,3 +221,29 @@ def test_a_variable_that_is_gone_leaves_no_buffer_behind() -> None:
     del gone, each
     gc.collect()
     assert [buffer is None for buffer in holder.buffers] == [False, True]
+
+
+def test_a_variable_goes_to_another_device_with_or_without_a_value() -> None:
+    devices = xla.devices()
+    first, second = variable("a", np.float32([1, 2])), variable("b", np.float32([3, 4]))
+    first.initialize()
+    join([first, second], 2)
+    for made in (first, second):
+        made.settle(devices[1])
+        assert made.device is devices[1]
+    second.initialize()
+    for made, value in ((first, [1, 2]), (second, [3, 4])):
+        assert made.read().devices() == {devices[1]}
+        np.testing.assert_array_equal(made.numpy(), value)
+
+
+def test_a_variable_that_is_lost_stays_so_elsewhere() -> None:
+    made = variable("v", np.float32([1, 2]))
+    made.initialize()
+    holder, index = made.locate()
+    holder.buffers[index] = Lost("step", "why")
+    made.settle(xla.devices()[1])
+    with pytest.raises(FailedPrecondition, match="the value of variable 'v' is lost: step 'step' failed"):
+        made.read()
+    made.assign(np.float32([5, 6]))
+    assert made.read().devices() == {xla.devices()[1]}
