@@ -33,7 +33,7 @@ from dfc.passes.late import alone_in, definers, needed_by, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import one_island, position_of
 from dfc.passes.phases import GONE, Phase, leftover
-from dfc.passes.urgency import waves
+from dfc.passes.urgency import deciding, waves
 from dfc.passes.writes import written_value
 
 
@@ -79,7 +79,8 @@ class _Key(NamedTuple):
     """What decides which run an op is in. `waits` has a bit for each host op that may wait, and for each late input, on
     a path to the op; `stage` counts the alternations of device and host on such a path, and above all transfers between
     devices, then their turns. `place` is the same for ops of one frame that are live together (`passes/gated.py`). Of
-    what is else alike, what other devices do not wait for has a later `wave` (`passes/urgency.py`).
+    what is else alike, what neither other devices nor the next iteration wait for has a later `wave`
+    (`passes/urgency.py`).
 
     Keys only grow along a path: gates are the host's, so that who comes back to a place is at a later stage. So a path
     that leaves a run comes back to none of the same key, and runs of different keys don't need each other both ways.
@@ -276,8 +277,11 @@ class _Function:
         return least
 
     def _hasten(self, ops: list[Operation]) -> None:
-        """Keep what another device waits for apart from work that would make it wait longer."""
-        sent = [(op, self.hosts[id(op)].stage) for op in ops if type(op) is Send and nbytes(spec_of(op.x.type))]
+        """Keep what another device or the next iteration waits for apart from work that would make it wait longer."""
+        awaited: list[Operation] = [op for op in ops if type(op) is Send and nbytes(spec_of(op.x.type))]
+        if self.gated is not None:
+            awaited += deciding(ops, self._behind)
+        sent = [(op, self.hosts[id(op)].stage) for op in awaited]
         if not sent:
             return
         found = waves(ops, self.keys, self._behind, sent, COSTS.estimate, COSTS.island)

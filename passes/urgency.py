@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from xdsl.ir import Operation
 
+from dfc.ir.ops.dataflow import Enter, LoopCond, NextIteration
+
 MANY = 64
 """For so many sent values at most is it known how much work each is; others go as they stand in the graph."""
 
@@ -77,3 +79,20 @@ def _programs(costs: Mapping[int, float], least: float) -> dict[int, int]:
             program += 1
         found[rank] = program
     return found
+
+
+def deciding(ops: Iterable[Operation], behind: Callable[[Operation], Iterable[Operation]]) -> list[Operation]:
+    """The next_iterations of what decides whether a loop goes on, as its counter does: the sooner they have their value,
+    the sooner does the next iteration begin beside this one."""
+    found: dict[Operation, None] = {}
+    seen: set[int] = set()
+    pending = [op for op in ops if type(op) is LoopCond]
+    while pending:
+        op = pending.pop()
+        if id(op) in seen or type(op) is Enter:  # what enters is outside of the loop
+            continue
+        seen.add(id(op))
+        if type(op) is NextIteration:
+            found[op] = None
+        pending += behind(op)
+    return list(found)

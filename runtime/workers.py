@@ -73,7 +73,7 @@ class Workers:
             while task is not None:
                 following = Context().run(task)
                 task = None  # what it holds must not live until the next one
-                task, following = following or self._next(mine), None
+                task, following = following if callable(following) else self._next(mine), None
         finally:
             threads.discard(mine)
 
