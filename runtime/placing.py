@@ -17,7 +17,7 @@ from dfc.ir.devices import ASSIGNED, COLOCATE, REQUEST, DeviceName, local, parse
 from dfc.ir.op import error_at
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island
-from dfc.ir.ops.state import Group, Read, Variable, Write
+from dfc.ir.ops.state import Assign, Group, InitializedValue, IsInitialized, Read, Variable, Write
 from dfc.ir.types import RefType, ResourceType
 from dfc.passes.colocation import nodes_of, text_of
 from dfc.passes.compilable import SOURCES
@@ -118,7 +118,7 @@ def _place_by(costs: Costs, program: ModuleOp, soft: bool, log: bool) -> Expecte
     their values says nothing about where they are needed, and goes by the rules."""
     expected = None
     for func in [op for op in program.ops if isinstance(op, Func)]:
-        done = place(func, list(local_devices()), soft=soft, costs=None if _only_gives([func]) else costs)
+        done = place(func, list(local_devices()), soft=soft, costs=None if _only_gives(func) else costs)
         done.write()
         if log:
             print("\n".join(done.lines), file=sys.stderr)
@@ -126,20 +126,23 @@ def _place_by(costs: Costs, program: ModuleOp, soft: bool, log: bool) -> Expecte
     return expected
 
 
-def _only_gives(funcs: Sequence[Func]) -> bool:
-    """Whether the functions write variables, and read none."""
-    ops = [op for func in funcs for op in nodes_of(func.block)]
-    return any(isinstance(op, Write) for op in ops) and not any(isinstance(op, Read) for op in ops)
+def _only_gives(func: Func) -> bool:
+    """Whether the function gives variables values, and reads none."""
+    return any(isinstance(op, Assign) for op in nodes_of(func.block)) and not _reads(func)
+
+
+def _reads(func: Func) -> bool:
+    return any(isinstance(op, Read | Write) and not isinstance(op, Assign) for op in nodes_of(func.block))
 
 
 def _only_given(program: ModuleOp) -> set[str]:
-    """The variables to which the program gives values and does nothing else, if it reads none at all."""
+    """The variables that the program gives values, or asks the host about, and does nothing else with, if it reads none
+    at all."""
     given, used = set[str](), set[str]()
-    if _only_gives([func for func in program.ops if isinstance(func, Func)]):
+    if not any(isinstance(func, Func) and _reads(func) for func in program.ops):
         for op in program.walk():
             if isinstance(op, Variable):
-                users = [use.operation for use in op.ref.uses]
-                only = all(isinstance(user, Write) and user.parent is op.parent for user in users)  # in no branch
+                only = all(isinstance(use.operation, Assign | IsInitialized | InitializedValue) for use in op.ref.uses)
                 (given if only else used).add(op.variable.data)
     return given - used
 

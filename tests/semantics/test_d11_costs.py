@@ -246,6 +246,27 @@ def test_d11_a_value_that_is_given_in_a_branch_alone_counts_as_a_use() -> None:
         np.testing.assert_array_equal(session.run(v), [3, 4])
 
 
+def test_d11_an_update_counts_as_a_use_and_a_question_does_not() -> None:
+    with dfc.Graph() as graph:
+        v, w = dfc.Variable(np.float32([1, 2]), name="v"), dfc.Variable(np.float32([3, 4]), name="w")
+        slot = dfc.Variable(v.initialized_value() * 2.0, name="slot")
+        asked = [each.is_initialized() for each in (v, w, slot)]
+        init = dfc.initialize_all()
+        more, rows = v.assign_add([1.0, 1.0]), w.scatter_add([0], [5.0])
+        both = dfc.group(slot.assign([0.0, 0.0]), more)
+    with dfc.Session(graph, config=BY_COSTS) as session:
+        states = [session.state_of(each) for each in (v, w, slot)]
+        assert session.run(asked) == [False] * 3
+        session.run(init)
+        assert session.run(asked) == [True] * 3
+        assert not any(state.is_settled for state in states)
+        session.run(both)
+        assert [state.is_settled for state in states] == [True, False, True], "what is written along with it, too"
+        session.run(rows)
+        assert states[1].is_settled
+        np.testing.assert_array_equal(session.run([v, w, slot]), [[2, 3], [8, 4], [0, 0]])
+
+
 def test_d11_many_threads_may_give_variables_values_while_a_step_settles_them() -> None:
     model = towers()
     with dfc.Session(model.graph, config=BY_COSTS) as session:

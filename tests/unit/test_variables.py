@@ -18,7 +18,7 @@ from dfc.backends import xla
 from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.dtypes import as_dtype
 from dfc.ir.types import Spec
-from dfc.runtime.variables import Holder, Lost, VariableState, join
+from dfc.runtime.variables import Holder, Lost, StandIn, VariableState, join
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -247,3 +247,36 @@ def test_a_variable_that_is_lost_stays_so_elsewhere() -> None:
         made.read()
     made.assign(np.float32([5, 6]))
     assert made.read().devices() == {xla.devices()[1]}
+
+
+def test_a_stand_in_gives_its_value_once_and_others_wait_for_that() -> None:
+    made = variable("v", np.float32([1, 2]))
+    stand_in = StandIn(made)
+    stand_in.assign(np.float32([3, 4]))
+    assert not made._has_value()
+    threads = [threading.Thread(target=stand_in.hand_over) for _ in range(2)]
+    with made.locate()[0].lock:  # the first can't give it yet
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(0.1)
+        assert all(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(60)
+    np.testing.assert_array_equal(made.numpy(), [3, 4])
+    made.settle(xla.devices()[1])
+    stand_in.hand_over()
+    np.testing.assert_array_equal(made.numpy(), [3, 4])
+    stand_in.assign(np.float32([5, 6]))
+    stand_in.hand_over()
+    np.testing.assert_array_equal(made.numpy(), [5, 6])
+    assert made.read().devices() == {xla.devices()[1]}
+
+
+def test_a_stand_in_whose_value_is_lost_gives_none() -> None:
+    made = variable("v", np.float32([1, 2]))
+    stand_in = StandIn(made)
+    holder, index = stand_in.locate()
+    holder.buffers[index] = Lost("step", "why")
+    stand_in.hand_over()
+    np.testing.assert_array_equal(made.numpy(), [1, 2])
