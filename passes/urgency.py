@@ -86,7 +86,7 @@ def deciding(ops: Iterable[Operation], behind: Callable[[Operation], Iterable[Op
     the sooner does the next iteration begin beside this one."""
     found: dict[Operation, None] = {}
     seen: set[int] = set()
-    pending = [op for op in ops if type(op) is LoopCond]
+    pending: list[Operation] = [op for op in ops if type(op) is LoopCond]
     while pending:
         op = pending.pop()
         if id(op) in seen or type(op) is Enter:  # what enters is outside of the loop

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 from dfc.errors import Cancelled, DeadlineExceeded, DfcError, Internal
@@ -29,6 +29,10 @@ from dfc.runtime.in_thread import InThread, is_worker, wrapped
 from dfc.runtime.timeline import RECORDING, note_step
 from dfc.runtime.variables import is_owned
 from dfc.runtime.workers import Task
+
+
+PATIENCE = 200e-6
+"""Seconds that the driver looks for a value which a device computes before it leaves the waiting to a thread."""
 
 
 class Iteration:
@@ -290,6 +294,27 @@ class Execution(Driving):
     # ---- driving
 
     def advance(self) -> None:
+        while True:
+            self.proceed()
+            if not self.is_unsure:
+                return
+            if not look_at([self], PATIENCE):
+                self.wait_in_threads()
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether something hangs on values that a device is still computing, and that nobody waits for."""
+        return False
+
+    def look(self) -> bool:
+        """Whether one of these values has been computed; who hangs on it is ready then."""
+        return False
+
+    def wait_in_threads(self) -> None:
+        """Have threads wait for these values."""
+
+    def proceed(self) -> None:
+        """Take what has arrived, and run what is ready."""
         while self._arrived:
             self._settle(self._arrived.popleft())
         if self._stop_with is not None and self.error is None:
@@ -402,6 +427,18 @@ class Execution(Driving):
                 self.error = located(attempt.error, node)
         self._in_flight.clear()
         self._root.slots.clear()
+
+
+def look_at(executions: Sequence[Execution], seconds: float) -> bool:
+    """Look for so long, with nothing else to do, for the values that these are unsure of; whether there is something to
+    do now."""
+    until = monotonic() + seconds
+    while True:
+        if any([execution.look() for execution in executions]) or any(e.has_news for e in executions):
+            return True
+        if monotonic() > until:
+            return False
+        sleep(0)
 
 
 def _results(node: Node, attempt: Any) -> Sequence[Any]:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from time import monotonic, sleep
+from functools import partial
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -53,8 +54,6 @@ MERGED = -(1 << 40)
 TRUE, FALSE = np.array(True), np.array(False)
 SOON = 16
 """Iterations that begin meanwhile."""
-PATIENCE = 200e-6
-"""Seconds that the driver looks for a condition which a device computes before it leaves the waiting to a thread."""
 
 
 class Turn(Iteration):
@@ -120,8 +119,9 @@ class FramedExecution(Execution):
         super().__init__(flow, Turn(None, flow.root.slots, flow.root.pending))
         self.kept = Kept()
         self._rendezvous = rendezvous
-        self._unsure: list[tuple[Node, Turn]] = []
-        """What needs to know a condition that a device is still computing."""
+        self._unsure: list[tuple[Node, Turn, Any]] = []
+        """What needs to know a condition that a device is still computing; and what has received a value that another
+        device still computes: an island with it would keep what is behind it on this device waiting."""
         self._predicate: Any = None
         self._taken = 0
         for node, index, value in flow.root.merging:
@@ -148,16 +148,12 @@ class FramedExecution(Execution):
 
     # ---- driving
 
-    def advance(self) -> None:
-        while True:
-            while self._arrived:
-                self._settle(self._arrived.popleft())
-            if self._stop_with is not None and self.error is None:
-                self.stop(self._stop_with)
-            self._run_ready()
-            if not self._unsure:
-                return
-            self._look_at_conditions()
+    def proceed(self) -> None:
+        while self._arrived:
+            self._settle(self._arrived.popleft())
+        if self._stop_with is not None and self.error is None:
+            self.stop(self._stop_with)
+        self._run_ready()
 
     def _run_ready(self) -> None:
         """Run what is ready, and what that makes ready. One function for speed: a call costs a third of a gate."""
@@ -182,7 +178,7 @@ class FramedExecution(Execution):
                     taken = 1 if predicate is TRUE else 0 if predicate is FALSE else self._truth(predicate)
                     if taken is None:
                         slots[first:last] = values
-                        self._unsure.append((node, turn))
+                        self._unsure.append((node, turn, predicate))
                         continue
                     made += self._give(data, node.edges[taken], node.merges[taken] if node.merges else (), turn)
                     edges, merges = node.ports[1 - taken]
@@ -224,7 +220,7 @@ class FramedExecution(Execution):
             taken = self._truth(values[0])
             if taken is None:
                 turn.slots[node.first : node.last] = values
-                self._unsure.append((node, turn))
+                self._unsure.append((node, turn, values[0]))
                 return None
             return (TRUE if taken else FALSE,)
         if mode == STEP:
@@ -280,7 +276,11 @@ class FramedExecution(Execution):
     def _propagate(self, node: Node, iteration: Iteration, results: Sequence[Any]) -> None:
         assert isinstance(iteration, Turn)
         if node.mode == RECV:
-            made = self._into(node, self._received(node, iteration, results[0]), iteration)
+            here = self._received(node, iteration, results[0])
+            if not is_computed(results[0]):
+                self._unsure.append((node, iteration, here))
+                return
+            made = self._into(node, here, iteration)
         else:
             made = self._spread(node, iteration, results)
         iteration.outstanding += made - 1
@@ -363,36 +363,49 @@ class FramedExecution(Execution):
             self._predicate, self._taken = value, int(xla.truth(value))
         return self._taken
 
-    def _look_at_conditions(self) -> None:
-        """With nothing else to do, wait a little for the conditions that devices compute; then have threads wait."""
-        until = monotonic() + PATIENCE
-        while not self._arrived and self._stop_with is None:
-            known = [entry for entry in self._unsure if is_computed(entry[1].slots[entry[0].last - 1])]
-            if known:
-                self._unsure = [entry for entry in self._unsure if entry not in known]
-                self._ready.extend(known)
-                return
-            if monotonic() > until:
-                break
-            sleep(0)
+    @property
+    def is_unsure(self) -> bool:
+        return bool(self._unsure)
+
+    def look(self) -> bool:
         unsure, self._unsure = self._unsure, []
-        for node, turn in unsure:
-            predicate = turn.slots[node.last - 1]
-            attempt = InThread(lambda value=predicate: (on_host(value),), self._over_in_thread, is_quick=True)  # type: ignore[misc]
+        for entry in unsure:
+            if is_computed(entry[2]):
+                self._be_sure(*entry)
+            else:
+                self._unsure.append(entry)
+        return len(self._unsure) < len(unsure)
+
+    def _be_sure(self, node: Node, turn: Turn, value: Any) -> None:
+        """A value is known: run what needs to know it, or give it to who takes it."""
+        if node.mode != RECV:
+            self._ready.append((node, turn))
+            return
+        turn.outstanding += self._into(node, value, turn) - 1
+        if not turn.outstanding:
+            self._finish(turn)
+
+    def wait_in_threads(self) -> None:
+        unsure, self._unsure = self._unsure, []
+        for node, turn, value in unsure:
+            wait = partial(_waited, value) if node.mode == RECV else partial(_known, value)
             try:
-                self._begin(node, turn, attempt)
+                self._begin(node, turn, InThread(wait, self._over_in_thread, is_quick=True))
             except Exception as error:
                 self.stop(located(error, node))
                 return
 
     def _settle(self, attempt: Any) -> None:
         found = self._in_flight.get(attempt)
-        if found is None or self.error is not None or attempt.error is not None or found[0].mode not in (SWITCH, PIVOT):
+        is_ours = found is not None and isinstance(attempt, InThread) and found[0].mode in (SWITCH, PIVOT, RECV)
+        if found is None or self.error is not None or attempt.error is not None or not is_ours:
             super()._settle(attempt)
             return
         node, turn = self._in_flight.pop(attempt)
-        turn.slots[node.last - 1] = TRUE if attempt.result[0] else FALSE
-        self._ready.append((node, turn))
+        (value,) = attempt.result
+        if node.mode != RECV:
+            turn.slots[node.last - 1] = TRUE if value else FALSE
+        self._be_sure(node, turn, value)
 
     # ---- frames
 
@@ -509,6 +522,17 @@ class FramedExecution(Execution):
         self._root.children.clear()
         self._predicate = None
         self.kept.close()
+
+
+def _known(value: Any) -> tuple[Any]:
+    """The value on the host, once it is computed."""
+    return (on_host(value),)
+
+
+def _waited(value: Any) -> tuple[Any]:
+    """The value, once it is computed."""
+    xla.wait(value)
+    return (value,)
 
 
 def _keep_constant(frame: Frame, node: Node, value: Any) -> None:

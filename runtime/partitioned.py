@@ -16,7 +16,7 @@ from dfc.ir.devices import parse_full
 from dfc.ir.ops.function import Func
 from dfc.passes.partition import device_of, inputs_of, outputs_of
 from dfc.runtime.dispatch import run_once
-from dfc.runtime.executor import Driving
+from dfc.runtime.executor import PATIENCE, Driving, look_at
 from dfc.runtime.flow import Node, Values
 from dfc.runtime.host import Binding
 from dfc.runtime.participants import MEETINGS, LocalParticipant, StartStep, participant
@@ -160,16 +160,24 @@ class JointExecution(Driving):
         return [node for member in self._members for node in member.waiting_for()]
 
     def advance(self) -> None:
+        members = self._members
+        for member in members:
+            member.deadline = self.deadline
         while self.error is None:
-            for member in self._members:
-                member.deadline = self.deadline
-                member.advance()
+            for member in members:
+                member.proceed()
                 if member.error is not None:
                     self.stop(member.error)
                     return
-            if not self.has_news:
+            if self.has_news:
+                continue
+            unsure = [member for member in members if member.is_unsure]
+            if not unsure:
                 self._require_progress()
                 return
+            if not look_at(members, PATIENCE):
+                for member in unsure:
+                    member.wait_in_threads()
 
     def _require_progress(self) -> None:
         """Stop with Internal where all that is under way waits for the others, which would be for ever."""

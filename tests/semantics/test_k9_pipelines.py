@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 import dfc
-from tests.device_support import CPUS
+from dfc.backends.pipeline import PIPELINE
+from dfc.ir.ops.control import Scan
+from dfc.ir.ops.dataflow import NextIteration
+from dfc.ir.ops.function import Island
+from dfc.passes.phases import Phase
+from tests.device_support import CPUS, parts, split
 from tests.examples_support import load
 
 MICRO = 6
@@ -30,7 +35,8 @@ def pipeline(weights: list[dfc.Variable], parallel: int) -> Any:
             with dfc.device(first):
                 h = work(x[i], weights[0])
             with dfc.device(second):
-                return i + 1, total + dfc.mean(work(h, weights[1]) ** 2)
+                total = total + dfc.mean(work(h, weights[1]) ** 2)
+            return i + 1, total
 
         with dfc.device(second):
             zero = dfc.zeros(())
@@ -87,6 +93,42 @@ def test_k9_training_in_a_pipeline_has_the_losses_of_one_device(stages: int, mon
         step = example.training_step(example.Network(8, devices), dfc.train.Adam(1e-2), 4)
         losses.append([step(images, labels).item() for images, labels in example.batches(6, 3, 8)])
     np.testing.assert_allclose(losses[1], losses[0], rtol=2e-4)
+
+
+def test_k9_the_counter_of_a_loop_does_not_wait_for_its_body() -> None:
+    weights, x = made()
+    spec = dfc.TensorSpec(x.shape, "float32", name="x")
+    module = split(pipeline(weights, 4).graph(spec), PIPELINE[Phase.PARTITIONED], Phase.CLUSTERED)
+    first = parts(module)[CPUS[0]]
+    scans = [op for op in first.block.ops if isinstance(op, Island) and any(isinstance(o, Scan) for o in op.block.ops)]
+    nexts = [op for op in first.block.ops if isinstance(op, NextIteration)]
+    assert len(scans) == 1 and nexts
+    assert all(op.operands[0].owner is not scans[0] for op in nexts)
+
+
+def test_k9_what_comes_from_another_device_keeps_no_other_work_waiting() -> None:
+    """A device does one thing after the other: an island that waits for a value would be in the way of those behind."""
+
+    def wait(a: Any) -> Any:
+        time.sleep(0.01)
+        return a
+
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", (64, 64), name="x")
+        w = np.eye(64, dtype=np.float32)
+        with dfc.device(CPUS[1]):
+            long = work(x, w, 20_000)
+        with dfc.device(CPUS[0]):
+            after = dfc.exp(long)
+            short = work(dfc.py_call(wait, [x], dfc.TensorSpec((64, 64), "float32")), w, 5)
+    feeds = {x: np.eye(64, dtype=np.float32)}
+    with dfc.Session(graph) as session:
+        session.run([after, short], feeds)
+        with dfc.Timeline() as timeline:
+            session.run([after, short], feeds)
+    (computing,) = [s for s in timeline.of(CPUS[1]) if s.name.startswith("scan")]
+    (other,) = [s for s in timeline.of(CPUS[0]) if s.name.startswith("scan")]
+    assert other.end < computing.end
 
 
 def test_k9_several_steps_keep_a_device_busier_than_one() -> None:
