@@ -82,8 +82,8 @@ def _programs(costs: Mapping[int, float], least: float) -> dict[int, int]:
 
 
 def deciding(ops: Iterable[Operation], behind: Callable[[Operation], Iterable[Operation]]) -> list[Operation]:
-    """The next_iterations of what decides whether a loop goes on, as its counter does: the sooner they have their value,
-    the sooner does the next iteration begin beside this one."""
+    """The next_iterations of what decides whether a loop goes on, as its counter does: the sooner they have their
+    value, the sooner does the next iteration begin beside this one."""
     found: dict[Operation, None] = {}
     seen: set[int] = set()
     pending: list[Operation] = [op for op in ops if type(op) is LoopCond]

@@ -30,7 +30,6 @@ from dfc.runtime.timeline import RECORDING, note_step
 from dfc.runtime.variables import is_owned
 from dfc.runtime.workers import Task
 
-
 PATIENCE = 200e-6
 """Seconds that the driver looks for a value which a device computes before it leaves the waiting to a thread."""
 
@@ -434,7 +433,8 @@ def look_at(executions: Sequence[Execution], seconds: float) -> bool:
     do now."""
     until = monotonic() + seconds
     while True:
-        if any([execution.look() for execution in executions]) or any(e.has_news for e in executions):
+        looked = [execution.look() for execution in executions]
+        if any(looked) or any(execution.has_news for execution in executions):
             return True
         if monotonic() > until:
             return False

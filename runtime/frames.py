@@ -265,7 +265,7 @@ class FramedExecution(Execution):
             return value
         here = gate.transport.move(value, self.flow.device)
         for timeline in RECORDING:
-            timeline.received(gate.key + turn.tag, here, self.flow.place, gate.tensor, gate.transport.name)
+            timeline.received(gate.key + turn.tag, value, here, self.flow.place, gate.tensor, gate.transport.name)
         return here
 
     # ---- values

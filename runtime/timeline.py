@@ -1,8 +1,9 @@
 """What ran when, and where: a step's islands, its work on the host, and what went from device to device.
 
 While a `Timeline` records, steps run on flows whose calls note when they begin and end. A device computes after the
-call that asks for that has returned, so a thread waits for each island's inputs and for its results: its span is from
-the moment when it could begin to the moment when it was done. Without a timeline none of this is there.
+call that asks for that has returned, one thing after the other, so a thread waits for each island's inputs and for its
+results: its span is from the moment when it could begin, the one that was asked for before being done, to the moment
+when it was done. Without a timeline none of this is there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PATIENCE = 60.0
 @dataclass(frozen=True)
 class Span:
     """Something that took from `start` to `end`, in seconds since the recording began: an island on a `device`, work of
-    the host, a transfer to the device, or a whole step, as `kind` says."""
+    the host, a transfer to the device, or a whole step, as `kind` says. What a device does was `asked` for then."""
 
     name: str
     kind: str
@@ -40,6 +41,7 @@ class Span:
     start: float
     end: float
     details: dict[str, Any] = field(default_factory=dict)
+    asked: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -83,7 +85,7 @@ class Timeline:
     def spans(self) -> list[Span]:
         """All, by when they began."""
         with self._idle:
-            return sorted(self._spans, key=lambda span: (span.start, -span.end))
+            return sorted(in_turn(self._spans), key=lambda span: (span.start, -span.end))
 
     def of(self, device: str, kind: str = "island") -> list[Span]:
         """Those of a device."""
@@ -116,7 +118,9 @@ class Timeline:
     def add(self, span: Span) -> None:
         """Put down a span whose times are those of `time.perf_counter`."""
         assert self._zero is not None
-        moved = replace(span, start=span.start - self._zero, end=span.end - self._zero)
+        zero = self._zero
+        asked = None if span.asked is None else span.asked - zero
+        moved = replace(span, start=span.start - zero, end=span.end - zero, asked=asked)
         with self._idle:
             self._spans.append(moved)
 
@@ -134,7 +138,8 @@ class Timeline:
         def wait() -> None:
             try:
                 start = max(span.start, await_all(watched[0]))
-                self.add(replace(span, start=start, end=max(start, await_all(watched[1]))))
+                asked = span.start if span.kind == "island" else None
+                self.add(replace(span, start=start, end=max(start, await_all(watched[1])), asked=asked))
             finally:
                 watched.clear()  # not when others have heard that this is over: the program may be ending then
                 with self._idle:
@@ -147,12 +152,11 @@ class Timeline:
         """A value is on its way."""
         self._sent[key] = perf_counter()
 
-    def received(self, key: str, value: Any, device: str, tensor: str, transport: str) -> None:
-        """It has come, or will once the copy is made."""
+    def received(self, key: str, value: Any, here: Any, device: str, tensor: str, transport: str) -> None:
+        """It has come: `value` is what was sent, computed or not, and `here` is the copy on the device."""
         now = perf_counter()
-        details = {"transport": transport, "bytes": getattr(value, "nbytes", 0)}
-        span = Span(tensor, "transfer", device, self._sent.pop(key, now), now, details)
-        self.watch(span, (), [value])
+        details = {"transport": transport, "bytes": getattr(here, "nbytes", 0)}
+        self.watch(Span(tensor, "transfer", device, self._sent.pop(key, now), now, details), [value], [here])
 
 
 RECORDING: list[Timeline] = []
@@ -240,6 +244,19 @@ def timed_host_op(op: HostOp) -> HostOp:
 
 
 # ---- times
+
+
+def in_turn(spans: Iterable[Span]) -> list[Span]:
+    """The spans, where what a device was asked for does not begin before what it was asked for earlier has ended."""
+    done: dict[str, float] = {}
+    found = []
+    for span in sorted(spans, key=lambda s: (s.asked is not None, s.asked or 0.0)):
+        if span.asked is not None:
+            start = min(max(span.start, done.get(span.device, 0.0)), span.end)
+            done[span.device] = max(span.end, done.get(span.device, 0.0))
+            span = replace(span, start=start)
+        found.append(span)
+    return found
 
 
 def merged(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

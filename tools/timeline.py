@@ -14,7 +14,9 @@ from dfc.errors import DataLoss
 from dfc.runtime.timeline import Span, covered, rows
 
 COLOURS = {"step": "#9aa5b1", "host": "#e0a030", "island": "#3b7dd8", "transfer": "#4caf6d"}
-ROW, GAP, MARGIN, LABEL = 18, 10, 24, 240
+ROW, THIN, GAP, MARGIN, LABEL = 18, 6, 10, 24, 150
+"""Heights of a row with names and of one of transfers, and distances, in pixels."""
+PLURALS = {"step": "steps", "island": "islands", "transfer": "transfers"}
 FONT = "font-family='sans-serif' font-size='11'"
 
 
@@ -65,12 +67,14 @@ def drawn(spans: Sequence[Span], width: int) -> str:
     scale = (width - LABEL - MARGIN) / whole
     bars, y = [], MARGIN
     for (device, kind), those in tracks(spans).items():
-        bars.append(f"<text x='8' y='{y + 13}' {FONT}>{escape(short(device))} {kind}s</text>")
-        for row in rows(those):
+        bars.append(f"<text x='8' y='{y + 13}' {FONT}>{escape(short(device))} {PLURALS.get(kind, kind)}</text>")
+        height = THIN if kind == "transfer" else ROW
+        band = rows(those)
+        for number, row in enumerate(band):
             for span in row:
-                bars.append(_box(span, LABEL + (span.start - first) * scale, y, span.seconds * scale))
-            y += ROW
-        y += GAP
+                x = LABEL + (span.start - first) * scale
+                bars.append(_box(span, x, y + number * height, span.seconds * scale, height))
+        y += max(ROW, len(band) * height) + GAP
     axis = []
     for tick in range(6):
         x = LABEL + tick / 5 * whole * scale
@@ -83,12 +87,14 @@ def drawn(spans: Sequence[Span], width: int) -> str:
     return f"<svg xmlns='http://www.w3.org/2000/svg' {size}>\n<rect {size} fill='white'/>\n{body}\n</svg>\n"
 
 
-def _box(span: Span, x: float, y: float, width: float) -> str:
+def _box(span: Span, x: float, y: float, width: float, height: int) -> str:
     colour = COLOURS.get(span.kind, "#888")
     title = f"<title>{escape(span.name)}: {span.seconds * 1e3:.3f} ms</title>"
-    box = f"<rect x='{x:.2f}' y='{y}' width='{max(width, 0.5):.2f}' height='{ROW - 3}' fill='{colour}'>{title}</rect>"
+    box = (
+        f"<rect x='{x:.2f}' y='{y}' width='{max(width, 0.5):.2f}' height='{height - 2}' fill='{colour}'>{title}</rect>"
+    )
     fits = int((width - 6) / 6.2)
-    if fits < 4:
+    if fits < 4 or height < ROW:
         return box
     name = span.name if len(span.name) <= fits else span.name[: fits - 1] + "…"
     return f"{box}<text x='{x + 3:.2f}' y='{y + 11}' fill='white' {FONT}>{escape(name)}</text>"

@@ -150,8 +150,9 @@ def test_l10_variables_come_while_the_part_before_is_computed() -> None:
     evicts = [span for span in timeline.spans if span.name == "evict"]
     islands = timeline.of(CPUS[0])
     assert len(fetches) == len(islands) == 3 * 11, "three parts forward, of which one begins the way back, and eight"
-    assert common(fetches, islands) > covered(fetches) / 3
-    assert common(evicts, islands) > covered(evicts) / 3
+    for moves in (fetches, evicts):  # half and more on an idle machine; none where moving and computing take turns
+        assert common(moves, islands) > covered(moves) / 10
+        assert sum(common([move], islands) > 0 for move in moves) >= 6
 
 
 # ---- refused

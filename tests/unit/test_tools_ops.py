@@ -75,6 +75,7 @@ LIKE = {
     **dict.fromkeys(("barrier", "barrier_ready_size", "barrier_incomplete_size"), "barrier_insert_many"),
     **dict.fromkeys(("accumulator", "accumulator_count"), "accumulator_apply"),
     **dict.fromkeys(("stack", "stack_pop", "stack_pack", "stack_close"), "stack_push"),
+    **dict.fromkeys(("hold", "fetch", "evict", "release", "let_go"), "read"),
 }
 """Ops in whose types there is no dtype: what they are about takes those of another op."""
 
