@@ -20,7 +20,7 @@ from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
-from dfc.ir.ops.transfer import LEVEL, TURN, Send
+from dfc.ir.ops.transfer import LEVEL, TURN, Send, Transfer
 from dfc.ir.types import CONTROL, nbytes, spec_behind, spec_of, tensor_type
 from dfc.passes.capacities import guarded
 from dfc.passes.cheap import CHEAP
@@ -279,17 +279,33 @@ class _Function:
     def _hasten(self, ops: list[Operation]) -> None:
         """Keep what another device or the next iteration waits for apart from work that would make it wait longer."""
         awaited: list[Operation] = [op for op in ops if type(op) is Send and nbytes(spec_of(op.x.type))]
-        if self.gated is not None:
+        if self.gated is not None and any(isinstance(op, Transfer) for op in ops):
             awaited += deciding(ops, self._behind)
         sent = [(op, self.hosts[id(op)].stage) for op in awaited]
         if not sent:
             return
         found = waves(ops, self.keys, self._behind, sent, COSTS.estimate, COSTS.island)
+        whole = self._torn(ops, found)
         for op in ops:
+            if self.keys.get(id(op)) in whole:
+                continue
             if isinstance(op, NeedLength):  # with its loop
                 found[id(op)] = found.get(id(op.count.owner), 0)
             if wave := found.get(id(op), 0):
                 self.keys[id(op)] = self.keys[id(op)]._replace(wave=wave)
+
+    def _torn(self, ops: list[Operation], waves_of: dict[int, int]) -> set[_Key]:
+        """The keys of which several programs would use a variable that one of them writes: they have one, so that what
+        reads and writes a variable is one act."""
+        uses: dict[tuple[_Key, SSAValue], set[int]] = {}
+        written: set[tuple[_Key, SSAValue]] = set()
+        for op in ops:
+            key = self.keys.get(id(op))
+            if key is not None and isinstance(op, Read | Write):
+                uses.setdefault((key, op.operands[0]), set()).add(waves_of.get(id(op), 0))
+                if isinstance(op, Write):
+                    written.add((key, op.operands[0]))
+        return {use[0] for use in written if len(uses[use]) > 1}
 
     def _behind(self, op: Operation) -> Iterator[Operation]:
         """The ops that this one needs."""

@@ -143,8 +143,9 @@ class Driving(ABC):
         to do. Raises the step's error, and DeadlineExceeded, which ends the step as well."""
         self.deadline, self._wanted, self._caller = deadline, wanted, threading.get_ident()
         self._has_ended = False
-        here = _driven.set((*_driven.get(), self))
+        outer = _driven.get()
         try:
+            _driven.set((*outer, self))
             self._take_role()
             while True:
                 self.advance()
@@ -161,7 +162,7 @@ class Driving(ABC):
                 self.stop(error if isinstance(error, DfcError) else Cancelled("the step was interrupted"))
             raise
         finally:
-            _driven.reset(here)
+            _driven.set(outer)
             self._context = None
             if is_owned(self._role):
                 self._role.release()
@@ -185,8 +186,8 @@ class Driving(ABC):
 
     def drive_on(self) -> Task | None:
         """Drive, if nobody does, in a thread that has ended an attempt. What it shall do next."""
+        held: Task | None = None
         while self.has_news and self._role.acquire(blocking=False):
-            held = None
             try:
                 if self._context is None:  # the caller has gone
                     return None
@@ -197,13 +198,11 @@ class Driving(ABC):
                 self._has_ended = True
             finally:
                 self._role.release()
-            if held is not None and not self._has_ended:
-                return held
-            if self._has_ended:
+            if held is not None or self._has_ended:
                 break
         if self.has_news or self._has_ended:
             self._notify()
-        return None
+        return held
 
     def _advance_held(self) -> Task | None:
         """`advance`, and a quick attempt that this thread may do itself."""
@@ -237,6 +236,7 @@ class Driving(ABC):
                 raise DeadlineExceeded(f"the time limit passed while the step waited for {listed}", op=self.name)
             self._wake.acquire(timeout=left)
         self._take_role()
+        self._has_ended = False
 
 
 class Execution(Driving):

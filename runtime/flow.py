@@ -344,6 +344,20 @@ class Flow:
     def _edges(self, value: int) -> Edges:
         return tuple(self._uses.get(value, ()))
 
+    def dead_output(self, index: int) -> InvalidArgument:
+        """The error for an output that is dead."""
+        slot = self.end.first + index
+        nodes = (node for layout in self._layouts.values() for node in layout.nodes)
+        owner = next((n for n in nodes if (slot, self.end) in (e for edges in n.edges for e in edges)), None)
+        name = f" {self.output_names[index]!r}" if index < len(self.output_names) else ""
+        left = owner is not None and owner.mode == EXIT
+        return InvalidArgument(
+            f"Retval[{index}] does not have value: the tensor{name} is dead, on a branch that was not taken"
+            f"{', or of a loop that it never left' if left else ''}",
+            location="" if owner is None else owner.where,
+            hint="the merge of a loop needs its back edge: set_back_edge" if left else "",
+        )
+
     # ---- gates
 
     def _connect_gates(self, plan: Plan, made: list[tuple[Node | None, int]], known: list[tuple[int, Any]]) -> None:

@@ -12,7 +12,7 @@ under way and the one before is over. With its last iteration a frame is over; w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -21,7 +21,7 @@ from urllib.parse import quote
 import numpy as np
 
 from dfc.backends import xla
-from dfc.errors import DeadlineExceeded, DfcError, Internal, InvalidArgument
+from dfc.errors import DeadlineExceeded, DfcError, Internal
 from dfc.runtime.executor import Execution, Iteration, located
 from dfc.runtime.flow import (
     DEAD,
@@ -122,6 +122,8 @@ class FramedExecution(Execution):
         self._unsure: list[tuple[Node, Turn, Any]] = []
         """What needs to know a condition that a device is still computing; and what has received a value that another
         device still computes: an island with it would keep what is behind it on this device waiting."""
+        self._late: dict[str, list[tuple[Node, Turn, Any]]] = {}
+        """The values by their source, where a thread waits for the first of them: a device computes in order."""
         self._predicate: Any = None
         self._taken = 0
         for node, index, value in flow.root.merging:
@@ -139,7 +141,7 @@ class FramedExecution(Execution):
         found = super().outputs(wanted)
         for index, value in zip(wanted, found, strict=True):
             if value is DEAD:
-                raise _dead_output(self.flow, index)
+                raise self.flow.dead_output(index)
         return found
 
     def close(self) -> None:
@@ -249,7 +251,7 @@ class FramedExecution(Execution):
         if node.mode == SEND:
             is_dead = node.index in turn.dead
             for timeline in RECORDING:
-                timeline.sent(key)
+                timeline.sent((id(self._rendezvous), key))
             self._rendezvous.send(key, None if is_dead else values[0], is_dead)
             return ()
         came = self._begin(node, turn, self._rendezvous.receive(key, self._over))
@@ -265,7 +267,8 @@ class FramedExecution(Execution):
             return value
         here = gate.transport.move(value, self.flow.device)
         for timeline in RECORDING:
-            timeline.received(gate.key + turn.tag, value, here, self.flow.place, gate.tensor, gate.transport.name)
+            key = (id(self._rendezvous), gate.key + turn.tag)
+            timeline.received(key, value, here, self.flow.place, gate.tensor, gate.transport.name)
         return here
 
     # ---- values
@@ -369,11 +372,11 @@ class FramedExecution(Execution):
 
     def look(self) -> bool:
         unsure, self._unsure = self._unsure, []
-        for entry in unsure:
-            if is_computed(entry[2]):
-                self._be_sure(*entry)
+        for node, turn, value in unsure:
+            if is_computed(value):
+                self._be_sure(node, turn, value)
             else:
-                self._unsure.append(entry)
+                self._unsure.append((node, turn, value))
         return len(self._unsure) < len(unsure)
 
     def _be_sure(self, node: Node, turn: Turn, value: Any) -> None:
@@ -381,19 +384,42 @@ class FramedExecution(Execution):
         if node.mode != RECV:
             self._ready.append((node, turn))
             return
-        turn.outstanding += self._into(node, value, turn) - 1
-        if not turn.outstanding:
-            self._finish(turn)
+        try:
+            turn.outstanding += self._into(node, value, turn) - 1
+            if not turn.outstanding:
+                self._finish(turn)
+        except Exception as error:
+            self.stop(located(error, node))
 
     def wait_in_threads(self) -> None:
         unsure, self._unsure = self._unsure, []
         for node, turn, value in unsure:
-            wait = partial(_waited, value) if node.mode == RECV else partial(_known, value)
+            if node.mode != RECV:
+                self._wait(node, turn, partial(_known, value))
+                continue
+            late = self._late.setdefault(_source(node), [])
+            late.append((node, turn, value))
+            if len(late) == 1:
+                self._wait(node, turn, partial(_waited, value))
+
+    def _wait(self, node: Node, turn: Turn, function: Callable[[], Any]) -> None:
+        if self.error is None:
             try:
-                self._begin(node, turn, InThread(wait, self._over_in_thread, is_quick=True))
+                self._begin(node, turn, InThread(function, self._over_in_thread, is_quick=True))
             except Exception as error:
                 self.stop(located(error, node))
-                return
+
+    def _no_longer_late(self, source: str) -> None:
+        """The first value of a source has been computed, and perhaps others with it."""
+        late = self._late.pop(source)
+        waiting = [entry for entry in late[1:] if not is_computed(entry[2])]
+        if waiting:
+            self._late[source] = waiting
+            node, turn, value = waiting[0]
+            self._wait(node, turn, partial(_waited, value))
+        for entry in late:
+            if self.error is None and entry not in waiting:
+                self._be_sure(*entry)
 
     def _settle(self, attempt: Any) -> None:
         found = self._in_flight.get(attempt)
@@ -403,9 +429,11 @@ class FramedExecution(Execution):
             return
         node, turn = self._in_flight.pop(attempt)
         (value,) = attempt.result
-        if node.mode != RECV:
-            turn.slots[node.last - 1] = TRUE if value else FALSE
-        self._be_sure(node, turn, value)
+        if node.mode == RECV:
+            self._no_longer_late(_source(node))
+            return
+        turn.slots[node.last - 1] = TRUE if value else FALSE
+        self._ready.append((node, turn))
 
     # ---- frames
 
@@ -511,6 +539,7 @@ class FramedExecution(Execution):
     def stop(self, error: DfcError) -> None:
         super().stop(error)
         self._unsure.clear()
+        self._late.clear()
         for frame in list(self.frames()):
             for turn in frame.turns:
                 turn.slots.clear()
@@ -522,6 +551,12 @@ class FramedExecution(Execution):
         self._root.children.clear()
         self._predicate = None
         self.kept.close()
+
+
+def _source(node: Node) -> str:
+    """The device that sends what the node receives."""
+    assert node.gate is not None
+    return node.gate.key.partition(";")[0]
 
 
 def _known(value: Any) -> tuple[Any]:
@@ -547,30 +582,6 @@ def _keep_constant(frame: Frame, node: Node, value: Any) -> None:
             frame.roots.append(target)
     if node.merges and not dead:
         frame.merging += [(target, index, value) for index, target in node.merges[0]]
-
-
-def _dead_output(flow: Flow, index: int) -> InvalidArgument:
-    slot = flow.end.first + index
-    nodes = (node for layout in _layouts(flow.root, {}) for node in layout.nodes)
-    owner = next((n for n in nodes if (slot, flow.end) in (e for edges in n.edges for e in edges)), None)
-    name = f" {flow.output_names[index]!r}" if index < len(flow.output_names) else ""
-    left = owner is not None and owner.mode == EXIT
-    return InvalidArgument(
-        f"Retval[{index}] does not have value: the tensor{name} is dead, on a branch that was not taken"
-        f"{', or of a loop that it never left' if left else ''}",
-        location="" if owner is None else owner.where,
-        hint="the merge of a loop needs its back edge: set_back_edge" if left else "",
-    )
-
-
-def _layouts(layout: Layout, found: dict[Layout, None]) -> dict[Layout, None]:
-    """This and those of the frames in it."""
-    if layout not in found:
-        found[layout] = None
-        for node in layout.nodes:
-            if node.inside is not None:
-                _layouts(node.inside, found)
-    return found
 
 
 def execution_of(flow: Flow, rendezvous: Rendezvous | None = None) -> Execution:

@@ -13,7 +13,9 @@ after the step that is under way.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -171,10 +173,11 @@ class Hold:
     def close(self) -> None:
         """Give everything back; what was not let go has changed nothing."""
         with self._lock:
-            rooms, self._rooms = self._rooms, {}
             self._new, self._values = {}, {}
-        for held in (held for each in rooms.values() for held in each):
-            self.account.give_back(held)
+            states = list(self._rooms)
+        for state in states:
+            while self._rooms.get(state):
+                self.give_room(state)
         TURNS.end(self)
 
 
@@ -185,6 +188,8 @@ class Turns:
         self.lock = threading.RLock()
         self._line: dict[Hold, None] = {}
         self._owners: dict[Any, Hold] = {}
+        self._given: deque[Hold] = deque()
+        """Those that have got what they want and have not been told."""
 
     def submit(self, hold: Hold) -> bool:
         """Wait in line. True: it has what it wants. False: its `done` is called when it does.
@@ -220,21 +225,30 @@ class Turns:
             for want in hold.wants:
                 if self._owners.get(want) is hold:
                     del self._owners[want]
-            given = self._next()
-        for other in given:
-            other.done(other)
+        try:
+            self._tell()
+        except BaseException:  # an interrupt, which shall keep nobody waiting
+            self._tell()
+            raise
 
-    def _next(self) -> list[Hold]:
-        """Give what is free to those who wait for it, in their order."""
-        taken = set(self._owners)
-        given = []
-        for hold in list(self._line):
-            if hold.wants.isdisjoint(taken):
-                del self._line[hold]
-                self._give(hold)
-                given.append(hold)
-            taken |= hold.wants
-        return given
+    def _tell(self) -> None:
+        """Give what is free to those who wait for it, in their order, and tell them."""
+        with self.lock:
+            taken: set[Any] = set()  # by those before; done again after an interrupt, this comes to the same
+            for hold in list(self._line):
+                if hold.wants.isdisjoint(taken) and all(self._owners.get(w, hold) is hold for w in hold.wants):
+                    try:
+                        self._give(hold)
+                    except DfcError as error:
+                        hold.error = error
+                    self._given.append(hold)
+                    del self._line[hold]
+                taken |= hold.wants
+        while self._given:
+            told = self._given[0]
+            told.done(told)
+            with suppress(IndexError, ValueError):  # another has told it as well, which is harmless
+                self._given.remove(told)
 
     def _give(self, hold: Hold) -> None:
         self._owners.update(dict.fromkeys(hold.wants, hold))

@@ -62,10 +62,10 @@ class Participant(ABC):
 
 
 class Meetings:
-    """The rendezvous of the runs under way in this process, by the numbers of the runs."""
+    """The rendezvous of the runs under way in this process, by the numbers of the runs. There is no lock, since a
+    finaliser may close a run in the middle of anything."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._open: dict[int, LocalRendezvous] = {}
         self._numbers = count(1)
 
@@ -75,16 +75,11 @@ class Meetings:
 
     def of(self, step: int) -> LocalRendezvous:
         """The rendezvous of a run; who asks first opens it."""
-        with self._lock:
-            found = self._open.get(step)
-            if found is None:
-                found = self._open[step] = LocalRendezvous()
-            return found
+        return self._open.get(step) or self._open.setdefault(step, LocalRendezvous())
 
     def close(self, step: int) -> None:
         """The run is over."""
-        with self._lock:
-            self._open.pop(step, None)
+        self._open.pop(step, None)
 
     def __len__(self) -> int:
         return len(self._open)

@@ -16,7 +16,7 @@ from dfc.ir.devices import parse_full
 from dfc.ir.ops.function import Func
 from dfc.passes.partition import device_of, inputs_of, outputs_of
 from dfc.runtime.dispatch import run_once
-from dfc.runtime.executor import PATIENCE, Driving, look_at
+from dfc.runtime.executor import PATIENCE, Driving, Execution, look_at
 from dfc.runtime.flow import Node, Values
 from dfc.runtime.host import Binding
 from dfc.runtime.participants import MEETINGS, LocalParticipant, StartStep, participant
@@ -125,7 +125,13 @@ class JointExecution(Driving):
         super().__init__(step.name, step.n_outputs)
         self._step, self._number = step, MEETINGS.next()
         self._rendezvous = MEETINGS.of(self._number)
-        self._members = [part.at.start(StartStep(self._number, part.number).pack()) for part in step.parts]
+        self._members: list[Execution] = []
+        try:
+            for part in step.parts:
+                self._members.append(part.at.start(StartStep(self._number, part.number).pack()))
+        except BaseException:
+            self.close()
+            raise
         for member in self._members:
             member.on_arrival, member.begun = self._notify, 0.0
         self._missing = len(step.takers)
@@ -139,7 +145,8 @@ class JointExecution(Driving):
             member.feed(own, xla.brought(value, member.flow.device))
 
     def has(self, wanted: Sequence[int]) -> bool:
-        return all(self._members[n].has((own,)) for n, own in map(self._step.givers.__getitem__, wanted))
+        held = all(member.has(()) for member in self._members)  # else something is held that others wait for
+        return held and all(self._members[n].has((own,)) for n, own in map(self._step.givers.__getitem__, wanted))
 
     def outputs(self, wanted: Sequence[int]) -> Values:
         return [self._members[n].outputs((own,))[0] for n, own in map(self._step.givers.__getitem__, wanted)]

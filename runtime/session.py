@@ -199,9 +199,13 @@ class SessionStep:
         if self._check_memory is not None:
             self._check_memory()
         started = self._start()
-        self._running.add(started)
-        for index, value in enumerate(feeds):
-            started.feed(index, own(value) if always_copy or index in self._kept else value)
+        try:
+            self._running.add(started)
+            for index, value in enumerate(feeds):
+                started.feed(index, own(value) if always_copy or index in self._kept else value)
+        except BaseException:
+            self.end(started)
+            raise
         return started
 
 

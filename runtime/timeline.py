@@ -57,7 +57,7 @@ class Timeline:
 
     def __init__(self) -> None:
         self._spans: list[Span] = []
-        self._sent: dict[str, float] = {}
+        self._sent: dict[tuple[int, str], float] = {}
         self._pending = 0
         self._idle = threading.Condition()
         self._zero: float | None = None
@@ -75,9 +75,10 @@ class Timeline:
         RECORDING.remove(self)
         deadline = monotonic() + PATIENCE
         with self._idle:
-            while self._pending:
-                if not self._idle.wait(max(0.0, deadline - monotonic())) and kind is None:
-                    raise DeadlineExceeded(f"{self._pending} islands have not ended {PATIENCE:g} s after the recording")
+            while self._pending and monotonic() < deadline:
+                self._idle.wait(deadline - monotonic())
+            if self._pending and kind is None:
+                raise DeadlineExceeded(f"{self._pending} islands have not ended {PATIENCE:g} s after the recording")
 
     # ---- what was recorded
 
@@ -124,9 +125,10 @@ class Timeline:
         with self._idle:
             self._spans.append(moved)
 
-    def watch(self, span: Span, before: Sequence[Any], results: Sequence[Any]) -> None:
-        """Put down what a device does once it has done it: not before `before` are there, until `results` are."""
-        if all(map(is_computed, results)):
+    def watch(self, span: Span, before: Sequence[Any], results: Sequence[Any], *, lasting: bool = True) -> None:
+        """Put down what a device does once it has done it: not before `before` are there, until `results` are. Those
+        that are not `lasting` a step may take at any moment."""
+        if lasting and all(map(is_computed, results)):
             self.add(span)
             return
         with self._idle:
@@ -146,13 +148,18 @@ class Timeline:
                     self._pending -= 1
                     self._idle.notify_all()
 
-        WORKERS.submit(wait)
+        try:
+            WORKERS.submit(wait)
+        except BaseException:
+            with self._idle:
+                self._pending -= 1
+            raise
 
-    def sent(self, key: str) -> None:
-        """A value is on its way."""
+    def sent(self, key: tuple[int, str]) -> None:
+        """A value is on its way; the key says in which run, and as what."""
         self._sent[key] = perf_counter()
 
-    def received(self, key: str, value: Any, here: Any, device: str, tensor: str, transport: str) -> None:
+    def received(self, key: tuple[int, str], value: Any, here: Any, device: str, tensor: str, transport: str) -> None:
         """It has come: `value` is what was sent, computed or not, and `here` is the copy on the device."""
         now = perf_counter()
         details = {"transport": transport, "bytes": getattr(here, "nbytes", 0)}
@@ -191,7 +198,7 @@ def timed_island(op: DeviceOp, device: str, state: Callable[[], Any]) -> DeviceO
         results = run(values)
         span = Span(label(), "island", device, start, perf_counter(), {"line": op.where} if op.where else {})
         for timeline in list(RECORDING):
-            timeline.watch(span, inputs, results or [state()])
+            timeline.watch(span, inputs, results or [state()], lasting=bool(results))
         return results
 
     return replace(op, run=noted)

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from operator import methodcaller
@@ -129,22 +129,20 @@ def _must_end(frame: FrameType | None) -> bool:
     """Whether a thread that is there is at work of dfc's, or inside of XLA for user code."""
     if frame is None or frame.f_code is _taken.__code__:
         return False
-    if _is_in(frame, XLA):
+    ours, xla = str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "backends" / "xla.py")
+    jax = [str(Path(str(sys.modules[name].__file__)).parent) for name in ("jax", "jaxlib") if name in sys.modules]
+    if _is_in(frame, [xla, *jax]):
         return True
-    while frame is not None and _is_in(frame, OURS):
+    while frame is not None and _is_in(frame, [ours, threading.__file__, *jax]):
         frame = frame.f_back
     return frame is None
 
 
-def _is_in(frame: FrameType, parts: tuple[str, ...]) -> bool:
-    path = frame.f_code.co_filename.replace("\\", "/")
-    return any(part in path for part in parts)
+def _is_in(frame: FrameType, places: Sequence[str]) -> bool:
+    """Whether the frame is of one of these files, or of a file in one of these folders."""
+    path = frame.f_code.co_filename
+    return any(path == place or path.startswith(place + os.sep) for place in places)
 
-
-XLA = ("/jax/", "/jaxlib/", "backends/xla.py")
-"""What the paths of files that call XLA contain."""
-OURS = (*XLA, str(Path(__file__).parent.parent).replace("\\", "/"), threading.__file__.replace("\\", "/"))
-"""And those of files that are not the user's."""
 
 atexit.register(settle)
 
