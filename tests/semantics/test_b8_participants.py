@@ -13,6 +13,7 @@ import dfc
 from dfc.errors import InvalidArgument, NotFound
 from dfc.frontend import subtrace
 from dfc.passes import manager
+from dfc.runtime import participants as participants_module
 from dfc.runtime import programs
 from dfc.runtime.participants import MEETINGS, StartStep, participant
 from dfc.runtime.placing import local_devices
@@ -120,6 +121,31 @@ def test_steps_of_many_threads_meet_their_own_parts() -> None:
             thread.join(120)
             assert not thread.is_alive()
     assert not wrong and len(MEETINGS) == 0
+
+
+def test_a_run_may_be_given_up_by_a_finaliser_while_another_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, x, y = chain(4)
+    made = participants_module.LocalRendezvous
+    with dfc.Session(graph) as session:
+        session.run(y, {x: 1.0})
+
+        class Circle:
+            """Garbage that the collector finds."""
+
+        circle: Any = Circle()
+        circle.handle, circle.own = session.partial_run_setup([y], [x]), circle
+        del circle
+
+        def collecting() -> Any:
+            gc.collect()
+            return made()
+
+        monkeypatch.setattr(participants_module, "LocalRendezvous", collecting)
+        done: list[float] = []
+        thread = threading.Thread(target=lambda: done.append(session.run(y, {x: 1.0})), daemon=True)
+        thread.start()
+        thread.join(30)
+        assert done and len(MEETINGS) == 0
 
 
 def test_what_a_participant_refuses() -> None:

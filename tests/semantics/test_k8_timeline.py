@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 import dfc
-from dfc.errors import FailedPrecondition
+from dfc.errors import DeadlineExceeded, FailedPrecondition
+from dfc.runtime import timeline as recorder
 from dfc.runtime.timeline import Span, Timeline, covered, merged, rows
 from dfc.tools.cli import main
 from tests.device_support import CPUS
@@ -109,6 +111,50 @@ def test_steps_of_several_threads_and_an_error_are_recorded() -> None:
         assert session.submit(good, {x: 2.0}).result(60) == 3
     assert len([s for s in timeline.spans if s.kind == "step"]) == 6
     assert len([s for s in timeline.spans if s.kind == "host"]) == 1
+
+
+def test_threads_that_write_one_variable_are_recorded() -> None:
+    """The buffer that one has written another may take at once."""
+    v = dfc.Variable(0.0)
+
+    @dfc.function
+    def add(x: dfc.Tensor) -> None:
+        v.assign(v + x)
+
+    one = dfc.asarray(1.0)
+    add(one)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            for _ in range(300):
+                add(one)
+        except BaseException as error:
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with dfc.Timeline() as timeline:
+            threads = [threading.Thread(target=run) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures and v.item() == 1201
+    assert len(timeline.of(CPUS[0])) == 1200
+
+
+def test_an_error_in_the_block_is_not_kept_waiting_for_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "PATIENCE", 0.1)
+    with pytest.raises(KeyError), dfc.Timeline() as timeline:
+        timeline._pending += 1  # an island that does not end
+        raise KeyError("x")
+    timeline = dfc.Timeline()
+    with pytest.raises(DeadlineExceeded, match=r"^1 islands have not ended 0\.1 s after the recording"), timeline:
+        timeline._pending += 1
 
 
 def test_a_timeline_records_once() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import itertools
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,9 @@ import pytest
 
 import dfc
 from dfc.errors import DfcError, FailedPrecondition, ResourceExhausted
-from dfc.runtime.memory import Account
+from dfc.runtime.kept import Kept
+from dfc.runtime.memory import UNLIMITED, Account
+from dfc.runtime.offloaded import TURNS, Hold, Turns
 from dfc.runtime.offloaded import _values as offloaded_values
 from dfc.runtime.timeline import Span, covered, merged
 from tests.device_support import CPUS
@@ -546,3 +550,36 @@ def test_l10_a_step_that_fails_has_changed_nothing() -> None:
         assert session.run(v).tolist() == [0, 1, 2, 3]
         session.run(more, timeout=60)
         assert session.run(v).tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("line", range(1, 12))
+def test_l10_an_interrupt_keeps_nobody_waiting(line: int) -> None:
+    """At any line of what gives the right to variables to who is next."""
+    told: list[int] = []
+    key = object()
+
+    def hold(number: int) -> Hold:
+        return Hold([], [key], UNLIMITED, False, Kept(), lambda _: told.append(number))  # type: ignore[list-item]
+
+    first, second = hold(1), hold(2)
+    assert TURNS.submit(first) and not TURNS.submit(second)
+    seen = 0
+
+    def local(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal seen
+        seen += event == "line"
+        if event == "line" and seen == line:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return local
+
+    code = Turns._tell.__code__
+    sys.settrace(lambda frame, event, argument: local if frame.f_code is code else None)
+    try:
+        with suppress(KeyboardInterrupt):
+            first.close()
+    finally:
+        sys.settrace(None)
+    assert 2 in told and TURNS._owners.get(key) is second
+    second.close()
+    assert key not in TURNS._owners

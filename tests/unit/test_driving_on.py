@@ -152,11 +152,11 @@ def test_the_host_prints_with_the_callers_numpy_options(capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "third: [3.33]\n" * 3
 
 
-def loop_in(graph: dfc.Graph, function: Callable[[Any], Any]) -> dfc.Tensor:
+def loop_in(graph: dfc.Graph, function: Callable[[Any], Any], n: int = 10) -> dfc.Tensor:
     def body(i: dfc.Tensor, a: dfc.Tensor) -> Any:
         return i + 1, dfc.py_call(function, [a], SCALAR, stateful=False)
 
-    made: dfc.Tensor = dfc.while_loop(lambda i, a: i < 10, body, (0, np.float32(0)))[1]
+    made: dfc.Tensor = dfc.while_loop(lambda i, a: i < n, body, (0, np.float32(0)))[1]
     return made
 
 
@@ -189,3 +189,21 @@ def test_a_quick_call_does_not_wait_for_another_loop_to_end() -> None:
             session.run([short, long])
             assert count[0] == 2000
     assert max(ended) < 1900
+
+
+def test_a_partial_run_leaves_no_call_behind() -> None:
+    """What is fetched first may come while a thread has a quick call before it."""
+
+    def slow(a: np.ndarray[Any, Any]) -> Any:
+        time.sleep(0.004)
+        return a
+
+    with dfc.Graph() as graph:
+        x, y = dfc.placeholder("float32", ()), dfc.placeholder("float32", ())
+        first = dfc.py_call(slow, [x], SCALAR, stateful=False)
+        last = loop_in(graph, Counted(blocks=False), 300) + y
+    with dfc.Session(graph) as session:
+        for _ in range(30):
+            handle = session.partial_run_setup([first, last], [x, y])
+            assert session.partial_run(handle, first, {x: 1.0}) == 1
+            assert session.partial_run(handle, last, {y: 1.0}, timeout=30) == 301

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,16 @@ future = session.submit(slept)
 time.sleep(0.2)
 """,
 }
+
+
+def test_user_code_is_not_waited_for_wherever_its_file_is(tmp_path: Path) -> None:
+    program = tmp_path / "jax" / "program.py"
+    program.parent.mkdir()
+    program.write_text(START + ENDS["a function of the user's sleeps"])
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert time.monotonic() - start < 25
 
 
 @pytest.mark.parametrize("end", ENDS)
