@@ -66,7 +66,7 @@ def test_k9_a_stage_is_at_the_next_micro_batch_while_the_following_one_works() -
         ahead.start < behind.end and behind.start < ahead.end
         for ahead, behind in zip(stages[0][1:], stages[1], strict=False)
     ]
-    assert sum(both) >= MICRO // 2, "with one at a time there would be none"
+    assert sum(both) >= MICRO // 2
     assert timeline.overlap(*CPUS[:2]) > 0.15 * sum(s.seconds for s in stages[1])
 
 
@@ -175,7 +175,7 @@ def test_k9_several_steps_keep_a_device_busier_than_one() -> None:
     with dfc.Graph() as graph:
         x = dfc.placeholder("float32", (64, 64), name="x")
         w = np.eye(64, dtype=np.float32)
-        y = dfc.sum(work(dfc.py_call(read, [x], dfc.TensorSpec((64, 64), "float32")), w, 500))
+        y = dfc.sum(work(dfc.py_call(read, [x], dfc.TensorSpec((64, 64), "float32")), w, 1500))
     feeds = {x: np.eye(64, dtype=np.float32)}
     with dfc.Session(graph) as session:
         session.run(y, feeds)
