@@ -1,6 +1,6 @@
 """A recurrent network over several devices, trained on micro-batches that follow each other like goods on a line.
 
-    python examples/pipeline.py                                   # two CPU devices, two GRU layers
+    python examples/pipeline.py                                   # four GRU layers on two CPU devices
     python examples/pipeline.py --stages 4 --timeline trace.json
     dfc timeline trace.json -o trace.svg
 

@@ -10,7 +10,7 @@ from typing import Any
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.op import base_name
 
 _scope: ContextVar[str] = ContextVar("dfc_name_scope", default="")
@@ -71,6 +71,8 @@ offloading = _offloading.get
 def offload(enabled: bool = True) -> Iterator[None]:
     """Variables made inside live in the host's memory, as with `dfc.Variable(..., offload=True)`; with False they live
     on devices. So does the state that optimisers keep for them, wherever that is made. Scopes nest."""
+    if not isinstance(enabled, bool):
+        raise InvalidType(f"enabled must be True or False, got {enabled!r}", op="offload")
     token = _offloading.set(enabled)
     try:
         yield

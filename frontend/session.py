@@ -66,6 +66,8 @@ class Session:
         elif specs or named_specs:
             raise InvalidType("specs are for the graph of a dfc.function", op="Session")
         self.graph: Graph = _given_or_current(graph)
+        if config is not None and not isinstance(config, SessionConfig):
+            raise InvalidType(f"config must be a dfc.SessionConfig, got {config!r}", op="Session")
         self._state = SessionState(config or SessionConfig())
         self._steps: dict[Key, SessionStep] = {}
         """By the identities of values of the graph, which live as long as it does."""

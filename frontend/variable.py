@@ -109,6 +109,8 @@ class Variable:
         trainable: bool = True,
         offload: bool | None = None,
     ) -> None:
+        if offload is not None and not isinstance(offload, bool):
+            raise InvalidType(f"offload must be True, False or None, got {offload!r}", op="Variable")
         self.offload = names.offloading() if offload is None else offload
         self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
         self.trainable = trainable

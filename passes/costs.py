@@ -10,6 +10,7 @@ from itertools import islice
 
 from xdsl.ir import Operation, SSAValue
 
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.devices import DeviceName
 from dfc.ir.dims import Dim
 from dfc.ir.ops.constant import ConstantOp
@@ -54,6 +55,18 @@ class Costs:
     measured: Mapping[str, float] = field(default_factory=dict)
     measured_on: str = "CPU"
     speed: Mapping[str, float] = field(default_factory=lambda: {"GPU": 20.0, "TPU": 20.0})
+
+    def __post_init__(self) -> None:
+        rates = {"flops": self.flops, "memory": self.memory, "link": self.link, "iterations": self.iterations}
+        rates.update({f"speed[{kind!r}]": value for kind, value in self.speed.items()})
+        times = {name: getattr(self, name) for name in ("latency", "overhead", "island", "part")}
+        times.update({f"measured[{name!r}]": value for name, value in self.measured.items()})
+        for name, value in (*rates.items(), *times.items()):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InvalidType(f"{name} must be a number, got {value!r}", op="Costs")
+            if not (value > 0 if name in rates else value >= 0):
+                least = "more than 0" if name in rates else "0 or more"
+                raise InvalidArgument(f"{name} must be {least}, got {value}", op="Costs")
 
     def with_measured(self, measured: Mapping[str, float], on: str = "CPU") -> Costs:
         """These costs with the seconds of ops, by name, on a type of device."""

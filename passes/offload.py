@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, BlockArgument, SSAValue
 
+from dfc.errors import ResourceExhausted
 from dfc.ir.builder import Builder, clone_into, erase, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.dims import is_static
 from dfc.ir.op import end_of
+from dfc.ir.ops.control import Loop
 from dfc.ir.ops.function import Func, Island, Yield, single_block_region, specs_of
 from dfc.ir.ops.offload import Evict, Fetch, Hold, LetGo, Release
 from dfc.ir.ops.state import Group, Variable
@@ -115,7 +118,7 @@ class _Rewriting:
     def _cut(self) -> list[Segment]:
         parts, room = self.parts, self.room
         if room is not None and self.is_static:
-            found = cut(parts, room, [_name(ref) for ref in self.refs])
+            found = self._cut_beside_loops(room)
         else:
             found = [Segment(parts.ops)]
             for op in parts.ops:
@@ -132,6 +135,19 @@ class _Rewriting:
                 if read is not None and read not in parts.offloaded:
                     found[-1].uses[read] = None
         return found
+
+    def _cut_beside_loops(self, room: Room) -> list[Segment]:
+        """Segments that fit together with what loops keep while they run, if there is room for that."""
+        names = [_name(ref) for ref in self.refs]
+        loops = [op for op in self.island.walk() if isinstance(op, Loop)]
+        kept = [sum(nbytes(spec_of(y.type)) for y in op.ys) for op in loops]
+        for beside in dict.fromkeys((sum(kept), max(kept, default=0))):  # all at once, or one after the other
+            smaller = replace(room, taken=room.taken + beside)
+            with suppress(ResourceExhausted):
+                found = cut(self.parts, smaller, names)
+                self.room = smaller
+                return found
+        return cut(self.parts, room, names)
 
     def _require_room(self, segment: Segment) -> None:
         """The same for an island that stays whole, whose new values take room of their own."""

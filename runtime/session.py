@@ -62,6 +62,10 @@ with suppress(AttributeError):  # Windows has no fork
 class SessionConfig:
     """How a session runs its steps.
 
+    `device_memory_limit` is how many bytes variables and what loops keep for gradients may take, on all devices of the
+    session together; what is computed in between does not count, nor do variables in the host's memory but for as long
+    as a step has them on a device. Over it is ResourceExhausted, which names the largest.
+
     `cluster=False` compiles each operation by itself: slower, and useful to see what an operation does, or to measure
     the executor. `host_threads` is how many threads for user code and other work on the host stay when there is nothing
     to do; there are as many as there is such work at once, so that none waits for another. (XLA's own threads are one
@@ -90,6 +94,14 @@ class SessionConfig:
     costs: Costs | None = None
 
     def __post_init__(self) -> None:
+        for name in ("cluster", "soft_placement", "log_device_placement"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise InvalidType(f"{name} must be True or False, got {value!r}", op="SessionConfig")
+        threads = self.host_threads
+        if isinstance(threads, bool) or not isinstance(threads, int):
+            raise InvalidType(f"host_threads must be an int, got {threads!r}", op="SessionConfig")
+        if threads < 0:
+            raise InvalidArgument(f"host_threads must be 0 or more, got {threads}", op="SessionConfig")
         if self.transfer_dtype not in TRANSFER_DTYPES:
             allowed = " or ".join(map(repr, TRANSFER_DTYPES))
             raise InvalidArgument(f"transfer_dtype must be {allowed}, got {self.transfer_dtype!r}")

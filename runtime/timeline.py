@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Any
 
 from dfc.backends import xla
-from dfc.errors import DeadlineExceeded, FailedPrecondition
+from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from dfc.ir.devices import parse
 from dfc.runtime.flow import DeviceOp, Done, HostOp, Values, is_computed
 from dfc.runtime.in_thread import InThread
 from dfc.runtime.workers import WORKERS
@@ -89,8 +90,12 @@ class Timeline:
             return sorted(in_turn(self._spans), key=lambda span: (span.start, -span.end))
 
     def of(self, device: str, kind: str = "island") -> list[Span]:
-        """Those of a device."""
-        return [span for span in self.spans if span.device == device and span.kind == kind]
+        """Those of a device, by its whole name or part of it, such as `cpu:1`, or of the "host". Raises InvalidArgument
+        for what names no device."""
+        if device == HOST:
+            return [span for span in self.spans if span.device == HOST and span.kind == kind]
+        asked = parse(device)
+        return [s for s in self.spans if s.kind == kind and s.device != HOST and asked.covers(parse(s.device))]
 
     def busy(self) -> dict[str, float]:
         """Of each device that ran islands: the part of the recorded time, from the begin of the first span to the end
@@ -102,6 +107,8 @@ class Timeline:
 
     def overlap(self, *devices: str) -> float:
         """The seconds in which islands ran on all of these devices at once."""
+        if not devices:
+            raise InvalidArgument("overlap needs the names of devices", op="Timeline")
         common = merged((span.start, span.end) for span in self.of(devices[0]))
         for device in devices[1:]:
             others = merged((span.start, span.end) for span in self.of(device))

@@ -44,7 +44,8 @@ def read(trace: Path) -> list[Span]:
         devices = {e["pid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "process_name"}
         return [_span(event, devices) for event in events if event["ph"] == "X"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataLoss(f"{trace} is no trace of dfc.Timeline: {type(error).__name__}: {error}") from error
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise DataLoss(f"{trace} is no trace that dfc.Timeline has saved: {what}") from error
 
 
 def _span(event: Mapping[str, Any], devices: Mapping[int, str]) -> Span:

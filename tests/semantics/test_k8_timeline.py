@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import dfc
-from dfc.errors import DeadlineExceeded, FailedPrecondition
+from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from dfc.runtime import timeline as recorder
 from dfc.runtime.timeline import Span, Timeline, covered, merged, rows
 from dfc.tools.cli import main
@@ -178,8 +178,17 @@ def test_rows_nest_and_times_add_up() -> None:
             for two in row[i + 1 :]:
                 assert two.start >= one.end or two.end <= one.end, "one is in the other, or after it"
     timeline = Timeline()
-    timeline._spans = [Span("a", "island", "x", 0, 4), Span("b", "island", "y", 3, 5), Span("c", "island", "y", 6, 8)]
-    assert timeline.overlap("x", "y") == 1 and timeline.busy() == {"x": 0.5, "y": 0.5}
+    timeline._spans = [
+        Span("a", "island", CPUS[0], 0, 4),
+        Span("b", "island", CPUS[1], 3, 5),
+        Span("c", "island", CPUS[1], 6, 8),
+    ]
+    assert timeline.overlap("cpu:0", "cpu:1") == 1 and timeline.busy() == dict.fromkeys(CPUS[:2], 0.5)
+    assert len(timeline.of("/device:CPU:1")) == 2 and timeline.of("cpu:3") == timeline.of("host") == []
+    with pytest.raises(InvalidArgument, match=r"^Timeline: overlap needs the names of devices"):
+        timeline.overlap()
+    with pytest.raises(InvalidArgument, match=r"'nonsense!'"):
+        timeline.of("nonsense!")
 
 
 def test_the_file_is_chromes_and_the_command_shows_and_draws_it(tmp_path: Path) -> None:
@@ -208,4 +217,4 @@ def test_the_file_is_chromes_and_the_command_shows_and_draws_it(tmp_path: Path) 
     assert text.startswith("<svg") and "CPU:1 islands" in text and "scan" in text
     path.write_text("{}")
     result = CliRunner().invoke(main, ["timeline", str(path)])
-    assert result.exit_code == 1 and "is no trace of dfc.Timeline: KeyError: 'traceEvents'" in result.output
+    assert result.exit_code == 1 and "is no trace that dfc.Timeline has saved: it lacks 'traceEvents'" in result.output
