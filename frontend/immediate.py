@@ -7,6 +7,7 @@ import inspect
 import itertools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -79,6 +80,8 @@ def _public(body: Callable[P, R], prepared: Prepare) -> Callable[P, R]:
                 run = _compiled(body)
             return run(*prepared(args, kwargs), **kwargs)
         except DfcError as error:
+            if current() is None and not any(map(callable, (*args, *kwargs.values()))):
+                _relocate(error)  # the program may have been made for a call from elsewhere
             _locate(error, body)
             raise
 
@@ -111,6 +114,10 @@ def located(body: Callable[P, R]) -> Callable[P, R]:
 def _locate(error: DfcError, body: Callable[..., Any]) -> None:
     if not error.diagnostic.op or not error.diagnostic.location:
         error.at(op=getattr(body, "__name__", ""), location=locations.describe(locations.capture()))
+
+
+def _relocate(error: DfcError) -> None:
+    error.diagnostic = replace(error.diagnostic, location=locations.describe(locations.capture()))
 
 
 _lock = threading.RLock()  # a signal handler may come here too

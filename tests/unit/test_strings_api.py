@@ -229,3 +229,11 @@ def test_an_artifact_refuses_host_operations(tmp_path: Path) -> None:
 
     with pytest.raises(Unimplemented, match="entry 'f' needs the host for 1 ops on strings"):
         dfc.compile([f]).save(tmp_path / "m.dfc")
+
+
+def test_the_line_of_an_error_is_that_of_the_call() -> None:
+    """Not that of an earlier one, for which the same program was made."""
+    strings.to_number(["1.5", "2", "3"])
+    with pytest.raises(InvalidArgument, match=r"test_strings_api\.py:\d+:\d+: strings\.to_number\(wrong\)"):
+        wrong = ["1", "2", "here"]
+        strings.to_number(wrong)

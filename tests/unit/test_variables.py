@@ -183,7 +183,8 @@ from tests.unit.test_variables import variable
 def fail(x):
     raise ValueError("no")
 
-late = jnp.ones((3000, 3000)) @ jnp.ones((3000, 3000))  # not computed yet when the next call is dispatched
+ones = jnp.ones((3000, 3000)).block_until_ready()
+late = jax.jit(lambda x: x @ x @ x @ x @ x)(ones)  # not computed yet when the next call is dispatched
 failing = jax.jit(lambda x: jax.pure_callback(fail, jax.ShapeDtypeStruct((2,), np.float32), x))(late[0, :2])
 made = variable("v", np.ones(2, np.float32))
 made.initialize()
