@@ -16,6 +16,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A new module of the example, with new variables; it may import others of its folder."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setenv("DFC_CPU_DEVICES", "4")  # as tests have; some examples would set it for good
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
