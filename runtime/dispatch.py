@@ -238,10 +238,7 @@ class ProgramRun:
     def written(self) -> Any:
         """The buffer, as it is now, of a variable that the program writes; None if it writes none. A step may take it
         at any moment."""
-        if not self._n_written:
-            return None
-        holder, index = self.states[0].locate()
-        return holder.buffers[index]
+        return self.states[0].buffer if self._n_written else None
 
     def run_again(self, feed: Any) -> Any:
         """The one output, the long way: for a direct call that found its holder moved on."""

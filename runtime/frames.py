@@ -411,15 +411,17 @@ class FramedExecution(Execution):
 
     def _no_longer_late(self, source: str) -> None:
         """The first value of a source has been computed, and perhaps others with it."""
-        late = self._late.pop(source)
-        waiting = [entry for entry in late[1:] if not is_computed(entry[2])]
+        first, *others = self._late.pop(source)
+        known, waiting = [first], list[tuple[Node, Turn, Any]]()
+        for entry in others:
+            (known if is_computed(entry[2]) else waiting).append(entry)
         if waiting:
             self._late[source] = waiting
             node, turn, value = waiting[0]
             self._wait(node, turn, partial(_waited, value))
-        for entry in late:
-            if self.error is None and entry not in waiting:
-                self._be_sure(*entry)
+        for node, turn, value in known:
+            if self.error is None:
+                self._be_sure(node, turn, value)
 
     def _settle(self, attempt: Any) -> None:
         found = self._in_flight.get(attempt)

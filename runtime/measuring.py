@@ -6,12 +6,11 @@ import statistics
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import perf_counter
-from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Block, Operation
 
-from dfc.backends import pipeline
+from dfc.backends import pipeline, xla
 from dfc.errors import FailedPrecondition
 from dfc.ir.ops.control import ControlFlow
 from dfc.ir.ops.function import Func, Island
@@ -114,10 +113,5 @@ def _name_in(block: Block) -> str:
 
 def _await(values: Values, states: list[VariableState]) -> None:
     """Until the values, and those of the variables, are computed."""
-    found: list[Any] = [*values]
-    for state in states:
-        holder, index = state.locate()
-        found.append(holder.buffers[index])
-    for value in found:
-        if hasattr(value, "block_until_ready"):
-            value.block_until_ready()
+    for value in (*values, *(state.buffer for state in states)):
+        xla.wait(value)

@@ -43,14 +43,15 @@ TRANSPORTS: dict[tuple[Relation, str, str], Transport] = {
     (Relation.SAME_DEVICE, "GPU", "GPU"): HANDED_OVER,
     (Relation.SAME_DEVICE, "TPU", "TPU"): HANDED_OVER,
     (Relation.SAME_PROCESS, "CPU", "CPU"): HOST_COPY,
-    (Relation.SAME_PROCESS, "CPU", "GPU"): UPLOAD,  # PJRT copies asynchronously, by way of pinned memory
+    (Relation.SAME_PROCESS, "CPU", "GPU"): UPLOAD,
     (Relation.SAME_PROCESS, "CPU", "TPU"): UPLOAD,
     (Relation.SAME_PROCESS, "GPU", "CPU"): DOWNLOAD,
     (Relation.SAME_PROCESS, "TPU", "CPU"): DOWNLOAD,
-    (Relation.SAME_PROCESS, "GPU", "GPU"): PEER_COPY,  # direct memory access over NVLink or PCIe, where there is one
+    (Relation.SAME_PROCESS, "GPU", "GPU"): PEER_COPY,
     (Relation.SAME_PROCESS, "TPU", "TPU"): PEER_COPY,
 }
-"""By relation, type of the source and type of the target. Types that are not here copy from device to device."""
+"""By relation, type of the source and type of the target; types that are not here copy from device to device. PJRT
+makes the copies. Only those between CPU devices have run and been measured (`benchmarks/run.py transfer`)."""
 
 
 def relation(source: DeviceName, target: DeviceName) -> Relation:

@@ -224,6 +224,13 @@ class VariableState:
                 raise self.lost(found)
             self.initialize()
 
+    @property
+    def buffer(self) -> Any:
+        """What is in the slot now: a buffer that a step may take at any moment, None or Lost. For those who only wait
+        for it."""
+        holder, index = self.locate()
+        return holder.buffers[index]
+
     def numpy(self) -> Array:
         """The value as a NumPy array that owns its memory, once it is computed.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,16 @@ from tests.device_support import CPUS, parts, split
 from tests.examples_support import load
 
 MICRO = 6
+
+
+def in_threads(n: int, function: Callable[[], object]) -> None:
+    """Run it in so many threads at once."""
+    threads = [threading.Thread(target=function) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+        assert not thread.is_alive()
 
 
 def work(x: Any, w: Any, n: int = 1500) -> Any:
@@ -131,12 +142,7 @@ def test_k9_no_update_is_lost_where_the_condition_reads_what_the_body_writes(oth
     zeros = dfc.asarray(np.zeros((64, 64), np.float32))
     train(zeros)[0].numpy()
     v.assign(np.zeros((64, 64), np.float32))
-    threads = [threading.Thread(target=lambda: [train(zeros)[0].numpy() for _ in range(2)]) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(100)
-        assert not thread.is_alive()
+    in_threads(3, lambda: [train(zeros)[0].numpy() for _ in range(2)])
     assert v.numpy()[0, 0] == 3 * 2 * 30
 
 
@@ -181,16 +187,8 @@ def test_k9_several_steps_keep_a_device_busier_than_one() -> None:
         session.run(y, feeds)
         idle = []
         for threads in (1, 4):
-            workers = [
-                threading.Thread(target=lambda n=12 // threads: [session.run(y, feeds) for _ in range(n)])
-                for _ in range(threads)
-            ]
             with dfc.Timeline() as timeline:
-                for worker in workers:
-                    worker.start()
-                for worker in workers:
-                    worker.join(100)
-                    assert not worker.is_alive()
+                in_threads(threads, lambda n=12 // threads: [session.run(y, feeds) for _ in range(n)])
             assert len(timeline.of(CPUS[0])) == 12
             idle.append(1 - timeline.busy()[CPUS[0]])
     assert idle[0] > 0.3, "a step alone leaves the device idle while it reads"
