@@ -167,8 +167,9 @@ def bytecode(module: Any, passes: str = "strip-debuginfo") -> bytes:
         return output.getvalue()
 
 
-def portable_artifact(module: Any) -> bytes:
-    """The module as a StableHLO portable artifact that any reader of the last 12 weeks or later takes, for 5 years.
+def portable_artifact(module: Any, *, locations: bool = False) -> bytes:
+    """The module as a StableHLO portable artifact that any reader of the last 12 weeks or later takes, for 5 years;
+    with the user's source positions if `locations` says so.
 
     chlo operations become stablehlo ones first: only those are versioned. Raises Unimplemented for what has no
     portable form. `module` is left as it is (jaxlib 0.10.2 leaves half-converted operations behind when it fails).
@@ -181,7 +182,7 @@ def portable_artifact(module: Any) -> bytes:
     register_passes()
     week_12 = stablehlo.StablehloCompatibilityRequirement.WEEK_12
     try:
-        code = bytecode(module, f"{CHLO_TO_STABLEHLO},strip-debuginfo")
+        code = bytecode(module, CHLO_TO_STABLEHLO if locations else f"{CHLO_TO_STABLEHLO},strip-debuginfo")
         version = stablehlo.get_version_from_compatibility_requirement(week_12)
         copied = ir.Module.parse(code, module.context)
         return bytes(stablehlo.serialize_portable_artifact(copied, version))

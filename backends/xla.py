@@ -497,7 +497,8 @@ def load_program(blob: bytes, signature: Signature, *, device: Any = None, name:
     return _assemble(_Loaded(load_blob(device.client, device, blob, name), blob), signature, device, name)
 
 
-def _compile_options(device: Any) -> Any:
+def compile_options(device: Any) -> Any:
+    """XLA's options for a program on one device."""
     from jaxlib import xla_client
 
     options = xla_client.CompileOptions()  # XLA_FLAGS are in it
@@ -520,7 +521,7 @@ def compile_cached(client: Any, device: Any, program: bytes, module: Any, name: 
         except DfcError:
             cache.discard(key)
     try:
-        loaded = client.compile_and_load(module, _jax.DeviceList((device,)), _compile_options(device))
+        loaded = client.compile_and_load(module, _jax.DeviceList((device,)), compile_options(device))
     except RuntimeError as error:
         raise translate(error, name) from error
     if cache:
@@ -534,7 +535,7 @@ def load_blob(client: Any, device: Any, blob: bytes, name: str) -> Any:
 
     initialise_lapack(blob)
     try:
-        return client.deserialize_executable(blob, _jax.DeviceList((device,)), _compile_options(device))
+        return client.deserialize_executable(blob, _jax.DeviceList((device,)), compile_options(device))
     except RuntimeError as error:
         raise translate(error, name) from error
 

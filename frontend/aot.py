@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from dfc.backends.compiling import TIME_LIMIT
 from dfc.errors import InvalidArgument, InvalidType, NotFound
 from dfc.frontend.function import Function
 from dfc.frontend.generator import GeneratorState
 from dfc.runtime import checkpoint as checkpoints
 from dfc.runtime.artifact import Artifact, EntrySpec, build_artifact
+
+logger = logging.getLogger("dfc")
 
 Functions = Function[..., Any] | Iterable[Function[..., Any]] | Mapping[str, Function[..., Any]]
 
@@ -23,12 +27,17 @@ def compile(
     checkpoint: str | os.PathLike[str] | None = None,
     observers: Sequence[Any] = (),
     progress: Callable[[str], None] = lambda line: None,
+    apart: bool = False,
+    time_limit: float = TIME_LIMIT,
 ) -> Artifact:
     """Compile functions that have a signature into an artifact; `artifact.save("model.dfc")` writes the file.
 
     `functions` is one, several, or a dict of the names that the entries get.
 
-    `target` names what executables are made for, `batch` the sizes of the symbolic dimension. Variables have their
+    `target` names what executables are made for, see `dfc targets`: `cpu`, `cpu:x86-64-v3`, `tpu:v5e`, `cuda:a100:4`.
+    Every target but `cpu` alone is compiled in a process of its own (`apart` asks for that in any case), with a
+    `time_limit` in seconds. Where one of several fails, the artifact has the others, `artifact.failures` the errors,
+    and a warning is logged. `batch` lists the sizes of the symbolic dimension. Variables have their
     present values, or those of `checkpoint`: a checkpoint, or a directory of them, that holds exactly these variables.
     It may lack the states of generators of random numbers, which keep their present values; `progress` is told.
     Raises InvalidArgument for a function without a signature and for sizes where no function has a symbolic dimension,
@@ -44,7 +53,18 @@ def compile(
         if kept := sorted(generators - set(values)):
             progress(f"the checkpoint lacks {', '.join(kept)}: the state of a generator keeps its present value")
     targets = (target,) if isinstance(target, str) else tuple(target)
-    return build_artifact(entries, targets=targets, values=values, observers=observers, progress=progress)
+    made = build_artifact(
+        entries,
+        targets=targets,
+        values=values,
+        observers=observers,
+        progress=progress,
+        apart=apart,
+        time_limit=time_limit,
+    )
+    for name, error in made.failures.items():
+        logger.warning("the artifact has nothing for %s: %s", name, error)
+    return made
 
 
 def entry_specs(functions: Functions, batch: int | Iterable[int] = ()) -> list[EntrySpec]:

@@ -7,6 +7,7 @@
     entries/NAME/SIZES/plan.json              which programs the entry calls: see `runtime/plan.py`
     entries/NAME/SIZES/islands/K.vhlo         the K-th program as a StableHLO portable artifact
     entries/NAME/SIZES/islands/K.TARGET.exe   the same compiled for a target
+    entries/NAME/SIZES/islands/K.TARGET.hlo   the optimised HLO of that, as text
 
 SIZES is `static`, or the sizes of symbolic dimensions, `b=8`. `runtime/load.py` reads it all back.
 """
@@ -26,8 +27,10 @@ from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
-from dfc.backends import compile_cache, pipeline, xla
-from dfc.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
+from dfc.backends import pipeline, xla
+from dfc.backends.compiling import TIME_LIMIT
+from dfc.backends.targets import Target, check_compiler, parse_target
+from dfc.errors import AlreadyExists, DfcError, InvalidArgument, NotFound, Unimplemented
 from dfc.ir import locations
 from dfc.ir.attributes import Array, Constant
 from dfc.ir.builder import Builder, clone_into
@@ -47,6 +50,7 @@ from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime import tensor_file
 from dfc.runtime.container import Reader, Writer
+from dfc.runtime.executables import Executables
 from dfc.runtime.manifest import (
     CONSTANTS,
     GRAPH,
@@ -56,9 +60,7 @@ from dfc.runtime.manifest import (
     Manifest,
     Sizes,
     TensorInfo,
-    executable_of,
     plan_member,
-    program_of,
     sizes_name,
     to_json,
 )
@@ -69,9 +71,6 @@ from dfc.runtime.planning import modules_of
 from dfc.runtime.programs import compile_module
 from dfc.runtime.step import clustered
 from dfc.runtime.variables import VariableState
-
-TARGETS = ("cpu",)
-"""What executables can be made for."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,12 @@ class EntrySpec:
 
 @dataclass(frozen=True, repr=False)
 class Artifact:
-    """An artifact in memory: its members in order, but for the manifest, which lists them."""
+    """An artifact in memory: its members in order, but for the manifest, which lists them. `failures` has the targets
+    that were asked for and could not be compiled, each with its error: the artifact is whole without them."""
 
     manifest: Manifest
     members: Mapping[str, bytes]
+    failures: Mapping[str, DfcError] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         size = sum(map(len, self.members.values()))
@@ -125,18 +126,24 @@ def build_artifact(
     values: Mapping[str, Any] | None = None,
     observers: Sequence[Any] = (),
     progress: Callable[[str], None] = lambda line: None,
+    apart: bool = False,
+    time_limit: float = TIME_LIMIT,
 ) -> Artifact:
     """Compile the entries for their sizes and put everything that running them needs into one artifact.
 
     Variables take their present values unless `values` has others, by name. `observers` see the passes at work;
-    `progress` is given a line a program.
+    `progress` is given a line a program and one a target. `apart` says that XLA is to run in another process even for
+    `cpu` alone; `time_limit` is what a target has there, in seconds.
 
     Raises InvalidArgument for an entry whose sizes are not given, NotFound for an unknown target, AlreadyExists where
-    two entries, or two variables, have the same name, Unimplemented for ops that only Python can run, and what the
-    passes and XLA raise.
+    two entries, or two variables, have the same name, Unimplemented for ops that only Python can run and for a target
+    that lacks its compiler here, and what the passes and XLA raise. Of several targets those that a compiler fails on
+    are in `failures` of the result.
     """
-    states = _checked_states(entries, targets, values or {})
-    graph, infos, programs = ModuleOp([]), dict[str, EntryInfo](), _Programs(targets, observers)
+    states = _checked_states(entries, values or {})
+    parsed = _checked_targets(targets)
+    executables = Executables(parsed, apart, time_limit)
+    graph, infos, programs = ModuleOp([]), dict[str, EntryInfo](), _Programs(executables, observers)
     for entry in entries:
         with paused():
             func = _add_to(graph, entry, observers)
@@ -148,34 +155,39 @@ def build_artifact(
             compiled.append(programs.add(entry, func, sizes))
             progress(f"compiled {entry.name} for {sizes_name(sizes)} ({perf_counter() - started:.1f} s)")
         infos[entry.name] = _info(entry, func, symbol, all_sizes, compiled)
+    executables.finish(progress)
     names = list(dict.fromkeys(name for info in infos.values() for name in info.reads))
     arrays = {name: values[name] if values and name in values else states[name].numpy() for name in names}
     members = {
         GRAPH: print_program(graph).encode(),
         CONSTANTS: tensor_file.pack(large_constants(graph)),
         VARIABLES: tensor_file.pack(arrays),
-        **programs.members,
+        **executables.members,
     }
     manifest = Manifest(
         entries=infos,
         variables={name: _tensor_info(name, states[name].spec) for name in names},
-        targets=tuple(targets),
+        targets=tuple(target.name for target in parsed if target.name not in executables.failures),
         members={name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
-        stamps=programs.stamps,
+        stamps=executables.stamps,
         versions=_versions(),
+        statistics=executables.statistics,
     )
-    return Artifact(manifest, members)
+    return Artifact(manifest, members, executables.failures)
 
 
-def _checked_states(
-    entries: Sequence[EntrySpec], targets: Sequence[str], values: Mapping[str, Any]
-) -> dict[str, VariableState]:
-    """The variables of all entries by name, once it is clear that names, targets and values fit together."""
+def _checked_targets(targets: Sequence[str]) -> list[Target]:
+    """The targets, each once. Raises for what does not exist or can't be compiled for here."""
+    found = list({target.name: target for target in map(parse_target, targets)}.values())
+    for target in found:
+        check_compiler(target)
+    return found
+
+
+def _checked_states(entries: Sequence[EntrySpec], values: Mapping[str, Any]) -> dict[str, VariableState]:
+    """The variables of all entries by name, once it is clear that names and values fit together."""
     if not entries:
         raise InvalidArgument("an artifact needs at least one entry")
-    for target in targets:
-        if target not in TARGETS:
-            raise NotFound(f"there is no target {target!r}", hint=f"targets: {', '.join(TARGETS)}")
     seen: set[str] = set()
     states: dict[str, VariableState] = {}
     for entry in entries:
@@ -235,16 +247,13 @@ def batch_symbol(entry: EntrySpec, func: Func) -> str | None:
 
 @dataclass
 class _Programs:
-    """The members of all programs, and the stamps of the executables among them."""
+    """Takes entries through the passes to programs."""
 
-    targets: Sequence[str]
+    executables: Executables
     observers: Sequence[Any]
-    members: dict[str, bytes] = field(default_factory=dict)
-    stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, entry: EntrySpec, func: Func, sizes: Sizes) -> Plan:
-        """Compile an entry, at phase graph `func`, for these sizes. Executables for the CPU are made on this
-        machine's."""
+        """Compile an entry, at phase graph `func`, for these sizes."""
         name = wanted = entry.name
         start = Phase.GRAPH
         with paused():
@@ -257,14 +266,8 @@ class _Programs:
         plan, modules, host_ops = modules_of(lowered, name)
         if host_ops:
             raise _needs_host(name, host_ops)
-        device = xla.devices("cpu")[0]
-        for index, (module, call) in enumerate(zip(modules, plan.programs, strict=True)):
-            self.members[program_of(name, sizes, index)] = compile_cache.portable_artifact(module)
-            if "cpu" in self.targets:
-                blob = xla.serialize_executable(compile_module(module, call.signature, device, name))
-                member = executable_of(name, sizes, index, "cpu")
-                self.members[member], self.stamps[member] = blob, compile_cache.stamp(blob, device)
-        self.members[plan_member(name, sizes)] = json.dumps(plan_json(plan), sort_keys=True).encode()
+        self.executables.add(name, sizes, lowered, plan, modules)
+        self.executables.members[plan_member(name, sizes)] = json.dumps(plan_json(plan), sort_keys=True).encode()
         return plan
 
 

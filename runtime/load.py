@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfc.backends.compile_cache import stamp, stamp_mismatch
-from dfc.errors import DataLoss, DfcError, NotFound
+from dfc.errors import DataLoss, DfcError, FailedPrecondition, NotFound
 from dfc.ir.dtypes import as_dtype
 from dfc.runtime import plan as plans
 from dfc.runtime.container import Reader
 from dfc.runtime.feeding import Array, Run, named_inputs, rebuilt, run_batches
+from dfc.runtime.here import Choice, choose
 from dfc.runtime.manifest import (
     MANIFEST,
     VARIABLES,
@@ -44,13 +44,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dfc")
 
 
-def load(path: str | Path, *, lean: bool = False) -> Model:
+def load(path: str | Path, *, lean: bool = False, target: str | None = None) -> Model:
     """Open an artifact. Its entries are methods of the result; programs and weights are loaded when first used.
 
-    `lean` runs it with jaxlib alone and bars jax from this process. Raises NotFound, DataLoss for a damaged or
-    truncated file, and InvalidArgument for one of a newer format.
+    `target` names the executables to load, and no others will do; "portable" compiles the portable program for this
+    CPU. By default they are those for JAX's default device, where that is a TPU or a GPU that the artifact is made
+    for, else those for CPUs that fit best, else the portable program is compiled, which is logged.
+
+    `lean` runs it with jaxlib alone, on the CPU, and bars jax from this process. Raises NotFound, DataLoss for a
+    damaged or truncated file, InvalidArgument for one of a newer format, and FailedPrecondition where what it was
+    compiled for is not here.
     """
-    return Model(path, lean=lean)
+    return Model(path, lean=lean, target=target)
 
 
 class _Replaceable:
@@ -71,9 +76,10 @@ class Model:
     takes the place of what stands here under that name.
     """
 
-    def __init__(self, path: str | Path, *, lean: bool = False) -> None:
+    def __init__(self, path: str | Path, *, lean: bool = False, target: str | None = None) -> None:
         file = ArtifactFile(path)
-        process = _LeanProcess(file) if lean else _JaxProcess(file)
+        choice = choose(file.path, file.manifest.targets, target, lean=lean)
+        process = _LeanProcess(file, choice) if lean else _JaxProcess(file, choice)
         self._path = file.path
         self._entries = {
             name: Entry(name, info, partial(process.program, name)) for name, info in file.manifest.entries.items()
@@ -183,35 +189,55 @@ class ArtifactFile:
         entry: str,
         sizes: Sizes,
         plan: Plan,
+        choice: Choice,
         load_blob: Callable[[bytes, ProgramCall], Any],
         compile_portable: Callable[[bytes, ProgramCall], Any],
+        device: Any = None,
     ) -> list[Any]:
-        """The entry's programs: the stored executables where they fit this machine, else compiled, saying so once."""
+        """The entry's programs: the stored executables that fit `device`, the CPU by default, else compiled, saying so
+        once. Raises FailedPrecondition for what was chosen by name and does not fit."""
         found = []
         for index, call in enumerate(plan.programs):
-            name = executable_of(entry, sizes, index, "cpu")
-            why = f"it holds no executable for {entry!r} on the CPU"
-            if name in self.manifest.stamps:
-                why = stamp_mismatch(self.manifest.stamps[name], stamp()) or ""
+            loaded, why = self._stored(entry, sizes, index, choice, partial(_load_call, load_blob, call), device)
+            if why and choice.strict:
+                raise FailedPrecondition(f"{self.path}: {why}")
+            if why:
+                if not (self._told or choice.portable):
+                    self._told = True
+                    logger.warning("%s: %s; the portable program is compiled instead", self.path, why)
+                loaded = compile_portable(bytes(self.member(program_of(entry, sizes, index))), call)
+            found.append(loaded)
+        return found
+
+    def _stored(
+        self, entry: str, sizes: Sizes, index: int, choice: Choice, load_blob: Callable[[bytes], Any], device: Any
+    ) -> tuple[Any, str]:
+        """The executable of the first target that fits, or why that of the first does not."""
+        reasons = []
+        for target in choice.targets:
+            name = executable_of(entry, sizes, index, target.name)
+            if name not in self.manifest.stamps:
+                continue
+            why = choice.mismatch(target, self.manifest.stamps[name], device)
             if not why:
                 blob = bytes(self.member(name))
                 try:
-                    found.append(load_blob(blob, call))
-                    continue
+                    return load_blob(blob), ""
                 except DfcError as error:
                     why = f"the executable can't be loaded: {error}"
-            if not self._told:
-                self._told = True
-                logger.warning("%s: %s; the portable program is compiled instead", self.path, why)
-            found.append(compile_portable(bytes(self.member(program_of(entry, sizes, index))), call))
-        return found
+            reasons.append(why)
+        return None, reasons[0] if reasons else f"it holds no executable for {entry!r} on the CPU"
+
+
+def _load_call(load_blob: Callable[[bytes, ProgramCall], Any], call: ProgramCall, blob: bytes) -> Any:
+    return load_blob(blob, call)
 
 
 class _Process:
     """Where programs run; `program` gives what runs an entry at given sizes, made once."""
 
-    def __init__(self, file: ArtifactFile) -> None:
-        self.file = file
+    def __init__(self, file: ArtifactFile, choice: Choice) -> None:
+        self.file, self.choice = file, choice
         self._programs: dict[tuple[str, tuple[tuple[str, int], ...]], Run] = {}
         self._lock = threading.RLock()
 
@@ -229,10 +255,10 @@ class _Process:
 
 
 class _JaxProcess(_Process):
-    """On JAX's CPU device, with variables as a training program has them."""
+    """On a device of JAX's, with variables as a training program has them."""
 
-    def __init__(self, file: ArtifactFile) -> None:
-        super().__init__(file)
+    def __init__(self, file: ArtifactFile, choice: Choice) -> None:
+        super().__init__(file, choice)
         self._variables: dict[str, Any] = {}
 
     def prepare(self, entry: str, sizes: Sizes) -> Run:
@@ -243,14 +269,16 @@ class _JaxProcess(_Process):
         from dfc.runtime.programs import compile_module
         from dfc.runtime.variables import VariableState
 
-        device = xla.devices("cpu")[0]
+        device = xla.devices(self.choice.platform)[0]
         plan = self.file.plan(entry, sizes)
         executables = self.file.executables(
             entry,
             sizes,
             plan,
+            self.choice,
             lambda blob, call: xla.load_program(blob, call.signature, device=device, name=entry),
             lambda code, call: compile_module(module_from_portable(code), call.signature, device, entry),
+            device,
         )
         for name in plan.variables:
             if name not in self._variables:
@@ -270,10 +298,10 @@ class _JaxProcess(_Process):
 class _LeanProcess(_Process):
     """With jaxlib alone. Calls that write variables take turns."""
 
-    def __init__(self, file: ArtifactFile) -> None:
+    def __init__(self, file: ArtifactFile, choice: Choice) -> None:
         from dfc.backends.lean import lean_client
 
-        super().__init__(file)
+        super().__init__(file, choice)
         self._client = lean_client()
         self._buffers: dict[str, Any] = {}
         self._written = {name for info in file.manifest.entries.values() for name in info.writes}
@@ -284,6 +312,7 @@ class _LeanProcess(_Process):
             entry,
             sizes,
             plan,
+            self.choice,
             lambda blob, call: self._client.load_serialized(blob, call.signature, name=entry),
             lambda code, call: self._client.compile_portable(code, call.signature, name=entry),
         )

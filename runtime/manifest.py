@@ -77,13 +77,17 @@ class Manifest:
     variables: dict[str, TensorInfo]
     """By name; the values are in variables.safetensors."""
     targets: tuple[str, ...]
-    """What executables were made for: `cpu`."""
+    """What executables were made for: `cpu`, `tpu:v5e:2x2`."""
     members: dict[str, str]
     """The SHA-256 of every other member, in hexadecimal; a member is checked when it is first used."""
     stamps: dict[str, dict[str, Any]]
     """By executable: what it needs of the machine, see `dfc.backends.compile_cache.stamp`."""
     versions: dict[str, str]
     """What wrote the file: dfc, jaxlib, Python."""
+    statistics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By executable, for people: its size in `bytes`, the `memory` that it takes, by kind; `flops`, `transcendentals`
+    and where they were `counted`; the `seconds` that compiling took, the `versions` of what compiled it, and whether it
+    came `from_cache`. A file that was written before this was kept has none."""
     format: int = field(default=FORMAT)
     """The version of this format."""
 
@@ -113,6 +117,7 @@ def from_json(content: bytes, source: str) -> Manifest:
             members=dict(found["members"]),
             stamps=dict(found["stamps"]),
             versions=dict(found["versions"]),
+            statistics=dict(found.get("statistics", {})),
             format=version,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -156,7 +161,12 @@ def program_of(entry: str, sizes: Mapping[str, int], index: int) -> str:
 
 def executable_of(entry: str, sizes: Mapping[str, int], index: int, target: str) -> str:
     """The member that holds a program compiled for `target`."""
-    return f"{folder_of(entry, sizes)}/islands/{index}.{target}.exe"
+    return f"{folder_of(entry, sizes)}/islands/{index}.{target.replace(':', '-')}.exe"
+
+
+def hlo_of(entry: str, sizes: Mapping[str, int], index: int, target: str) -> str:
+    """The member that holds the optimised HLO of that."""
+    return f"{executable_of(entry, sizes, index, target).removesuffix('.exe')}.hlo"
 
 
 def plan_member(entry: str, sizes: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +16,8 @@ from typing import Any
 
 import click
 
+from dfc.backends.compiling import TIME_LIMIT
+from dfc.backends.targets import check_compiler, parse_target
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, NotFound
 from dfc.frontend import aot
 from dfc.frontend.function import Function, is_entry
@@ -23,7 +25,7 @@ from dfc.ir import locations
 from dfc.ir.text import print_program
 from dfc.passes import manager
 from dfc.passes.phases import Phase
-from dfc.runtime.artifact import TARGETS, phase_texts
+from dfc.runtime.artifact import phase_texts
 from dfc.runtime.container import check_folder
 
 
@@ -34,6 +36,13 @@ def _batch(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     return [int(size) for size in sizes]
 
 
+def _targets(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(parse_target(text).name for text in value))
+    except DfcError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command("compile")
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The artifact. [MODEL.dfc here]")
@@ -42,7 +51,18 @@ def _batch(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     "--checkpoint", "directory", type=click.Path(path_type=Path), help="Take the variables' values from here."
 )
 @click.option("--batch", callback=_batch, metavar="N,N", help="Sizes to compile for the symbolic dimension.")
-@click.option("--target", "targets", multiple=True, default=("cpu",), show_default=True, help="What to compile for.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    default=("cpu",),
+    callback=_targets,
+    metavar="TARGET",
+    help="What to compile for, see `dfc targets`; may be given again. [cpu]",
+)
+@click.option(
+    "--time-limit", type=click.FloatRange(0, min_open=True), default=TIME_LIMIT, help="Seconds for each target. [1800]"
+)
 @click.option("--to", type=click.Choice([phase.value for phase in Phase]), help="Stop at this phase and print it.")
 @click.option("--print-ir-after-all", is_flag=True, help="Print the program after each pass, to standard error.")
 @click.option("--time-passes", is_flag=True, help="Say what each pass took and changed, on standard error.")
@@ -53,6 +73,7 @@ def compile_command(
     directory: Path | None,
     batch: list[int],
     targets: tuple[str, ...],
+    time_limit: float,
     to: str | None,
     print_ir_after_all: bool,
     time_passes: bool,
@@ -67,13 +88,15 @@ def compile_command(
     if to is None:
         check_folder(output)
     for target in targets:
-        if target not in TARGETS:
-            raise click.BadParameter(f"there is no target {target!r}; targets: {', '.join(TARGETS)}")
+        check_compiler(parse_target(target))
+    if to == Phase.EXECUTABLE.value and targets != ("cpu",):
+        raise click.UsageError("--to executable prints what is made for this CPU; `dfc inspect --hlo TARGET` any other")
     report = manager.Report()
     observers: list[manager.Observer] = [lambda entry, _: report.entries.append(entry)]
     if print_ir_after_all:
         observers.append(_print_after)
     texts: list[str] = []
+    failures: Mapping[str, DfcError] = {}
     with redirect_stdout(sys.stderr):  # what the model prints must not come between what this prints
         functions = find_entries(import_model(model), model, entries)
         click.echo(f"imported {model}: {', '.join(functions)} ({time.perf_counter() - started:.1f} s)", err=True)
@@ -83,13 +106,18 @@ def compile_command(
                 texts = [text for spec in specs for text in phase_texts(spec, Phase(to), observers)]
             else:
                 given: dict[str, Any] = {"target": targets, "batch": batch, "checkpoint": directory}
+                given |= {"apart": True, "time_limit": time_limit}
                 made = aot.compile(functions, **given, observers=observers, progress=_progress)
                 made.save(output)
+                failures = made.failures
                 seconds = time.perf_counter() - started
                 click.echo(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB) in {seconds:.1f} s", err=True)
     click.echo("// -----\n".join(texts), nl=False)
     if time_passes:
         click.echo(str(report), err=True)
+    if failures:
+        listed = "\n".join(map(str, failures.values()))
+        raise click.ClickException(f"{output} has nothing for {', '.join(failures)}:\n{listed}")
 
 
 def _progress(line: str) -> None:

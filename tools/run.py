@@ -17,8 +17,9 @@ import click
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--entry", metavar="NAME", help="Which entry; may be left out where there is one.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=@FILE", help="A .npy file, FILE.npz:KEY, or JSON text.")
+@click.option("--target", metavar="TARGET", help="Which executables; `portable` compiles the portable program.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the results to this .npz file.")
-def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], output: Path | None) -> None:
+def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], target: str | None, output: Path | None) -> None:
     """Call an entry of ARTIFACT.
 
     Inputs are `NAME=@file.npy`, `NAME=@file.npz:key`, or a value in JSON, `NAME=[1, 2]`. Without --output the results
@@ -31,7 +32,8 @@ def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], output: Path
     from dfc.runtime.feeding import constants
     from dfc.runtime.load import entries_of, find_entry, load
 
-    entries = entries_of(load(artifact, lean="jax" not in sys.modules))
+    lean = "jax" not in sys.modules and (target is None or target.startswith(("cpu", "portable")))
+    entries = entries_of(load(artifact, lean=lean, target=target))
     if entry is None and len(entries) != 1:
         raise InvalidArgument(f"{artifact} has the entries {', '.join(entries)}: choose one with --entry")
     chosen = find_entry(entries, entry or next(iter(entries)), artifact)

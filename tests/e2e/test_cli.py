@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -403,7 +404,9 @@ def test_inspect_shows_what_is_inside(artifact: Path) -> None:
 
 
 def test_targets_and_devices() -> None:
-    assert ok("targets").stdout.startswith("cpu  a CPU like this one: ")
+    lines = ok("targets").stdout.splitlines()
+    assert re.fullmatch(r"cpu +a CPU like this one: .* +compiled here, runs here", lines[0])
+    assert {"cpu:x86-64-v2", "tpu:v5e", "cuda:h100"} <= {line.partition(" ")[0] for line in lines}
     assert any(
         line.startswith("/job:localhost/replica:0/task:0/device:CPU:0  ") for line in ok("devices").stdout.splitlines()
     )
@@ -415,7 +418,8 @@ def test_targets_and_devices() -> None:
 def test_wrong_usage_exits_with_2_and_helps() -> None:
     assert "No such command 'rnu'. Did you mean 'run'?" in failure("rnu", code=2)
     assert failure("compile", "model.py", "--bathc", "1", code=2).startswith("No such option")
-    assert "there is no target 'gpu'; targets: cpu" in failure("compile", "model.py", "--target", "gpu", code=2)
+    absent = failure("compile", "model.py", "--target", "gpu", code=2)
+    assert "there is no target 'gpu'\n  did you mean 'cuda:h100'? targets: cpu, cpu:x86-64-v2, " in absent
     assert "expected positive integers, as in 1,8,32, got '1,x'" in failure(
         "compile", "model.py", "--batch", "1,x", code=2
     )

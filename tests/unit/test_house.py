@@ -33,6 +33,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "backends/xla.py": {"numpy", "ml_dtypes", "xdsl", "jax", "jaxlib"},
     "backends/compile_cache.py": {"numpy", "ml_dtypes", "xdsl", "jax", "jaxlib"},
     "backends/lean.py": {"numpy", "ml_dtypes", "jaxlib"},
+    "backends/compile_worker.py": {"numpy", "jaxlib"},
+    "backends/statistics.py": {"jaxlib"},
     "backends/iree.py": {"numpy", "ml_dtypes", "xdsl", "iree"},
     "runtime": {"numpy", "ml_dtypes", "xdsl", "safetensors"},
     "runtime/serve": {"numpy", "ml_dtypes", "starlette", "uvicorn", "grpc", "prometheus_client"},
