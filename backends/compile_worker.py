@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -100,8 +101,12 @@ def _compile(
 
 def _too_large(target: Target, why: str, module: Any, arguments: Sequence[str]) -> ResourceExhausted:
     listed = "".join(f"\n    {line}" for line in statistics.largest(module, arguments))
-    text = why.removeprefix("XLA: ").strip().partition("\n")[0]
-    return ResourceExhausted(f"the program is too large for {target.name}: {text}\n  its largest values:{listed}")
+    text = re.sub(r"^(XLA: |RESOURCE_EXHAUSTED: |E\d+: |\w+: )*", "", why).strip().partition("\n")[0]
+    takes, gives = map(statistics.size, statistics.border(module))
+    return ResourceExhausted(
+        f"the program is too large for {target.name}: {text}\n  it takes {takes} of arguments and gives {gives} of "
+        f"results; its largest values:{listed}"
+    )
 
 
 def _compiler(target: Target, folder: Path) -> tuple[Compiler, Callable[[bytes], dict[str, Any]]]:
@@ -142,8 +147,15 @@ def level_flags(target: Target, folder: Path) -> str:
     Those can be set only by function: LLVM reads attributes of functions from a file, and the dump has their names.
     """
     isa = X86_LEVELS[target.model].max_isa
-    dump, attributes = folder / DUMP, folder / ATTRIBUTES
-    return f"--xla_cpu_max_isa={isa} --xla_dump_to={dump} --xla_backend_extra_options=-forceattrs-csv-path={attributes}"
+    dump = f"--xla_dump_to={folder / DUMP} --xla_dump_emitter_re=^llvm"  # jaxlib 0.12.0.1 dumps no LLVM unless asked
+    # XLA's own functions, such as a vector's tanh, come later, with the CPU's features: they are to be inlined as well.
+    options = f"-forceattrs-csv-path={folder / ATTRIBUTES},-ignore-tti-inline-compatible"
+    return f"--xla_cpu_max_isa={isa} {dump} --xla_backend_extra_options={options}"
+
+
+ROUNDS = 4
+"""Compilations of a program for a level: one to know the functions, one with attributes, and further ones where a
+function shows up that others had swallowed before."""
 
 
 def _for_level(client: Any, target: Target, folder: Path) -> Compiler:
@@ -151,10 +163,10 @@ def _for_level(client: Any, target: Target, folder: Path) -> Compiler:
 
     from dfc.backends import xla
 
+    dump, device = folder / DUMP, client.local_devices()[0]
+
     def compile_once(module: Any, name: str) -> Any:
-        for file in (folder / DUMP).glob("*.ll"):
-            file.unlink()
-        device = client.local_devices()[0]
+        shutil.rmtree(dump, ignore_errors=True)
         try:
             return client.compile_and_load(module, _jax.DeviceList((device,)), xla.compile_options(device))
         except RuntimeError as error:
@@ -162,14 +174,17 @@ def _for_level(client: Any, target: Target, folder: Path) -> Compiler:
 
     def compile_program(module: Any, program: bytes, name: str) -> Made:
         compile_cache.initialise_lapack(program)
+        known: set[str] = set()
         (folder / ATTRIBUTES).write_text("")
-        first = bytes(client.serialize_executable(compile_once(module, name)))
-        lines = attribute_lines(folder / DUMP, target.model, all_features(first))
-        (folder / ATTRIBUTES).write_text("".join(lines))
-        loaded = compile_once(module, name)
-        if astray := _functions_without(folder / DUMP, target.model):
-            raise Internal(f"LLVM did not take {target.model} for {', '.join(astray)}", op=name)
-        return Made(bytes(client.serialize_executable(loaded)), loaded)
+        for _ in range(ROUNDS):
+            loaded = compile_once(module, name)
+            blob = bytes(client.serialize_executable(loaded))
+            astray = functions_beyond(dump, target.model)
+            if not astray:
+                return Made(blob, loaded)
+            known |= astray
+            (folder / ATTRIBUTES).write_text("".join(attribute_lines(known, target.model, all_features(blob))))
+        raise Internal(f"LLVM does not hold {', '.join(sorted(astray))} to {target.model}", op=name)
 
     return compile_program
 
@@ -180,35 +195,37 @@ def all_features(blob: bytes) -> set[str]:
     return {item[1:].decode() for found in lists for item in found.split(b",") if item.startswith(b"+")}
 
 
-_DEFINED = re.compile(r'^define [^@]*@("[^"]+"|[^\s(]+)\(', re.MULTILINE)
-
-
-def attribute_lines(dump: Path, level: str, features: set[str]) -> list[str]:
-    """The lines of LLVM's file of attributes that hold every function in a dump to an x86-64 level."""
+def attribute_lines(functions: set[str], level: str, features: set[str]) -> list[str]:
+    """The lines of LLVM's file of attributes that hold functions to an x86-64 level on a CPU with these features."""
     allowed = X86_LEVELS[level].features
     settings = [f"+{name}" for name in sorted(allowed)] + [
         f"-{name}" for name in sorted(features - allowed - {"64bit"})
     ]
-    names = sorted({name for file in dump.glob("*.ir-no-opt.ll") for name in _DEFINED.findall(file.read_text())})
     return [
-        f"{name.strip(chr(34))},{key}={value}\n"
-        for name in names
+        f"{name},{key}={value}\n"
+        for name in sorted(functions)
         for key, value in (("target-cpu", level), ("target-features", ",".join(settings)))
     ]
 
 
-def _functions_without(dump: Path, level: str) -> list[str]:
-    """The functions in a dump of optimised code that were not compiled for the level: none, if all is well."""
-    found = []
-    for file in dump.glob("*.ir-with-opt.ll"):
+_DEFINED = re.compile(r'^define [^@]*@(?:"([^"]+)"|([^\s(]+))\(.*$', re.MULTILINE)
+
+
+def functions_beyond(dump: Path, level: str) -> set[str]:
+    """The functions in a dump that were not compiled for the level. Raises Internal where it lacks a function."""
+    astray: set[str] = set()
+    for compiled in dump.glob("*.obj-file.*.o"):
+        start, _, stem = compiled.name.removesuffix(".o").partition("obj-file.")
+        file = dump / f"{start}{stem}.ir-with-opt.ll"
+        if not file.exists():
+            raise Internal(f"XLA does not tell what it compiles, so {level} can't be promised: no {file.name}")
         text = file.read_text()
-        groups = set(
-            re.findall(rf'^attributes (#\d+) = {{.*"target-cpu"="{level}".*"target-features"=', text, re.MULTILINE)
-        )
-        for line in re.findall(r"^define .*$", text, re.MULTILINE):
-            if not groups & set(re.findall(r"#\d+", line)):
-                found += _DEFINED.findall(line)
-    return found
+        pattern = rf'^attributes (#\d+) = {{.*"target-cpu"="{level}".*"target-features"='
+        groups = set(re.findall(pattern, text, re.MULTILINE))
+        for match in _DEFINED.finditer(text):
+            if not groups & set(re.findall(r"#\d+", match[0])):
+                astray.add(match[1] or match[2])
+    return astray
 
 
 # ---- TPUs and GPUs

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. `names` are the beginnings of CUDA's name of it; sizes are in bytes, `clock` is in GHz, `bandwidth` in
+    """One GPU. `names` are the first words of CUDA's name of it; sizes are in bytes, `clock` is in GHz, `bandwidth` in
     bytes a second, `memory` is what programs can use of it."""
 
     names: tuple[str, ...]

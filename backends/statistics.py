@@ -10,10 +10,12 @@ from importlib import import_module
 from math import prod
 from typing import Any
 
-from dfc.backends.compile_cache import ELEMENT_TYPES, main_of
+from dfc.backends.compile_cache import ELEMENT_TYPES, main_of, specs_of
 
 SHOWN = 5
 """How many of the largest values an error names."""
+WORTH_NAMING = 0.01
+"""What part of the largest one such a value has at least."""
 
 
 def of(executable: Any, module: Any) -> dict[str, Any]:
@@ -77,6 +79,13 @@ def size(count: float) -> str:
 # ---- the largest values
 
 
+def border(module: Any) -> tuple[int, int]:
+    """The bytes of a StableHLO module's arguments and of its results."""
+    given, made = specs_of(module)
+    inside, outside = (sum(prod(shape) * dtype.itemsize for shape, dtype in specs) for specs in (given, made))
+    return inside, outside
+
+
 def largest(module: Any, arguments: Sequence[str]) -> list[str]:
     """The largest values of a StableHLO module, one a line: size, type, what makes it, and the user's line."""
     main = main_of(module)
@@ -86,7 +95,8 @@ def largest(module: Any, arguments: Sequence[str]) -> list[str]:
     found += [
         (_bytes(value.type), f"{_type(value.type)} of {_source(op)}") for op in _walk(block) for value in op.results
     ]
-    return [f"{size(count)}: {text}" for count, text in heapq.nlargest(SHOWN, dict.fromkeys(found))]
+    first = heapq.nlargest(SHOWN, dict.fromkeys(found))
+    return [f"{size(count)}: {text}" for count, text in first if count >= first[0][0] * WORTH_NAMING]
 
 
 def _walk(block: Any) -> Iterator[Any]:

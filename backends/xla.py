@@ -555,9 +555,10 @@ def serialize_executable(executable: Executable) -> bytes:
 
 def result_handlers(avals: Sequence[Any], sharding: Any) -> list[Any]:
     """What makes results into arrays in C++, one for each of `avals`, which the arrays then carry."""
-    from jaxlib import _jax
+    from jaxlib import _jax, version
 
-    return [_jax.array_result_handler(aval, sharding, committed=True, _skip_checks=True) for aval in avals]
+    told = {} if version.__version_info__ >= (0, 11) else {"_skip_checks": True}  # jaxlib 0.12.0.1 needs no telling
+    return [_jax.array_result_handler(aval, sharding, committed=True, **told) for aval in avals]
 
 
 @cache

@@ -87,8 +87,9 @@ def _is_default(target: Target) -> bool:
 
 def fits(target: Target, device_kind: str) -> bool:
     """Whether PJRT's name of a device is one of the target's."""
-    names = GPUS[target.model].names if target.platform == "cuda" else (target.device_kind,)
-    return device_kind.startswith(names) if target.platform == "cuda" else device_kind in names
+    if target.platform != "cuda":
+        return device_kind == target.device_kind
+    return f"{device_kind} ".startswith(tuple(f"{name} " for name in GPUS[target.model].names))
 
 
 def device_mismatch(target: Target, stored: dict[str, Any], device: Any) -> str:

@@ -258,11 +258,6 @@ def test_values_given_to_the_writer_replace_the_variables(tmp_path: Path) -> Non
         (lambda s: build_artifact([]), InvalidArgument, "an artifact needs at least one entry"),
         (lambda s: build_artifact([s[0], s[0]]), AlreadyExists, "two entries are called 'score'"),
         (
-            lambda s: build_artifact(s, targets=["cpu::2"]),
-            InvalidArgument,
-            "target 'cpu::2': a CPU takes no number, got '2'",
-        ),
-        (
             lambda s: build_artifact([replace(s[0], name="a/b")]),
             InvalidArgument,
             "an entry's name must be an identifier, got 'a/b'",
