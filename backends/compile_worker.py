@@ -35,7 +35,7 @@ from dfc.backends.targets import (
     loader_packages,
     parse_target,
 )
-from dfc.errors import DfcError, Internal, ResourceExhausted
+from dfc.errors import DfcError, Internal, ResourceExhausted, Unimplemented
 
 ATTRIBUTES = "attributes.csv"
 DUMP = "dump"
@@ -66,7 +66,8 @@ def main(folder: Path) -> None:
             _compile(target, compiler, stamp, folder / str(index), program)
     except Exception as error:  # the parent raises it again
         known = translate(error, job["programs"][index]["name"])
-        content = {"kind": type(known).__name__, "message": known.diagnostic.message, "program": index}
+        said = known.diagnostic
+        content = {"kind": type(known).__name__, "message": said.message, "hint": said.hint}
         (folder / "error.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -170,6 +171,13 @@ def _for_level(client: Any, target: Target, folder: Path) -> Compiler:
         try:
             return client.compile_and_load(module, _jax.DeviceList((device,)), xla.compile_options(device))
         except RuntimeError as error:
+            if "f16c" not in X86_LEVELS[target.model].features and re.search(r"\bf16\b|xf16", str(module)):
+                # jaxlib 0.10.2 and 0.12.0.1: the code calls __extendhfsf2, which XLA does not have.
+                raise Unimplemented(
+                    f"{name!r} uses float16, and XLA compiles that for CPUs with F16C only, which {target.model} "
+                    "does not promise",
+                    hint="use float32 or bfloat16, or compile for cpu:x86-64-v3",
+                ) from error
             raise translate(error, name) from error
 
     def compile_program(module: Any, program: bytes, name: str) -> Made:

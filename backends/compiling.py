@@ -121,7 +121,7 @@ def _refusal(target: Target, folder: Path) -> DfcError:
     found = json.loads((folder / "error.json").read_text(encoding="utf-8"))
     kind = getattr(dfc.errors, found["kind"], Internal)
     message = found["message"] if target.name in found["message"] else f"{target.name}: {found['message']}"
-    hint = f"what the compiler printed is in {_kept_log(target, folder)}" if kind is Internal else ""
+    hint = f"what the compiler printed is in {_kept_log(target, folder)}" if kind is Internal else found["hint"]
     error = kind(message, hint=hint)
     assert isinstance(error, DfcError)
     return error

@@ -43,6 +43,31 @@ def compile(
     Raises InvalidArgument for a function without a signature and for sizes where no function has a symbolic dimension,
     and what `build_artifact` raises.
     """
+    made = build(
+        functions,
+        target=target,
+        batch=batch,
+        checkpoint=checkpoint,
+        observers=observers,
+        progress=progress,
+        apart=apart,
+        time_limit=time_limit,
+    )
+    for name, error in made.failures.items():
+        logger.warning("the artifact has nothing for %s: %s", name, error)
+    return made
+
+
+def build(
+    functions: Functions,
+    *,
+    target: str | Sequence[str] = ("cpu",),
+    batch: int | Iterable[int] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+    **options: Any,
+) -> Artifact:
+    """`compile` for whoever reports `failures` in another way."""
     listed = _listed(functions)
     entries = _entries(listed, batch)
     values = None
@@ -53,18 +78,7 @@ def compile(
         if kept := sorted(generators - set(values)):
             progress(f"the checkpoint lacks {', '.join(kept)}: the state of a generator keeps its present value")
     targets = (target,) if isinstance(target, str) else tuple(target)
-    made = build_artifact(
-        entries,
-        targets=targets,
-        values=values,
-        observers=observers,
-        progress=progress,
-        apart=apart,
-        time_limit=time_limit,
-    )
-    for name, error in made.failures.items():
-        logger.warning("the artifact has nothing for %s: %s", name, error)
-    return made
+    return build_artifact(entries, targets=targets, values=values, progress=progress, **options)
 
 
 def entry_specs(functions: Functions, batch: int | Iterable[int] = ()) -> list[EntrySpec]:

@@ -107,7 +107,7 @@ def compile_command(
             else:
                 given: dict[str, Any] = {"target": targets, "batch": batch, "checkpoint": directory}
                 given |= {"apart": True, "time_limit": time_limit}
-                made = aot.compile(functions, **given, observers=observers, progress=_progress)
+                made = aot.build(functions, **given, observers=observers, progress=_progress)
                 made.save(output)
                 failures = made.failures
                 seconds = time.perf_counter() - started
