@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import io
 import os
+import platform
 import re
 import stat
 import sys
@@ -457,7 +458,7 @@ def stamp(blob: bytes | None = None, device: Any = None) -> dict[str, object]:
     return {
         "platform": "cpu" if cpu else device.platform,
         "device_kind": "cpu" if cpu else device.device_kind,
-        "machine": os.uname().machine,
+        "machine": platform.machine(),
         "jaxlib": jaxlib.version.__version__,
         "xla": str(xla_client._version) if cpu else f"{xla_client._version} {device.client.platform_version}",
         "cpu_features": list(cpu_features() if blob is None else needed_features(blob)),

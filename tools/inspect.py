@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfc.backends.statistics import memory_of, size
+from dfc.backends.targets import parse_target
 from dfc.errors import NotFound
 from dfc.runtime.manifest import EntryInfo, Manifest, Sizes, executable_of
 
@@ -65,8 +66,6 @@ def summary(found: Manifest, name: str, file_size: int) -> str:
 
 def hlo_texts(file: ArtifactFile, target: str) -> Iterator[str]:
     """The optimised HLO of each executable for a target, each after a line that says what it is of. Raises NotFound."""
-    from dfc.backends.targets import parse_target
-
     found, name = file.manifest, parse_target(target).name
     if name not in found.targets:
         listed = ", ".join(found.targets) or "none"
@@ -101,6 +100,8 @@ def table(found: Manifest) -> list[str]:
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if any(row[4].endswith("*") for row in rows):
         lines.append("* counted in the program: the target's compiler does not count in what it makes")
+    if several := [name for name in found.targets if parse_target(name).devices > 1]:
+        lines.append(f"{', '.join(several)}: the program is not sharded, so each device computes all of it")
     return lines
 
 
