@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import platform as machine_platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import prod
@@ -116,6 +117,15 @@ def parse_target(text: str) -> Target:
     if platform == "cuda" and model in GPUS:
         return _cuda(text, model, size)
     raise _unknown(text)
+
+
+def known_targets(texts: Iterable[str]) -> list[Target]:
+    """The targets of those of these names that this dfc knows: an artifact of a newer one may have others."""
+    found = []
+    for text in texts:
+        with suppress(DfcError):
+            found.append(parse_target(text))
+    return found
 
 
 def _unknown(text: str) -> DfcError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dfc.backends.compile_cache import COMPILED, cpu_features, stamp, stamp_mismatch
 from dfc.backends.gpus import GPUS
-from dfc.backends.targets import CUDA_DRIVER, PORTABLE, X86_LEVELS, Target, installed, parse_target
+from dfc.backends.targets import CUDA_DRIVER, PORTABLE, X86_LEVELS, Target, installed, known_targets, parse_target
 from dfc.errors import FailedPrecondition, NotFound, Unimplemented
 
 CPU_ORDER = ("cpu", *(f"cpu:{level}" for level in sorted(X86_LEVELS, reverse=True)))
@@ -47,15 +47,16 @@ def choose(path: str, available: Sequence[str], wanted: str | None, *, lean: boo
         return Choice((), portable=True)
     if wanted is not None:
         return Choice((target := _wanted(path, available, wanted),), target.platform, strict=True)
-    parsed = list(map(parse_target, available))
-    if not lean and (found := next(filter(_is_default, parsed), None)):
+    known = known_targets(available)
+    if not lean and (found := next(filter(_is_default, known), None)):
         return Choice((found,), found.platform)
     cpus = [parse_target(name) for name in CPU_ORDER if name in available]
-    if cpus or not parsed:
+    if cpus or not available:
         return Choice(tuple(cpus))
-    reasons = "; ".join(f"{target.name} needs {target.needs}, and {why_not_here(target)}" for target in parsed)
+    reasons = [f"{target.name} needs {target.needs}, and {_why_not_loaded(target)}" for target in known]
+    reasons += [f"{name} is of a newer dfc" for name in available if name not in {target.name for target in known}]
     raise FailedPrecondition(
-        f"{path} has nothing that runs here: {reasons}",
+        f"{path} has nothing that runs here: {'; '.join(reasons)}",
         hint=f"the target {PORTABLE!r} compiles its portable program for this CPU",
     )
 
@@ -68,11 +69,15 @@ def _wanted(path: str, available: Sequence[str], wanted: str) -> Target:
     if why := why_not_here(target):
         raise FailedPrecondition(f"{path}: the executables for {target.name} need {target.needs}, and {why}")
     if target.devices > 1:
-        raise Unimplemented(
-            f"{path}: the executables for {target.name} run on {target.devices} devices at once, and loading those "
-            "is not implemented"
-        )
+        raise Unimplemented(f"{path}: the executables for {target.name} need {target.needs}, and {SEVERAL}")
     return target
+
+
+SEVERAL = "loading what runs on several devices at once is not implemented"
+
+
+def _why_not_loaded(target: Target) -> str:
+    return why_not_here(target) or (SEVERAL if target.devices > 1 else "this process computes on CPUs")
 
 
 def _is_default(target: Target) -> bool:
@@ -101,6 +106,8 @@ def device_mismatch(target: Target, stored: dict[str, Any], device: Any) -> str:
     for name, version in needs.items():
         if has.get(name) != version:
             return f"the executable needs {name} {version}, and here it is {has.get(name, 'not installed')}"
+    if stored.get("cuda_driver", 0) > nvidia()[0]:
+        return f"the executable needs a driver for CUDA {_dotted(stored['cuda_driver'])}"
     return ""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfc.backends.statistics import memory_of, size
-from dfc.backends.targets import parse_target
+from dfc.backends.targets import known_targets, parse_target
 from dfc.errors import NotFound
 from dfc.runtime.manifest import EntryInfo, Manifest, Sizes, executable_of
 
@@ -100,7 +100,7 @@ def table(found: Manifest) -> list[str]:
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if any(row[4].endswith("*") for row in rows):
         lines.append("* counted in the program: the target's compiler does not count in what it makes")
-    if several := [name for name in found.targets if parse_target(name).devices > 1]:
+    if several := [target.name for target in known_targets(found.targets) if target.devices > 1]:
         lines.append(f"{', '.join(several)}: the program is not sharded, so each device computes all of it")
     return lines
 

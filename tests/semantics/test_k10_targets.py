@@ -200,6 +200,16 @@ def test_a_target_that_the_artifact_has_not_is_named(artifact: Path) -> None:
     )
 
 
+def test_targets_of_a_newer_dfc_are_passed_over(artifact: Path, tmp_path: Path) -> None:
+    newer = changed(artifact, tmp_path / "m.dfc", only("tpu:v99", "cpu"))
+    np.testing.assert_allclose(dfc.load(newer).score(x=X), expected(X), rtol=1e-5, atol=1e-6)
+    assert "targets: tpu:v99, cpu" in command("inspect", newer).output
+    foreign = changed(artifact, tmp_path / "foreign.dfc", only("tpu:v99"))
+    with pytest.raises(FailedPrecondition) as caught:
+        dfc.load(foreign)
+    assert str(caught.value).startswith(f"{foreign} has nothing that runs here: tpu:v99 is of a newer dfc\n")
+
+
 @needs_x86
 def test_a_level_beyond_this_cpu_is_refused(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfc.runtime.here.cpu_features", lambda: ("sse", "sse2", "sse3", "sse4.1", "sse4.2", "ssse3"))
