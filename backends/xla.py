@@ -1,4 +1,5 @@
-"""Compile StableHLO and run it through PJRT: with compile_cache.py, all that touches the internals of JAX and jaxlib.
+"""Compile StableHLO and run it through PJRT: with arrays.py and compile_cache.py all that touches the internals of JAX
+and jaxlib.
 
 Two modes. In the user's process (`compile_program`, `load_program`) values are `jax.Array`s on JAX's own client, so
 they mix with the user's JAX code. In the process of `dfc run` and `dfc serve` (`lean_client`) jax is never imported:
@@ -9,22 +10,37 @@ Everything here was checked with jax and jaxlib 0.10.2. What depends on the vers
 
 from __future__ import annotations
 
-import os
-import struct
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from operator import attrgetter, is_not, methodcaller
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dfc.backends.arrays import (
+    Array,
+    aval_of,
+    brought,
+    copy,
+    default_device,
+    device_of,
+    devices,
+    host_view,
+    placed,
+    sharding_on,
+    to_device,
+    to_int,
+    to_numpy,
+    transfer,
+    truth,
+    upload,
+    uploadable,
+    wait,
+)
 from dfc.backends.compile_cache import (
-    DTYPES,
     Spec,
     bytecode,
     default_cache,
@@ -42,252 +58,19 @@ from dfc.backends.compile_cache import (
     verify_module,
 )
 from dfc.backends.status import translate
-from dfc.errors import DfcError, FailedPrecondition, Internal, InvalidArgument, InvalidType, NotFound
+from dfc.errors import DfcError, Internal, InvalidArgument
 
 if TYPE_CHECKING:
     import jax
 
 # fmt: off
 __all__ = [
-    "Executable", "Signature", "Spec", "compile_program", "copy", "default_device", "devices",
-    "load_program", "mlir_context", "module_from_portable", "portable_artifact", "register_kernel",
-    "serialize_executable", "specs_of", "stamp", "stamp_mismatch", "to_device", "to_numpy", "transfer",
+    "Array", "Executable", "Signature", "Spec", "brought", "compile_program", "copy", "default_device", "device_of",
+    "devices", "load_program", "mlir_context", "module_from_portable", "placed", "portable_artifact",
+    "register_kernel", "serialize_executable", "specs_of", "stamp", "stamp_mismatch", "to_device", "to_int", "to_numpy",
+    "transfer", "truth", "upload", "uploadable", "wait",
 ]
 # fmt: on
-
-Array = NDArray[Any]
-DLPACK_KINDS = "biufc"  # NumPy's own kinds; DLPack in NumPy has no bfloat16, float8 or int4 ("V" there)
-
-
-# --- devices and transfers --------------------------------------------------------------------------------------------
-
-_backend_lock = threading.Lock()
-_backend_ready = False
-
-
-def _cpu_devices_wanted() -> int:
-    text = os.environ.get("DFC_CPU_DEVICES", "")
-    if text and not (text.isdecimal() and int(text) > 0):
-        raise InvalidArgument(f"DFC_CPU_DEVICES must be a positive integer, got {text!r}")
-    return int(text or 0)
-
-
-def _prepare_backend() -> None:
-    """Give JAX's CPU client as many devices as DFC_CPU_DEVICES says, once, before JAX starts it.
-
-    The only setting of JAX that dfc ever changes, and only on that request (jax 0.10.2: `jax_num_cpu_devices`).
-    """
-    global _backend_ready
-    with _backend_lock:
-        if _backend_ready:
-            return
-        import jax
-        from jax._src import xla_bridge
-
-        wanted = _cpu_devices_wanted()
-        forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-        if wanted and not forced and not xla_bridge.backends_are_initialized():
-            configured: int = xla_bridge.num_cpu_devices.value
-            jax.config.update("jax_num_cpu_devices", max(wanted, configured))  # type: ignore[no-untyped-call]
-        if wanted and len(jax.devices("cpu")) < wanted:
-            raise FailedPrecondition(
-                f"DFC_CPU_DEVICES asks for {wanted} CPU devices, and JAX already runs with {len(jax.devices('cpu'))}",
-                hint="set it, and not XLA_FLAGS=--xla_force_host_platform_device_count, before the first use of JAX",
-            )
-        _backend_ready = True
-
-
-def devices(platform: str | None = None) -> list[jax.Device]:
-    """This process's devices of `platform` ("cpu", "gpu", "tpu"), or of JAX's default one.
-
-    Starts JAX's client; raises NotFound for a platform with no device here, FailedPrecondition if DFC_CPU_DEVICES
-    comes too late.
-    """
-    _prepare_backend()
-    import jax
-
-    try:
-        return list(jax.local_devices(backend=platform))
-    except RuntimeError as error:
-        raise NotFound(f"no device of platform {platform!r} here: {error}") from error
-
-
-def default_device() -> jax.Device:
-    """The first device of JAX's default platform."""
-    return devices()[0]
-
-
-@lru_cache(maxsize=256)
-def _sharding(device: Any) -> Any:
-    from jax.sharding import SingleDeviceSharding
-
-    return SingleDeviceSharding(device)
-
-
-@lru_cache(maxsize=4096)
-def _aval(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    from jax._src import core
-
-    return core.ShapedArray(shape, dtype)  # keeps 64-bit dtypes whatever jax_enable_x64 says
-
-
-def uploadable(value: Any) -> Array:
-    array = np.asarray(value)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype not in DTYPES:
-        hint = "strings stay on the host; dfc.asarray makes a tensor of them" if array.dtype.kind in "US" else ""
-        raise InvalidType(f"a device can't hold values of dtype {array.dtype}", hint=hint)
-    return array
-
-
-def upload(array: Array, aval: Any, sharding: Any, device: Any, *, alias: bool = False) -> Any:
-    """jaxlib 0.10.2's `batched_device_put` straight: `jax.device_put` would turn float64 into float32 unless the user
-    set jax_enable_x64, and entering `jax.enable_x64` costs ten times as much."""
-    from jaxlib import _jax
-
-    semantics = _jax.HostBufferSemantics
-    use = semantics.ZERO_COPY if alias else semantics.IMMUTABLE_ONLY_DURING_CALL
-    return _jax.batched_device_put(aval, sharding, [array], [device], True, not alias, use, True)
-
-
-def to_device(value: Array, device: Any = None) -> jax.Array:
-    """A `jax.Array` on `device` with the shape and dtype of `value`, 64-bit ones included, whatever jax_enable_x64
-    says. The value is copied before the call returns, so its memory may be written or freed. InvalidType for dtypes
-    that no device holds (strings, objects, dates)."""
-    array = uploadable(value)
-    device = device or default_device()
-    result: jax.Array = upload(array, _aval(array.shape, array.dtype), _sharding(device), device)
-    return result
-
-
-class _Capsule:
-    """What `np.from_dlpack` reads: 2 us, where `ArrayImpl.__array__` takes 45 (it re-enters Python to import NumPy)."""
-
-    __slots__ = ("buffer",)
-
-    def __init__(self, buffer: Any) -> None:
-        self.buffer = buffer
-
-    def __dlpack__(self, **_: object) -> Any:
-        from jaxlib import _jax
-
-        return _jax.buffer_to_dlpack_managed_tensor(self.buffer, None)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0  # the host
-
-
-def _host_view(array: Any, *, on_host: bool) -> Array:
-    """A NumPy array of the value, which may alias the buffer; the buffer can't be donated while it lives."""
-    array.block_until_ready()
-    if on_host and array.aval.dtype.kind in DLPACK_KINDS:
-        return np.from_dlpack(_Capsule(array))
-    view: Array = array._single_device_array_to_np_array_did_copy()[0]
-    return view
-
-
-def to_numpy(array: jax.Array, copy: bool = True) -> Array:
-    """The value as a NumPy array, once it is computed.
-
-    The result owns its memory, so it stays valid, and donating `array` later stays a donation. `copy=False` is for
-    arrays that nothing donates: it returns a read-only view where it can. Raises what the computation raised, and
-    FailedPrecondition for a donated array.
-    """
-    value: Array
-    try:
-        memory = memoryview(array.block_until_ready())  # alone it crashes where the array is deleted
-        value = np.array(memory, order="C") if copy else np.asarray(memory)
-    except Exception:  # memory that is not the host's, a dtype that Python has no letter for, or something is wrong
-        value = _viewed(array)
-        if copy:
-            return np.array(value, order="C")
-    if not copy:
-        value.flags.writeable = False
-    return value
-
-
-def wait(value: Any) -> None:
-    """Until a device has computed the value; not at all for one of the host. Raises what the computation raised."""
-    try:
-        if hasattr(value, "block_until_ready"):
-            value.block_until_ready()
-    except RuntimeError as error:
-        raise translate(error, "wait") from error
-
-
-def truth(value: Any) -> bool:
-    """The boolean in a scalar, once it is computed: of an array by its buffer, a third of `to_numpy`'s time."""
-    try:
-        if not isinstance(value, np.ndarray | np.generic):
-            value.block_until_ready()  # see `to_numpy`
-        return bool(np.asarray(value))
-    except RuntimeError as error:
-        raise translate(error, "truth") from error
-
-
-def _viewed(array: jax.Array) -> Array:
-    try:
-        if not array.is_fully_addressable:
-            raise InvalidArgument("part of the array lives in another process")
-        return _host_view(array, on_host=device_of(array).platform == "cpu")
-    except RuntimeError as error:
-        raise translate(error, "to_numpy") from error
-
-
-_INT32 = struct.Struct("i").unpack
-
-
-def to_int(array: Any) -> int:
-    """The value of an int32 scalar, once it is computed: 0.3 us on the CPU. It must not be deleted (an array that only
-    the caller has, such as a program's result, can't be): its buffer is taken as it is, which waits for it."""
-    try:
-        (value,) = _INT32(array)
-    except Exception:  # as in to_numpy
-        value = _viewed(array)
-    return int(value)
-
-
-def copy(array: jax.Array) -> jax.Array:
-    """A copy in another buffer of the same device, not awaited: donating one leaves the other alone."""
-    return transfer(array, device_of(array))
-
-
-def transfer(array: jax.Array, device: Any) -> jax.Array:
-    """A copy of `array` on `device`, not awaited; always another buffer.
-
-    jaxlib 0.10.2: 15 us on one device and 41 between two CPU devices, `jax.device_put` 156.
-    """
-    from jaxlib import _jax
-
-    copied, semantics = _jax.batched_copy_array_to_devices_with_sharding, _jax.ArrayCopySemantics.ALWAYS_COPY
-    try:
-        result: jax.Array = copied([array], [_jax.DeviceList((device,))], [_sharding(device)], [semantics])[0]
-        return result
-    except RuntimeError as error:
-        raise translate(error, "copy") from error
-
-
-def brought(value: Any, device: Any) -> Any:
-    """A value on `device` alone, not awaited: itself where it is that already, or is the host's. 0.3 us if so."""
-    sharding = getattr(value, "sharding", None)
-    if sharding is None or sharding is _sharding(device):
-        return value
-    if len(sharding.device_set) > 1:
-        return to_device(np.asarray(value), device)
-    return value if device in sharding.device_set else transfer(value, device)
-
-
-def placed(value: Any, device: Any) -> Any:
-    """As `brought`, with what the host has, too, but for strings."""
-    is_numbers = isinstance(value, np.ndarray) and value.dtype != object
-    return to_device(value, device) if is_numbers else brought(value, device)
-
-
-def device_of(array: Any) -> Any:
-    """Where an array is: one of its devices."""
-    return next(iter(array.sharding.device_set))
-
 
 # --- compile, load, run -----------------------------------------------------------------------------------------------
 
@@ -447,9 +230,9 @@ _alive: WeakValueDictionary[tuple[Any, ...], _Loaded] = WeakValueDictionary()
 
 
 def _assemble(program: _Loaded, signature: Signature, device: Any, name: str) -> Executable:
-    handlers = result_handlers([_aval(*spec) for spec in signature.results], _sharding(device))
+    handlers = result_handlers([aval_of(*spec) for spec in signature.results], sharding_on(device))
     call = _dispatcher(program.loaded, handlers, signature.n_new_state, bool(signature.donated), name)
-    avals = tuple(_aval(*spec) for spec in signature.inputs)
+    avals = tuple(aval_of(*spec) for spec in signature.inputs)
     return Executable(name, signature, device, call, program.loaded, avals, handlers, program.blob, program)
 
 
@@ -585,7 +368,7 @@ def execute(loaded: Any, handlers: list[Any], buffers: list[Any], name: str) -> 
 def to_host_view(array: Any, name: str) -> Array:
     """The value of a CPU array as a read-only NumPy array that may alias it."""
     try:
-        view = _host_view(array, on_host=True)
+        view = host_view(array, on_host=True)
     except RuntimeError as error:
         raise translate(error, name) from error
     view.flags.writeable = False
