@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfc.backends.compile_cache import DTYPES
+from dfc.backends.mesh import Layout, Mesh, mesh_behind
 from dfc.backends.status import translate
 from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType, NotFound
 
@@ -84,6 +85,9 @@ def default_device() -> jax.Device:
 
 @lru_cache(maxsize=256)
 def sharding_on(device: Any) -> Any:
+    """JAX's sharding of a value on a device, or a mesh, or laid out on one."""
+    if isinstance(device, Mesh | Layout):
+        return device.sharding
     from jax.sharding import SingleDeviceSharding
 
     return SingleDeviceSharding(device)
@@ -117,12 +121,27 @@ def upload(array: Array, aval: Any, sharding: Any, device: Any, *, alias: bool =
 
 
 def to_device(value: Array, device: Any = None) -> jax.Array:
-    """A `jax.Array` on `device` with the shape and dtype of `value`, 64-bit ones included, whatever jax_enable_x64
-    says. The value is copied before the call returns, so its memory may be written or freed. InvalidType for dtypes
-    that no device holds (strings, objects, dates)."""
+    """A `jax.Array` on `device`, which may be a mesh or a layout of one, with the shape and dtype of `value`, 64-bit
+    ones included, whatever jax_enable_x64 says. The value is copied before the call returns, so its memory may be
+    written or freed. InvalidType for dtypes that no device holds (strings, objects, dates)."""
     array = uploadable(value)
     device = device or default_device()
-    result: jax.Array = upload(array, aval_of(array.shape, array.dtype), sharding_on(device), device)
+    aval = aval_of(array.shape, array.dtype)
+    if isinstance(device, Mesh | Layout):
+        return _divided(array, aval, device.layout() if isinstance(device, Mesh) else device)
+    result: jax.Array = upload(array, aval, sharding_on(device), device)
+    return result
+
+
+def _divided(array: Array, aval: Any, layout: Layout) -> jax.Array:
+    """An array from the host on a mesh."""
+    from jaxlib import _jax
+
+    semantics = _jax.HostBufferSemantics.IMMUTABLE_ONLY_DURING_CALL
+    # Copies: jaxlib 0.10.2 raises `bad_function_call` where some devices, and not all, get the same memory.
+    pieces = [np.array(array[index], order="C") for index in layout.pieces(array.shape)]
+    devices = list(layout.mesh.devices)
+    result: jax.Array = _jax.batched_device_put(aval, layout.sharding, pieces, devices, True, True, semantics, True)
     return result
 
 
@@ -195,6 +214,8 @@ def _viewed(array: jax.Array) -> Array:
     try:
         if not array.is_fully_addressable:
             raise InvalidArgument("part of the array lives in another process")
+        if len(array.sharding.device_set) > 1:
+            return np.asarray(array)
         return host_view(array, on_host=device_of(array).platform == "cpu")
     except RuntimeError as error:
         raise translate(error, "to_numpy") from error
@@ -219,12 +240,15 @@ def copy(array: jax.Array) -> jax.Array:
 
 
 def transfer(array: jax.Array, device: Any) -> jax.Array:
-    """A copy of `array` on `device`, not awaited; always another buffer.
+    """A copy of `array` on `device`, not awaited; always another buffer. On a mesh it is divided as it was there, or
+    copied to each device.
 
     jaxlib 0.10.2: 15 us on one device and 41 between two CPU devices, `jax.device_put` 156.
     """
     from jaxlib import _jax
 
+    if isinstance(device, Mesh | Layout) or len(array.sharding.device_set) > 1:
+        return _on_mesh(array, device)
     copied, semantics = _jax.batched_copy_array_to_devices_with_sharding, _jax.ArrayCopySemantics.ALWAYS_COPY
     try:
         result: jax.Array = copied([array], [_jax.DeviceList((device,))], [sharding_on(device)], [semantics])[0]
@@ -233,14 +257,51 @@ def transfer(array: jax.Array, device: Any) -> jax.Array:
         raise translate(error, "copy") from error
 
 
+def _on_mesh(array: jax.Array, device: Any) -> jax.Array:
+    """`transfer` to a mesh or from one."""
+    import jax
+    from jaxlib import _jax
+
+    wanted = sharding_on(device)
+    if isinstance(device, Mesh) and mesh_behind(array) is device:
+        wanted = array.sharding  # as it lies there
+    try:
+        if array.sharding is not wanted:
+            moved: jax.Array = jax.device_put(array, wanted, may_alias=False)
+            return moved
+        devices = [_jax.DeviceList(tuple(array.sharding.mesh.devices.flat))]
+        semantics = [_jax.ArrayCopySemantics.ALWAYS_COPY]
+        copied: jax.Array = _jax.batched_copy_array_to_devices_with_sharding([array], devices, [wanted], semantics)[0]
+        return copied
+    except RuntimeError as error:
+        raise translate(error, "copy") from error
+
+
 def brought(value: Any, device: Any) -> Any:
-    """A value on `device` alone, not awaited: itself where it is that already, or is the host's. 0.3 us if so."""
+    """A value on `device` alone, not awaited: itself where it is that already, or is the host's. 0.3 us if so. On a
+    mesh it may be divided in any way."""
     sharding = getattr(value, "sharding", None)
     if sharding is None or sharding is sharding_on(device):
         return value
-    if len(sharding.device_set) > 1:
-        return to_device(np.asarray(value), device)
+    if isinstance(device, Mesh | Layout) or len(sharding.device_set) > 1:
+        return value if _is_there(value, device) else _moved(value, device)
     return value if device in sharding.device_set else transfer(value, device)
+
+
+def _is_there(value: Any, device: Any) -> bool:
+    if isinstance(device, Mesh):
+        return mesh_behind(value) is device
+    same = isinstance(device, Layout) and value.sharding.device_set == device.sharding.device_set
+    return same and value.sharding.is_equivalent_to(device.sharding, value.ndim)
+
+
+def _moved(value: Any, device: Any) -> Any:
+    import jax
+
+    try:
+        return jax.device_put(value, sharding_on(device))
+    except RuntimeError as error:
+        raise translate(error, "copy") from error
 
 
 def placed(value: Any, device: Any) -> Any:
@@ -249,6 +310,18 @@ def placed(value: Any, device: Any) -> Any:
     return to_device(value, device) if is_numbers else brought(value, device)
 
 
+def is_mesh(device: Any) -> bool:
+    """Whether a device is a mesh of several."""
+    return isinstance(device, Mesh)
+
+
+def fed(value: Any, device: Any) -> Any:
+    """As `placed`, for what a program on `device` takes: one on a mesh divides values itself."""
+    return value if isinstance(device, Mesh) else placed(value, device)
+
+
 def device_of(array: Any) -> Any:
-    """Where an array is: one of its devices."""
-    return next(iter(array.sharding.device_set))
+    """Where an array is: its device, its mesh, or one of its devices where nothing here has made the mesh."""
+    devices = array.sharding.device_set
+    found = mesh_behind(array) if len(devices) > 1 else None
+    return next(iter(devices)) if found is None else found

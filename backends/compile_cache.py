@@ -125,6 +125,29 @@ def _entries(attribute: Any) -> Any:
     return ir.DictAttr(attribute)
 
 
+def mesh_axes(module: Any, n_devices: int) -> tuple[tuple[str, int], ...]:
+    """The axes of the mesh that a program is for; of one that says nothing an axis of all devices, each of which then
+    computes all of it."""
+    from jaxlib.mlir.dialects import sdy
+
+    for op in module.body.operations:
+        if op.operation.name == "sdy.mesh":
+            return tuple(
+                (axis.name, axis.size) for axis in map(sdy.MeshAxisAttr, sdy.MeshAttr(op.attributes["mesh"]).axes)
+            )
+    return (("devices", n_devices),)
+
+
+def free_results(module: Any) -> list[bool]:
+    """Of each result of a program on a mesh: whether it does not say how it is divided."""
+    from jaxlib.mlir import ir
+
+    main = main_of(module)
+    with module.context:
+        marks = list(ir.ArrayAttr(main.attributes["res_attrs"])) if "res_attrs" in main.attributes else []
+        return ["sdy.sharding" not in ir.DictAttr(each) for each in marks]
+
+
 def verify_module(module: Any, name: str) -> None:
     """MLIR's verifier: what it would find kills the process inside XLA."""
     from jaxlib.mlir import ir
@@ -175,6 +198,7 @@ def portable_artifact(module: Any, *, locations: bool = False) -> bytes:
     chlo operations become stablehlo ones first: only those are versioned. Raises Unimplemented for what has no
     portable form. `module` is left as it is (jaxlib 0.10.2 leaves half-converted operations behind when it fails).
     """
+    from jaxlib import _jax
     from jaxlib.mlir import ir
     from jaxlib.mlir.dialects import stablehlo
 
@@ -185,6 +209,10 @@ def portable_artifact(module: Any, *, locations: bool = False) -> bytes:
     try:
         code = bytecode(module, CHLO_TO_STABLEHLO if locations else f"{CHLO_TO_STABLEHLO},strip-debuginfo")
         version = stablehlo.get_version_from_compatibility_requirement(week_12)
+        if "mhlo.num_partitions" in module.operation.attributes:
+            return bytes(
+                _jax.mlir.serialize_portable_artifact(code, version, True)
+            )  # with sdy's attributes as they are
         copied = ir.Module.parse(code, module.context)
         return bytes(stablehlo.serialize_portable_artifact(copied, version))
     except (RuntimeError, ValueError, ir.MLIRError) as error:

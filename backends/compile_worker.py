@@ -25,6 +25,7 @@ import numpy as np
 
 from dfc.backends import compile_cache, statistics
 from dfc.backends.gpus import GPUS
+from dfc.backends.mesh import devices_behind, mesh_of
 from dfc.backends.status import translate
 from dfc.backends.targets import (
     CUDA_DRIVER,
@@ -117,13 +118,14 @@ def _compiler(target: Target, folder: Path) -> tuple[Compiler, Callable[[bytes],
         return _for_devices(devices), lambda blob: _device_stamp(target, devices, plugin)
     from jaxlib import xla_client
 
-    client = xla_client.make_cpu_client()
+    client = xla_client.make_cpu_client(num_devices=target.devices)
+    several = {"devices": target.devices} if target.devices > 1 else {}
     if not target.model:
-        return _for_this_cpu(client), compile_cache.stamp
+        return _for_this_cpu(client), lambda blob: {**compile_cache.stamp(blob), **several}
     features = X86_LEVELS[target.model].features
 
     def levelled(blob: bytes) -> dict[str, Any]:
-        return {**compile_cache.stamp(blob), "cpu_features": sorted(features & compile_cache.COMPILED)}
+        return {**compile_cache.stamp(blob), "cpu_features": sorted(features & compile_cache.COMPILED), **several}
 
     return _for_level(client, target, folder), levelled
 
@@ -135,10 +137,21 @@ def _for_this_cpu(client: Any) -> Compiler:
     from dfc.backends import xla
 
     def compile_program(module: Any, program: bytes, name: str) -> Made:
-        loaded, cached = xla.compile_cached(client, client.local_devices()[0], program, module, name)
+        loaded, cached = xla.compile_cached(client, _all_of(client, module), program, module, name)
         return Made(cached or bytes(client.serialize_executable(loaded)), loaded, cached is not None)
 
     return compile_program
+
+
+def _all_of(client: Any, module: Any) -> Any:
+    """The client's device, or all of its devices as the mesh that the program is for."""
+    devices = client.local_devices()
+    return devices[0] if len(devices) == 1 else mesh_of(compile_cache.mesh_axes(module, len(devices)), devices)
+
+
+def wholes(module: Any) -> list[bool]:
+    """Of each result, that XLA is not free to divide it: what is loaded elsewhere says by axes how it is divided."""
+    return [False] * len(compile_cache.free_results(module))
 
 
 def level_flags(target: Target, folder: Path) -> str:
@@ -164,12 +177,14 @@ def _for_level(client: Any, target: Target, folder: Path) -> Compiler:
 
     from dfc.backends import xla
 
-    dump, device = folder / DUMP, client.local_devices()[0]
+    dump = folder / DUMP
 
     def compile_once(module: Any, name: str) -> Any:
         shutil.rmtree(dump, ignore_errors=True)
+        device = _all_of(client, module)
+        devices = _jax.DeviceList(devices_behind(device))
         try:
-            return client.compile_and_load(module, _jax.DeviceList((device,)), xla.compile_options(device))
+            return client.compile_and_load(module, devices, xla.compile_options(device, wholes(module)))
         except RuntimeError as error:
             if "f16c" not in X86_LEVELS[target.model].features and re.search(r"\bf16\b|xf16", str(module)):
                 # jaxlib 0.10.2 and 0.12.0.1: the code calls __extendhfsf2, which XLA does not have.
@@ -280,6 +295,7 @@ def _for_devices(devices: list[Any]) -> Compiler:
     options.device_assignment = inside.device_assignment = assignment
 
     def compile_program(module: Any, program: bytes, name: str) -> Made:
+        inside.allow_spmd_sharding_propagation_to_output = wholes(module) or [False]
         try:
             made = devices[0].client.compile(module, xla_client.DeviceList(tuple(devices)), compile_options=options)
             return Made(bytes(made.serialize()), made)

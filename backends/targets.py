@@ -60,6 +60,7 @@ TPUS: Mapping[str, Generation] = {
 }
 
 GPUS_OF_A_MACHINE = 8
+CPU_DEVICES = 64
 PORTABLE = "portable"
 """Not a target: the name by which loading is asked for the portable program, compiled where it runs."""
 
@@ -95,7 +96,8 @@ class Target:
         if self.platform == "cuda":
             title = f"NVIDIA {self.model.upper()}"
             return f"one {title} GPU" if self.devices == 1 else f"{self.devices} {title} GPUs"
-        return f"an {self.model} CPU" if self.model else "a CPU like the one that compiled it"
+        kind = f"an {self.model} CPU" if self.model else "a CPU like the one that compiled it"
+        return kind if self.devices == 1 else f"{kind}, as {self.devices} devices"
 
     @property
     def device_kind(self) -> str:
@@ -141,8 +143,15 @@ def _unknown(text: str) -> DfcError:
 
 
 def _cpu(text: str, model: str, size: str) -> Target:
-    if size:
-        raise InvalidArgument(f"target {text!r}: a CPU takes no number, got {size!r}")
+    if size and not model:
+        raise _unknown(text)
+    if model.isdecimal() and not size:
+        model, size = "", model
+    if size and not (size.isdecimal() and 1 <= int(size) <= CPU_DEVICES):
+        raise InvalidArgument(
+            f"target {text!r}: the number of CPU devices must be from 1 to {CPU_DEVICES}, got {size!r}",
+            hint="cpu:4 and cpu:x86-64-v3:4 are four devices of one CPU",
+        )
     if model in ("aarch64", "arm64", "armv8"):
         here = machine_platform.machine()
         raise Unimplemented(
@@ -150,7 +159,7 @@ def _cpu(text: str, model: str, size: str) -> Target:
             hint="compile on an aarch64 machine, with --target cpu",
         )
     if model in X86_LEVELS or not model:
-        return Target("cpu", model)
+        return Target("cpu", model, int(size or 1))
     raise _unknown(text)
 
 

@@ -28,7 +28,9 @@ from dfc.backends.arrays import (
     default_device,
     device_of,
     devices,
+    fed,
     host_view,
+    is_mesh,
     placed,
     sharding_on,
     to_device,
@@ -45,6 +47,7 @@ from dfc.backends.compile_cache import (
     bytecode,
     default_cache,
     environment,
+    free_results,
     initialise_lapack,
     key_of,
     mark_donated,
@@ -57,6 +60,7 @@ from dfc.backends.compile_cache import (
     stamp_mismatch,
     verify_module,
 )
+from dfc.backends.mesh import Layout, Mesh, can_be_told, devices_behind, launches, layouts_of
 from dfc.backends.status import translate
 from dfc.errors import DfcError, Internal, InvalidArgument
 
@@ -66,7 +70,7 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "Array", "Executable", "Signature", "Spec", "brought", "compile_program", "copy", "default_device", "device_of",
-    "devices", "load_program", "mlir_context", "module_from_portable", "placed", "portable_artifact",
+    "devices", "fed", "is_mesh", "load_program", "mlir_context", "module_from_portable", "placed", "portable_artifact",
     "register_kernel", "serialize_executable", "specs_of", "stamp", "stamp_mismatch", "to_device", "to_int", "to_numpy",
     "transfer", "truth", "upload", "uploadable", "wait",
 ]
@@ -115,11 +119,12 @@ Call = Callable[[list["jax.Array"], list["jax.Array"]], tuple[list["jax.Array"],
 
 @dataclass(frozen=True, eq=False)
 class Executable:
-    """A compiled program on one device; may be called from any thread.
+    """A compiled program on one device, or on all of a mesh; may be called from any thread.
 
     `call(state, feeds)` takes two lists of `jax.Array`s and returns the new state and the outputs, not awaited. It
     checks nothing but byte sizes, which XLA does (jaxlib 0.10.2 reads an int32[4] given for a float32[4] as if it were
-    one): callers know what they pass. Calling the object itself checks first.
+    one): callers know what they pass, and of a program on a mesh divide arguments as `layouts` says and hold
+    `mesh.launches`. Calling the object itself checks first, and does all that.
     """
 
     name: str
@@ -129,6 +134,7 @@ class Executable:
     loaded: Any = field(repr=False)
     avals: tuple[Any, ...] = field(repr=False)
     handlers: list[Any] = field(repr=False)
+    layouts: tuple[Layout, ...] = ()  # of a program on a mesh: how its arguments must be divided
     blob: bytes | None = field(repr=False, default=None)  # what it was loaded from, if it was not compiled here
     shared: Any = field(repr=False, default=None)  # keeps the loaded program for equal ones
 
@@ -143,9 +149,18 @@ class Executable:
         return "\n".join(module.to_string() for module in self.loaded.hlo_modules())
 
     def __call__(self, state: list[jax.Array], feeds: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-        """`call` after `check`."""
+        """`call` after `check`; of a program on a mesh the arguments may lie in any way."""
         self.check(state, feeds)
-        return self.call(state, feeds)
+        if not self.layouts:
+            return self.call(state, feeds)
+        arguments = self.divided([*state, *feeds], self.layouts)
+        with launches:
+            return self.call(arguments[: len(state)], arguments[len(state) :])
+
+    @staticmethod
+    def divided(values: Sequence[Any], layouts: Sequence[Layout]) -> list[jax.Array]:
+        """Values of the host, of a device, or divided in other ways, as these layouts say."""
+        return [placed(value, layout) for value, layout in zip(values, layouts, strict=True)]
 
     def channel(self) -> tuple[list[list[jax.Array]], Iterator[list[jax.Array]]]:
         """The fastest way to call, for one thread at a time: append the arguments to the list, then take the results
@@ -230,10 +245,17 @@ _alive: WeakValueDictionary[tuple[Any, ...], _Loaded] = WeakValueDictionary()
 
 
 def _assemble(program: _Loaded, signature: Signature, device: Any, name: str) -> Executable:
-    handlers = result_handlers([aval_of(*spec) for spec in signature.results], sharding_on(device))
+    avals, results = [[aval_of(*spec) for spec in specs] for specs in (signature.inputs, signature.results)]
+    layouts: tuple[Layout, ...] = ()
+    if isinstance(device, Mesh):
+        layouts, given = layouts_of(program.loaded, device, avals, results)
+        handlers = [result_handlers([aval], at.sharding)[0] for aval, at in zip(results, given, strict=True)]
+    else:
+        handlers = result_handlers(results, sharding_on(device))
     call = _dispatcher(program.loaded, handlers, signature.n_new_state, bool(signature.donated), name)
-    avals = tuple(aval_of(*spec) for spec in signature.inputs)
-    return Executable(name, signature, device, call, program.loaded, avals, handlers, program.blob, program)
+    return Executable(
+        name, signature, device, call, program.loaded, tuple(avals), handlers, layouts, program.blob, program
+    )
 
 
 def compile_program(
@@ -247,8 +269,8 @@ def compile_program(
     name: str = "main",
     share: bool = False,
 ) -> Executable:
-    """Compile a StableHLO module (entry `main`, static shapes) for one device, or take it from the disk cache; with
-    `share` the one of an equal program that is loaded already.
+    """Compile a StableHLO module (entry `main`, static shapes) for one device or a mesh, or take it from the disk
+    cache; with `share` the one of an equal program that is loaded already.
 
     `main`'s arguments have `input_specs`: first `n_state` state values, then feeds. Its first `n_new_state` results
     are new state, the rest outputs. `donated` maps state arguments to the new state that replaces them (same spec);
@@ -280,31 +302,47 @@ def load_program(blob: bytes, signature: Signature, *, device: Any = None, name:
     return _assemble(_Loaded(load_blob(device.client, device, blob, name), blob), signature, device, name)
 
 
-def compile_options(device: Any) -> Any:
-    """XLA's options for a program on one device."""
+def compile_options(device: Any, free: Sequence[bool] = ()) -> Any:
+    """XLA's options for a program on one device or a mesh; of the `free` results XLA chooses how they are divided."""
     from jaxlib import xla_client
 
+    devices = devices_behind(device)
     options = xla_client.CompileOptions()  # XLA_FLAGS are in it
-    options.num_replicas = options.num_partitions = 1
-    options.device_assignment = xla_client.DeviceAssignment.create(np.array([[device.id]]))
+    options.num_replicas, options.num_partitions = 1, len(devices)
+    options.device_assignment = xla_client.DeviceAssignment.create(np.array([[each.id for each in devices]]))
+    if isinstance(device, Mesh):
+        inside = options.executable_build_options
+        inside.use_spmd_partitioning = inside.use_shardy_partitioner = True
+        inside.allow_spmd_sharding_propagation_to_output = list(free)
     return options
 
 
 def compile_cached(client: Any, device: Any, program: bytes, module: Any, name: str) -> tuple[Any, bytes | None]:
-    """The loaded executable of `module` (or portable bytes), whose location-free form is `program`; and the blob from
-    the disk cache where it came from there. JAX's persistent cache and its settings are neither used nor changed."""
+    """The loaded executable of `module`, whose location-free form is `program`; and the blob from the disk cache where
+    it came from there. JAX's persistent cache and its settings are neither used nor changed."""
+    initialise_lapack(program)
+    free = free_results(module) if isinstance(device, Mesh) else []
+    loaded, blob = _compiled(client, device, program, module, name, free)
+    if any(free) and not can_be_told(loaded, device):  # XLA has divided a result in a way that no axes give
+        return _compiled(client, device, program, module, name, [False] * len(free))
+    return loaded, blob
+
+
+def _compiled(
+    client: Any, device: Any, program: bytes, module: Any, name: str, free: list[bool]
+) -> tuple[Any, bytes | None]:
     from jaxlib import _jax
 
-    initialise_lapack(program)
     cache = default_cache()
-    key = key_of(program, environment(client, device)) if cache else ""
+    key = key_of(program, environment(client, device), *([bytes(free)] if free else [])) if cache else ""
     if cache and (blob := cache.get(key)) is not None:
         try:
             return load_blob(client, device, blob, name), blob
         except DfcError:
             cache.discard(key)
     try:
-        loaded = client.compile_and_load(module, _jax.DeviceList((device,)), compile_options(device))
+        options = compile_options(device, free)
+        loaded = client.compile_and_load(module, _jax.DeviceList(devices_behind(device)), options)
     except RuntimeError as error:
         raise translate(error, name) from error
     if cache:
@@ -318,7 +356,8 @@ def load_blob(client: Any, device: Any, blob: bytes, name: str) -> Any:
 
     initialise_lapack(blob)
     try:
-        return client.deserialize_executable(blob, _jax.DeviceList((device,)), compile_options(device))
+        options = compile_options(device)
+        return client.deserialize_executable(blob, _jax.DeviceList(devices_behind(device)), options)
     except RuntimeError as error:
         raise translate(error, name) from error
 

@@ -30,7 +30,7 @@ def _case(name: str, pair: tuple[str, int, str, int], elements: int, effort: Eff
     import jax
 
     from dfc.ir.devices import local
-    from dfc.runtime.placing import local_devices
+    from dfc.runtime.device_names import local_devices
     from dfc.runtime.transports import transport_between
 
     source, target = local(pair[0], pair[1]), local(pair[2], pair[3])

@@ -26,6 +26,7 @@ _MODULES = {
     "dfc.frontend.timeline": "Timeline",
     "dfc.frontend.control": "control_dependencies group initialize_all placeholder",
     "dfc.frontend.placement": "colocate_with device devices",
+    "dfc.frontend.sharding": "mesh shard",
     "dfc.runtime.session": "SessionConfig",
     "dfc.passes.costs": "Costs",
     "dfc.passes.expected": "Expected",
@@ -141,6 +142,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dfc.frontend.control import control_dependencies as control_dependencies, group as group
     from dfc.frontend.control import initialize_all as initialize_all, placeholder as placeholder
     from dfc.frontend.placement import colocate_with as colocate_with, device as device, devices as devices
+    from dfc.frontend.sharding import mesh as mesh, shard as shard
     from dfc.runtime.session import SessionConfig as SessionConfig
     from dfc.passes.costs import Costs as Costs
     from dfc.passes.expected import Expected as Expected

@@ -42,8 +42,11 @@ class Lowered:
 
 @without_collection
 def emit(graph: Graph, bindings: Mapping[str, int]) -> Lowered:
-    """The graph as StableHLO; its sizes must all be known."""
+    """The graph as StableHLO, for its mesh if it has one; its sizes must all be known."""
+    from dfc.backends.mesh import axes_of
+    from dfc.runtime.meshes import mesh_of_program
     from dfc.runtime.planning import modules_of
     from dfc.runtime.step import clustered
 
-    return Lowered(modules_of(clustered(graph.module, graph.name, bindings), graph.name)[1])
+    axes = axes_of(mesh_of_program(graph.module))
+    return Lowered(modules_of(clustered(graph.module, graph.name, bindings), graph.name, axes)[1])

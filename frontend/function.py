@@ -44,11 +44,12 @@ assert operators  # it gives tensors their operators
 class Compiled:
     """What a call of one signature and one set of sizes runs."""
 
-    __slots__ = ("_known", "_structure", "call", "device", "single", "step")
+    __slots__ = ("_divides", "_known", "_structure", "call", "device", "single", "step")
 
     def __init__(self, step: AnyStep, types: Sequence[Attribute], structure: Structure) -> None:
         self.step, self.device = step, step.device
         """Where inputs must be; None where they may be anywhere."""
+        self._divides = xla.is_mesh(step.device)
         pairs = zip(types, step.output_devices, strict=True)
         known = [_located(type, at) if dims.is_static(spec_of(type).shape) else None for type, at in pairs]
         self._known, self._structure = known, structure
@@ -58,7 +59,9 @@ class Compiled:
 
     def takes(self, tensors: Iterable[Any]) -> bool:
         """Whether concrete tensors are where they must be."""
-        return self.device is None or all(locality.device_of_type(t._type) is self.device for t in tensors)
+        if self.device is None:
+            return True
+        return not self._divides and all(locality.device_of_type(t._type) is self.device for t in tensors)
 
     def call_anywhere(self, arrays: list[Any], recorded: bool = False) -> Any:
         """`call` on arrays of any devices and the host; if `recorded`, so that timelines hear of it."""
@@ -66,7 +69,7 @@ class Compiled:
         device = self.device
         if device is None:
             return call([xla.to_device(a) if _is_numbers(a) else a for a in arrays])
-        return call([xla.placed(array, device) for array in arrays])
+        return call([xla.fed(array, device) for array in arrays])
 
 
 Call = Callable[[list[Any]], Any]

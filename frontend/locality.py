@@ -122,11 +122,11 @@ def request_for(device: Device) -> str:
 
 def name_of(device: Device) -> str:
     """The device's whole name."""
-    from dfc.runtime import placing
+    from dfc.runtime import device_names
 
-    return placing.name_of(device)
+    return device_names.name_of(device)
 
 
 def short_name(device: Device) -> str:
-    """The device's name among those of its type here: `cpu:1`."""
+    """The device's name among those of its type here: `cpu:1`, or of a mesh `mesh:0`."""
     return f"{device.platform}:{device.id}"

@@ -24,7 +24,7 @@ from dfc.ir.devices import ANY, COLOCATE, HINT, REQUEST, DeviceName, parse, prio
 def devices(kind: str | None = None) -> list[str]:
     """The whole names of this process's devices, of one type ("cpu", "gpu", "tpu") or of all. What asks for no device
     is on the first. DFC_CPU_DEVICES=4 in the environment makes 4 of the CPU."""
-    from dfc.runtime.placing import local_devices
+    from dfc.runtime.device_names import local_devices
 
     names = sorted(local_devices(), key=priority)
     return [str(name) for name in names if kind is None or name.kind == kind.upper()]

@@ -289,7 +289,8 @@ class Session:
     ) -> SessionStep:
         program, labels, binding = self._extracted(fetched, feeds, late)
         self.stats.compiled += 1
-        step = self._state.compile(program, "step", bindings, binding, late_inputs=late)
+        mesh = self.graph.trace.program.mesh
+        step = self._state.compile(program, "step", bindings, binding, late_inputs=late, mesh=mesh)
         step.places = [labels.index(name) for name in step.inputs]
         return step
 

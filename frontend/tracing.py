@@ -31,6 +31,7 @@ from dfc.ir.ops.graph import After, Placeholder
 from dfc.ir.ops.shape import BroadcastInDim
 from dfc.ir.ops.state import Group, Read, Write
 from dfc.ir.ops.state import Variable as VariableOp
+from dfc.ir.sharding import MeshSpec
 from dfc.ir.types import is_tensor, spec_of
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Program:
         """The names of all fresh dimensions."""
         self.labels: set[str] = set()
         """The names of groups of operations that are on one device."""
+        self.mesh: MeshSpec | None = None
+        """The first mesh that something is divided over."""
 
     def function_name(self, wanted: str) -> str:
         base = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "function"
@@ -424,6 +427,8 @@ class Trace:
             attributes: dict[str, Any] = {"variable": name, "shape": spec.shape, "dtype": spec.dtype}
             if variable.offload:
                 attributes["offload"] = True
+            if variable.sharding is not None:
+                attributes["sharding"] = variable.sharding
             handle = self.emit_op(VariableOp, (), attributes, variable.placement)
             found = self.resources[variable] = Resource(handle.results[0])
         return found

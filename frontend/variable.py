@@ -41,6 +41,7 @@ from dfc.ir.ops.state import (
     Update,
     Write,
 )
+from dfc.ir.sharding import Sharding
 from dfc.ir.types import Spec, spec_of
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Variable:
     """Whether reads and writes are ordered in a graph that is built by hand too."""
     offload: bool
     """Whether the value lives in the host's memory."""
+    sharding: Sharding | None = None
+    """How the value is divided among the devices of a mesh: see `dfc.shard`."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Variable:
         if cls is Variable and current_graph() is not None:

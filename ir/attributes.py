@@ -21,6 +21,7 @@ from dfc.ir import literals, types
 from dfc.ir.dims import Dim, Shape, SymbolicDim, parse_dim
 from dfc.ir.dtypes import DType, as_dtype
 from dfc.ir.python_function import PythonFunction
+from dfc.ir.sharding import Sharding
 
 T = TypeVar("T")
 
@@ -185,6 +186,20 @@ class Element(Value[DType]):
     @classmethod
     def parse_value(cls, parser: AttrParser) -> DType:
         return as_dtype(parser.parse_identifier())
+
+
+@irdl_attr_definition
+class Layout(Value[Sharding]):
+    """How a tensor is divided among the devices of a mesh; written as a string."""
+
+    name = "df.layout"
+
+    @classmethod
+    def parse_value(cls, parser: AttrParser) -> Sharding:
+        return Sharding.parse(parse_text(parser))
+
+    def print_value(self, printer: Printer) -> None:
+        printer.print_string_literal(str(self.data))
 
 
 @irdl_attr_definition

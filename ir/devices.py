@@ -162,7 +162,9 @@ def listed(names: Iterable[DeviceName]) -> str:
     return ", ".join(map(str, sorted(names, key=lambda name: name.sort_key)))
 
 
-PRIORITY: Sequence[str] = ("TPU", "GPU", "CPU")
+MESH = "MESH"
+"""The type of a mesh of devices, on which programs are as on one; its number is that of this process."""
+PRIORITY: Sequence[str] = ("TPU", "GPU", "CPU", MESH)
 """Types of devices, the one to take first where an op may be on several."""
 
 

@@ -45,6 +45,7 @@ FAMILIES = (
     "dataflow",
     "transfer",
     "offload",
+    "sharding",
     "function",
 )
 """Stems of the op families, the same in every room."""

@@ -208,7 +208,7 @@ def _elementwise(context: _Context, given: Sequence[State]) -> State | str:
 
 
 # The axes of matrices and of signals have known sizes, so the batch is another one.
-rows(*family_ops("complex"), Factorization, TriangularSolve, Transform)(_elementwise)
+rows(*family_ops("complex"), *family_ops("sharding"), Factorization, TriangularSolve, Transform)(_elementwise)
 
 
 @rows(DotGeneral)

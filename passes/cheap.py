@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from dfc.ir.ops import bitwise, elementwise, indexing, shape
+from dfc.ir.ops import bitwise, elementwise, indexing, shape, sharding
 
 CHEAP: frozenset[type[Operation]] = frozenset(
     {
@@ -14,6 +14,7 @@ CHEAP: frozenset[type[Operation]] = frozenset(
         elementwise.Xor, elementwise.Compare, elementwise.Select, elementwise.Convert, elementwise.Clamp,
         bitwise.CopySign, shape.Reshape, shape.Transpose, shape.BroadcastInDim, shape.Concatenate, shape.Slice,
         shape.Pad, shape.Reverse, shape.DimSize, indexing.Take, indexing.DynamicSlice,
+        sharding.Shard,
     }
 )  # fmt: skip
 """Ops that cost no more than reading their operands."""

@@ -10,7 +10,7 @@ from xdsl.ir import Block, Operation, OpResult, SSAValue
 
 from dfc.errors import DfcError, InvalidArgument
 from dfc.ir import locations
-from dfc.ir.devices import ANY, ASSIGNED, COLOCATE, REQUEST, DeviceName, listed, parse, parse_full, priority
+from dfc.ir.devices import ANY, ASSIGNED, COLOCATE, MESH, REQUEST, DeviceName, listed, parse, parse_full, priority
 from dfc.ir.op import Op, base_name, error_at, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Return, Yield
@@ -78,6 +78,7 @@ class Groups:
 
     def __init__(self, func: Func, devices: Sequence[DeviceName], soft: bool = False) -> None:
         self.devices, self.soft = sorted(devices, key=priority), soft
+        self._meshes = (MESH,) if any(device.kind == MESH for device in devices) else ()
         self.log: list[str] = []
         self.nodes = list(nodes_of(func.block))
         self.names = names_of(func)
@@ -93,6 +94,11 @@ class Groups:
             group = group.joined
         self._groups[id(op)] = group
         return group
+
+    def supported(self, op: Operation) -> tuple[str, ...]:
+        """The types of device with a kernel for the op. A mesh is of this process, whose host works for it too."""
+        found = supported(op)
+        return (*found, *self._meshes) if found else found
 
     def feasible(self, op: Operation) -> list[DeviceName]:
         """The devices that the op's group may be on, the one to take by default first. Raises InvalidArgument where
@@ -130,7 +136,7 @@ class Groups:
     # ---- making them
 
     def _alone(self, op: Operation) -> Colocated:
-        asked, assigned, kinds = _asked(op, REQUEST), text_of(op, ASSIGNED), supported(op)
+        asked, assigned, kinds = _asked(op, REQUEST), text_of(op, ASSIGNED), self.supported(op)
         if not kinds:
             raise self.error(
                 op, f"No OpKernel was registered to support Op '{short_name(op)}' used by {self._node(op)}"
@@ -252,7 +258,7 @@ class Groups:
                 "specification refers to a valid device.",
                 group,
             )
-        if own.kind is not None and own.kind not in supported(op):
+        if own.kind is not None and own.kind not in self.supported(op):
             return self.error(
                 op,
                 f"Could not satisfy explicit device specification '{own}' because no supported kernel for {own.kind} "
@@ -268,7 +274,7 @@ class Groups:
         )
 
     def _registered(self, op: Operation) -> str:
-        return "Registered kernels:\n" + "\n".join(f"  device='{kind}'" for kind in supported(op))
+        return "Registered kernels:\n" + "\n".join(f"  device='{kind}'" for kind in self.supported(op))
 
     def _node(self, op: Operation) -> str:
         return f"{{{{colocation_node {self.names[id(op)]}}}}}"
@@ -280,7 +286,7 @@ class Groups:
         text = f"Cannot assign a device for operation {self.names[id(op)]}: {message}"
         members = [member for group in groups for member in group.members]
         if members:
-            types = {short_name(m): " ".join(supported(m)) for m in members}
+            types = {short_name(m): " ".join(self.supported(m)) for m in members}
             text += f"\n{DEBUG}\nColocation group had the following types and supported devices:"
             text += "".join(f"\n  {name}: {kinds}" for name, kinds in types.items())
             text += "\nColocation members, user-requested devices, and framework assigned devices, if any:"

@@ -17,7 +17,7 @@ from dfc.ir.ops.function import Func, Return, Yield
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.shape import DimSize
 from dfc.ir.types import is_tensor
-from dfc.passes.colocation import Groups, supported
+from dfc.passes.colocation import Groups
 from dfc.passes.costs import Costs
 from dfc.passes.expected import Expected
 from dfc.passes.manager import Pass
@@ -154,7 +154,7 @@ def is_generator(op: Operation) -> bool:
 
 def _check_assigned(groups: Groups, op: Operation) -> None:
     fixed = groups.of(op).fixed
-    if fixed is not None and fixed.kind not in supported(op):
+    if fixed is not None and fixed.kind not in groups.supported(op):
         raise groups.error(
             op,
             f"{short_name(op)} was assigned to {fixed}, and {fixed.kind} does not have registered OpKernel support for "

@@ -67,7 +67,7 @@ from dfc.runtime.manifest import (
 from dfc.runtime.placing import lower
 from dfc.runtime.plan import Plan
 from dfc.runtime.plan import to_json as plan_json
-from dfc.runtime.planning import modules_of
+from dfc.runtime.planning import modules_of, plan_of
 from dfc.runtime.programs import compile_module
 from dfc.runtime.step import clustered
 from dfc.runtime.variables import VariableState
@@ -263,10 +263,10 @@ class _Programs:
             # From the start again: with sizes known, gradients and what is simplified are as good as in a call.
             program, wanted, start = entry.program, entry.func or entry.name, Phase.TRACE
         lowered = clustered(program, wanted, sizes, start=start, observers=self.observers)
-        plan, modules, host_ops = modules_of(lowered, name)
+        plan, islands, host_ops = plan_of(lowered)
         if host_ops:
             raise _needs_host(name, host_ops)
-        self.executables.add(name, sizes, lowered, plan, modules)
+        self.executables.add(name, sizes, lowered, plan, islands)
         self.executables.members[plan_member(name, sizes)] = json.dumps(plan_json(plan), sort_keys=True).encode()
         return plan
 

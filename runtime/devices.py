@@ -18,7 +18,7 @@ from dfc.backends import reference, xla
 from dfc.errors import InvalidArgument, NotFound, Unimplemented
 from dfc.ir.devices import DeviceName, listed
 from dfc.ir.ops.function import Func, Island
-from dfc.runtime.placing import local_devices
+from dfc.runtime.device_names import local_devices
 from dfc.runtime.plan import ProgramCall
 from dfc.runtime.planning import emitted, plan_of
 from dfc.runtime.programs import compile_module

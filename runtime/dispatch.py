@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from dfc.backends import xla
+from dfc.backends.mesh import Mesh, launches
 from dfc.backends.status import translate
 from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition, Internal
@@ -89,6 +90,9 @@ class ProgramRun:
         self._whole = _unbound()
         self._binding: tuple[Holder, _Gather | None, int, list[int]] = (self._whole, None, _READS, [])
         self.run: Callable[[Values], Values] = self._run if states else self._run_pure
+        self._feed_layouts = executable.layouts[len(self.states) :]
+        if isinstance(executable.device, Mesh):
+            self.run = self._run_on_mesh
         self._several: _Several | None = None
         """Where the variables are, if they are in several holders."""
         self.direct: Direct | None = None
@@ -116,6 +120,18 @@ class ProgramRun:
             finally:
                 holder.release()
         return self._run_part(feeds)
+
+    def _run_on_mesh(self, feeds: Values) -> Values:
+        """The same on a mesh: feeds may be anywhere, and lie in any way. All programs on meshes are launched in one
+        order; variables are found before that, as initial values may take other launches."""
+        feeds = Executable.divided(feeds, self._feed_layouts)
+        if not self.states:
+            with launches:
+                return self._run_pure(feeds)
+        if self._whole.moved is not None and self._binding[0].moved is not None and self._several is None:
+            self._bind()
+        with launches:
+            return self._run(feeds)
 
     def _run_part(self, feeds: Values) -> Values:
         """The same for variables that are a part of their holder, are not all written, or have moved."""
@@ -195,7 +211,8 @@ class ProgramRun:
         for index in self._overwritten:
             if state[index] is None or isinstance(state[index], Lost):
                 shape, dtype = self.executable.signature.inputs[index]
-                state[index] = xla.to_device(np.zeros(shape, dtype), self.executable.device)
+                place = self.executable.layouts[index] if self.executable.layouts else self.executable.device
+                state[index] = xla.to_device(np.zeros(shape, dtype), place)
         return state
 
     def _run_pure(self, feeds: Values) -> Values:
@@ -230,7 +247,7 @@ class ProgramRun:
         self._binding = (holder, None if at == list(range(size)) else _gatherer(at), layout, written)
         if written == list(range(size)) and not self._overwritten:
             self._whole = holder
-            if len(self.executable.signature.results) == size + 1:
+            if len(self.executable.signature.results) == size + 1 and not self.executable.layouts:
                 self.direct = Direct(
                     holder, holder.acquired, holder.release, self._waiting, self._results, self, self._tidy
                 )

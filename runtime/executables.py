@@ -17,9 +17,12 @@ from dfc.backends.targets import Target, compiler_packages, installed
 from dfc.errors import DfcError, Unimplemented
 from dfc.ir import locations
 from dfc.ir.op import Op, short_name
-from dfc.ir.ops.function import Func
+from dfc.ir.ops.function import Func, Island
+from dfc.ir.sharding import Axes
 from dfc.runtime.manifest import Sizes, executable_of, hlo_of, program_of
+from dfc.runtime.meshes import sharding_in
 from dfc.runtime.plan import Plan, ProgramCall
+from dfc.runtime.planning import emitted
 from dfc.runtime.programs import compile_module
 
 DEVICE_PLATFORMS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu"}
@@ -30,10 +33,12 @@ DEVICE_PLATFORMS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu"}
 class _Waiting:
     """A program that `finish` compiles."""
 
+    target: str
     entry: str
     sizes: Sizes
     index: int
     program: Program
+    mesh: Axes
 
 
 @dataclass
@@ -49,20 +54,32 @@ class Executables:
     failures: dict[str, DfcError] = field(default_factory=dict)
     _waiting: list[_Waiting] = field(default_factory=list)
 
-    def add(self, entry: str, sizes: Sizes, func: Func, plan: Plan, modules: Sequence[Any]) -> None:
-        """The programs of an entry at these sizes: `func` is the clustered function that they were emitted from."""
-        for target in self.targets:
-            if error := _unsupported(entry, func, target):
-                self.failures.setdefault(target.name, error)
-        for index, (module, call) in enumerate(zip(modules, plan.programs, strict=True)):
+    def add(self, entry: str, sizes: Sizes, func: Func, plan: Plan, islands: Sequence[Island]) -> None:
+        """The programs of an entry at these sizes: `func` is the clustered function that `islands` are of.
+
+        The portable programs are for one device. For a target of several they are emitted for its devices as the mesh
+        that the function divides something over, if it does.
+        """
+        for index, module in enumerate(modules := emitted(islands, entry)):
             self.members[program_of(entry, sizes, index)] = compile_cache.portable_artifact(module)
-            if self._in_process:
-                self._compile_here(entry, sizes, index, module, call)
+        by_mesh: dict[Axes, list[Any]] = {(): modules}
+        for target in self.targets:
+            error: DfcError | None = _unsupported(entry, func, target)
+            try:
+                mesh = mesh_axes_for(func, target.devices)
+                if error is None and mesh not in by_mesh:
+                    by_mesh[mesh] = emitted(islands, entry, mesh)
+            except DfcError as unfit:
+                error = unfit
+            if error is not None:
+                self.failures.setdefault(target.name, error)
                 continue
-            compile_cache.mark_donated(module, call.signature.donated, len(call.signature.inputs))
-            code = compile_cache.portable_artifact(module, locations=True)
-            program = Program(entry, code, _argument_names(func, plan, call))
-            self._waiting.append(_Waiting(entry, sizes, index, program))
+            for index, (module, call) in enumerate(zip(by_mesh[mesh], plan.programs, strict=True)):
+                if self._in_process:
+                    self._compile_here(entry, sizes, index, module, call)
+                else:
+                    program = _program(entry, func, plan, call, module)
+                    self._waiting.append(_Waiting(target.name, entry, sizes, index, program, mesh))
 
     @property
     def _in_process(self) -> bool:
@@ -95,18 +112,51 @@ class Executables:
 
     def _compile_apart(self, target: Target, progress: Callable[[str], None]) -> None:
         started = perf_counter()
+        waiting = [each for each in self._waiting if each.target == target.name]
         try:
-            made = compile_apart(target, [each.program for each in self._waiting], time_limit=self.time_limit)
+            made = compile_apart(target, [each.program for each in waiting], time_limit=self.time_limit)
         except DfcError as error:
             self.failures[target.name] = error
             return
-        for each, compiled in zip(self._waiting, made, strict=True):
+        for each, compiled in zip(waiting, made, strict=True):
             member = executable_of(each.entry, each.sizes, each.index, target.name)
             self.members[member] = compiled.blob
             self.members[hlo_of(each.entry, each.sizes, each.index, target.name)] = compiled.hlo.encode()
-            self.stamps[member] = dict(compiled.stamp)
+            self.stamps[member] = {**compiled.stamp, **({"mesh": list(map(list, each.mesh))} if each.mesh else {})}
             self.statistics[member] = {"bytes": len(compiled.blob), **compiled.statistics}
         progress(f"compiled for {target.name} ({perf_counter() - started:.1f} s)")
+
+
+def _program(entry: str, func: Func, plan: Plan, call: ProgramCall, module: Any) -> Program:
+    """A program for another process; one module may be for several targets."""
+    if "tf.aliasing_output" not in str(compile_cache.main_of(module).attributes.get("arg_attrs", "")):
+        compile_cache.mark_donated(module, call.signature.donated, len(call.signature.inputs))
+    code = compile_cache.portable_artifact(module, locations=True)
+    return Program(entry, code, _argument_names(func, plan, call))
+
+
+def mesh_axes_for(func: Func, n_devices: int) -> Axes:
+    """The axes over so many devices of the mesh that the function divides something over; none for one device, or where
+    it divides nothing. Raises InvalidArgument, with the line, where the mesh is for another number of devices, and
+    Unimplemented for several meshes."""
+    if n_devices == 1:
+        return ()
+    asked = [(op, sharding.mesh) for op in func.walk() if (sharding := sharding_in(op)) is not None]
+    if not asked:
+        return ()
+    op, mesh = asked[0]
+    place = locations.describe(op.location)
+    other = next((o for o, m in asked if m != mesh), None)
+    if other is not None:
+        raise Unimplemented(
+            f"an artifact's entry is divided over one mesh, and this is over ({mesh}) and another",
+            op=short_name(other),
+            location=locations.describe(other.location),
+        )
+    try:
+        return mesh.on(n_devices)
+    except DfcError as error:
+        raise error.at(op=short_name(op), location=place) from None
 
 
 def _argument_names(func: Func, plan: Plan, call: ProgramCall) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from dfc.backends.compile_cache import COMPILED, cpu_features, stamp, stamp_mismatch
 from dfc.backends.gpus import GPUS
 from dfc.backends.targets import CUDA_DRIVER, PORTABLE, X86_LEVELS, Target, installed, known_targets, parse_target
-from dfc.errors import FailedPrecondition, NotFound, Unimplemented
+from dfc.errors import FailedPrecondition, NotFound
 
 CPU_ORDER = ("cpu", *(f"cpu:{level}" for level in sorted(X86_LEVELS, reverse=True)))
 """What the CPU runs, the fastest first."""
@@ -46,9 +46,9 @@ def choose(path: str, available: Sequence[str], wanted: str | None, *, lean: boo
     if wanted == PORTABLE:
         return Choice((), portable=True)
     if wanted is not None:
-        return Choice((target := _wanted(path, available, wanted),), target.platform, strict=True)
+        return Choice((target := _wanted(path, available, wanted, lean),), target.platform, strict=True)
     known = known_targets(available)
-    if not lean and (found := next(filter(_is_default, known), None)):
+    if not lean and (found := next(filter(_is_default, sorted(known, key=lambda t: t.devices)), None)):
         return Choice((found,), found.platform)
     cpus = [parse_target(name) for name in CPU_ORDER if name in available]
     if cpus or not available:
@@ -61,33 +61,48 @@ def choose(path: str, available: Sequence[str], wanted: str | None, *, lean: boo
     )
 
 
-def _wanted(path: str, available: Sequence[str], wanted: str) -> Target:
+def _wanted(path: str, available: Sequence[str], wanted: str, lean: bool) -> Target:
     target = parse_target(wanted)
     if target.name not in available:
         listed = ", ".join([*available, PORTABLE])
         raise NotFound(f"{path} has no executables for {target.name}", hint=f"it has: {listed}")
     if why := why_not_here(target):
         raise FailedPrecondition(f"{path}: the executables for {target.name} need {target.needs}, and {why}")
-    if target.devices > 1:
-        raise Unimplemented(f"{path}: the executables for {target.name} need {target.needs}, and {SEVERAL}")
+    if target.devices > 1 and (why := "this process has one CPU device" if lean else too_few(target)):
+        raise FailedPrecondition(
+            f"{path}: the executables for {target.name} need {target.needs}, and {why}", hint=_more_devices(target)
+        )
     return target
 
 
-SEVERAL = "loading what runs on several devices at once is not implemented"
+def too_few(target: Target) -> str:
+    """Why a target's executables find too few devices in this process, as the end of a sentence; nothing where they
+    don't."""
+    from dfc.backends import xla
+
+    n = len(xla.devices("gpu" if target.platform == "cuda" else target.platform))
+    return f"here {'are' if n > 1 else 'is'} {n}" if n < target.devices else ""
+
+
+def _more_devices(target: Target) -> str:
+    if target.platform != "cpu":
+        return ""
+    return f"DFC_CPU_DEVICES={target.devices} in the environment makes as many, with dfc.load(path, lean=False)"
 
 
 def _why_not_loaded(target: Target) -> str:
-    return why_not_here(target) or (SEVERAL if target.devices > 1 else "this process computes on CPUs")
+    return why_not_here(target) or "this process computes on CPUs"
 
 
 def _is_default(target: Target) -> bool:
-    """Whether the target is of the kind that JAX computes on by default, and is here."""
-    if target.platform == "cpu" or target.devices > 1 or why_not_here(target):
+    """Whether the target is of the kind that JAX computes on by default, and is here, with all its devices."""
+    if target.platform == "cpu" or why_not_here(target):
         return False
     from dfc.backends import xla
 
     found = xla.default_device()
-    return {"gpu": "cuda"}.get(found.platform, found.platform) == target.platform and fits(target, found.device_kind)
+    same = {"gpu": "cuda"}.get(found.platform, found.platform) == target.platform and fits(target, found.device_kind)
+    return same and not too_few(target)
 
 
 def fits(target: Target, device_kind: str) -> bool:

@@ -269,8 +269,8 @@ class _JaxProcess(_Process):
         from dfc.runtime.programs import compile_module
         from dfc.runtime.variables import VariableState
 
-        device = xla.devices(self.choice.platform)[0]
         plan = self.file.plan(entry, sizes)
+        device = self._device(entry, sizes)
         executables = self.file.executables(
             entry,
             sizes,
@@ -285,14 +285,30 @@ class _JaxProcess(_Process):
                 value = self.file.weight(name)
                 spec = Spec(value.shape, as_dtype(value.dtype))
                 self._variables[name] = VariableState(name, spec, partial(self.file.weight, name), device=device)
-        run = PlanRun(plan, executables, self._variables, entry).run
+        for program, executable in zip(plan.programs, executables, strict=True):
+            for name, layout in zip(program.state, executable.layouts, strict=False):
+                self._variables[name].settle(device, layout)
+        run = PlanRun(plan, executables, self._variables, entry, device=device).run
         strings = [tensor.dtype == "string" for tensor in self.file.manifest.entries[entry].inputs]
 
         def call(arrays: list[Array]) -> list[Array]:
-            feeds = [a if s else xla.to_device(a, device) for a, s in zip(arrays, strings, strict=True)]
+            feeds = [a if s else xla.fed(a, device) for a, s in zip(arrays, strings, strict=True)]
             return [r if isinstance(r, np.ndarray) else xla.to_numpy(r, copy=False) for r in run(feeds)]
 
         return call
+
+    def _device(self, entry: str, sizes: Sizes) -> Any:
+        """Where the entry runs: one device, or all of a target that has several, as the mesh that it was made for."""
+        from dfc.backends import xla
+        from dfc.backends.mesh import mesh_of
+
+        devices = xla.devices(self.choice.platform)
+        targets = self.choice.targets
+        if not targets or targets[0].devices == 1:
+            return devices[0]
+        stamp = self.file.manifest.stamps.get(executable_of(entry, sizes, 0, targets[0].name), {})
+        axes = stamp.get("mesh") or [["devices", targets[0].devices]]
+        return mesh_of(tuple((str(name), int(size)) for name, size in axes), devices[: targets[0].devices])
 
 
 class _LeanProcess(_Process):

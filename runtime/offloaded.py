@@ -42,7 +42,7 @@ class OffloadedState(VariableState):
     def __del__(self) -> None:
         _values.pop(id(self), None)
 
-    def settle(self, device: Device) -> None:
+    def settle(self, device: Device, layout: Any = None) -> None:
         """Have copies that nobody asks a device for go to this one: steps on any device may use the variable."""
         self._device = device
 

@@ -15,12 +15,12 @@ from dfc.errors import DfcError, Internal
 from dfc.ir.devices import parse_full
 from dfc.ir.ops.function import Func
 from dfc.passes.partition import device_of, inputs_of, outputs_of
+from dfc.runtime.device_names import device_named
 from dfc.runtime.dispatch import run_once
 from dfc.runtime.executor import PATIENCE, Driving, Execution, look_at
 from dfc.runtime.flow import Node, Values
 from dfc.runtime.host import Binding
 from dfc.runtime.participants import MEETINGS, LocalParticipant, StartStep, participant
-from dfc.runtime.placing import local_devices
 from dfc.runtime.rendezvous import Receiving
 from dfc.runtime.step import Step
 from dfc.runtime.variables import Device, VariableState
@@ -111,8 +111,7 @@ def step_of(
 ) -> AnyStep:
     """A function that has become these, compiled and bound to its variables, on this process's devices. What may be
     anywhere is on `device`, by default the first one."""
-    here = local_devices()
-    devices = [here[parse_full(text)] if (text := device_of(func)) else device for func in funcs]
+    devices = [device_named(parse_full(text)) if (text := device_of(func)) else device for func in funcs]
     if len(funcs) == 1:
         return Step(funcs[0], variables, devices[0], name, binding)
     return PartitionedStep(funcs, devices, variables, name, binding)

@@ -13,7 +13,7 @@ from xdsl.ir import Operation
 
 from dfc.backends import pipeline, xla
 from dfc.errors import Unimplemented
-from dfc.ir.devices import ASSIGNED, COLOCATE, REQUEST, DeviceName, local, parse_full, priority
+from dfc.ir.devices import ASSIGNED, COLOCATE, MESH, REQUEST, DeviceName, parse_full, priority
 from dfc.ir.op import error_at
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island
@@ -26,25 +26,9 @@ from dfc.passes.expected import Expected
 from dfc.passes.partition import device_of
 from dfc.passes.phases import Phase
 from dfc.passes.place import Place, asks, place
+from dfc.runtime.device_names import device_named, local_devices, name_of
+from dfc.runtime.meshes import ask, layout_asked, named_in
 from dfc.runtime.variables import Device, VariableState
-
-
-@cache
-def local_devices() -> dict[DeviceName, Device]:
-    """This process's devices by name, those of JAX's default platform and of the CPU."""
-    platforms = [xla.devices()]
-    if all(device.platform != "cpu" for device in platforms[0]):
-        platforms.append(xla.devices("cpu"))
-    return {
-        local("gpu" if device.platform in ("cuda", "rocm") else device.platform, index): device
-        for devices in platforms
-        for index, device in enumerate(devices)
-    }
-
-
-def name_of(device: Device) -> str:
-    """The device's name, or JAX's for one that has none here."""
-    return next((str(name) for name, found in local_devices().items() if found is device), str(device))
 
 
 def lower(
@@ -58,11 +42,14 @@ def lower(
     log: bool = False,
     variables: Mapping[str, VariableState] = {},
     costs: Costs | None = None,
+    meshes: bool = True,
+    mesh: Device | None = None,
 ) -> Expected | None:
     """The default passes up to phase `to`, in place, with ops placed on this process's devices where something asks for
     that, or where the placement is to be logged. `variables` live from then on where the program has them, and stay
     where another has them already. With `costs` ops are placed by these, what is expected is returned, and variables
-    that the program only gives values to may be elsewhere yet. Raises what the passes raise."""
+    that the program only gives values to may be elsewhere yet. What asks for nothing is on the program's mesh, if it
+    has one, or on `mesh`; without `meshes` that is left alone. Raises what the passes raise."""
     expected = None
     options: dict[str, Any] = {"passes": passes, "observers": observers}
     if to.position >= Phase.PLACED.position and start in (Phase.TRACE, Phase.GRAPH):
@@ -70,13 +57,20 @@ def lower(
         for state in variables.values():
             _ = state.device  # which other variables may tell: no lock may be held meanwhile
         with _placing:
+            if meshes:
+                ask(program, variables, mesh)
             elsewhere = _keep(program, variables, always=costs is not None)
             passing: set[str] = set()
+            on_meshes = named_in(program) if meshes or elsewhere else []
             if costs is not None:
+                if on_meshes:
+                    raise Unimplemented(
+                        "a program on a mesh can't be placed by costs", hint="leave placement='costs' out"
+                    )
                 passing = _only_given(program)
                 expected = _place_by(costs, program, soft, log)
             elif elsewhere or log or any(isinstance(func, Func) and asks(func) for func in program.ops):
-                by_rules = Place(tuple(map(str, local_devices())), soft=soft, log=log)
+                by_rules = Place((*map(str, local_devices()), *on_meshes), soft=soft, log=log)
                 options["passes"] = {**passes, Phase.PLACED: str(by_rules)}
                 pipeline.lower(program, start=Phase.GRAPH, to=Phase.PLACED, **options)
             _settle(program, {name: state for name, state in variables.items() if name not in passing})
@@ -110,7 +104,8 @@ def _keep(program: ModuleOp, states: Mapping[str, VariableState], always: bool) 
 def _settle(program: ModuleOp, states: Mapping[str, VariableState]) -> None:
     for op, state in _variables(program, states):
         at = text_of(op, ASSIGNED)
-        state.settle(local_devices()[parse_full(at)] if at else xla.default_device())
+        device = device_named(parse_full(at)) if at else xla.default_device()
+        state.settle(device, layout_asked(op, device))
 
 
 def _place_by(costs: Costs, program: ModuleOp, soft: bool, log: bool) -> Expected | None:
@@ -171,6 +166,8 @@ def device_for(asked: DeviceName) -> Device:
     """The device for what asks for this one: the first that fits, or where none does, as soft placement has it, the
     first of all."""
     names = sorted(local_devices(), key=priority)
+    if asked.kind == MESH and asked.is_full:
+        return device_named(asked)
     return local_devices()[next((name for name in names if asked.covers(name)), names[0])]
 
 

@@ -21,6 +21,7 @@ from dfc.ir.ops.function import Func, Island, Return, Yield
 from dfc.ir.ops.linalg import DotGeneral
 from dfc.ir.ops.offload import Evict, Fetch
 from dfc.ir.ops.state import Variable
+from dfc.ir.sharding import Axes
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
 from dfc.passes.capacities import guards
 from dfc.passes.frames import ROOT, Frame, Frames, has_frames
@@ -31,19 +32,19 @@ LISTED = 3
 """How many kinds of ops a label names."""
 
 
-def modules_of(func: Func, name: str) -> tuple[Plan, list[Any], list[Op]]:
+def modules_of(func: Func, name: str, mesh: Axes = ()) -> tuple[Plan, list[Any], list[Op]]:
     """A clustered function as its plan, a StableHLO module for each of the plan's programs, and the host's ops."""
     plan, islands, host_ops = plan_of(func)
-    return plan, emitted(islands, name), host_ops
+    return plan, emitted(islands, name, mesh), host_ops
 
 
-def emitted(islands: Sequence[Island], name: str) -> list[Any]:
-    """The StableHLO modules of these islands."""
+def emitted(islands: Sequence[Island], name: str, mesh: Axes = ()) -> list[Any]:
+    """The StableHLO modules of these islands, for one device or a mesh of these axes."""
     from dfc.backends.stablehlo.emit import emit_island
 
     context = compile_cache.mlir_context()
     with paused():
-        return [emit_island(island, context=context, name=name) for island in islands]
+        return [emit_island(island, context=context, name=name, mesh=mesh) for island in islands]
 
 
 def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:

@@ -20,6 +20,7 @@ from dfc.backends import pipeline, xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, InvalidType
 from dfc.ir.collector import paused
 from dfc.ir.dtypes import bfloat16
+from dfc.ir.sharding import MeshSpec
 from dfc.passes.costs import Costs
 from dfc.passes.expected import Expected
 from dfc.passes.partition import input_names, parts_of
@@ -29,6 +30,7 @@ from dfc.runtime.executor import Driving
 from dfc.runtime.host import Binding
 from dfc.runtime.measuring import Stopwatch, copied, lower_apart
 from dfc.runtime.memory import Account, Held, held_by
+from dfc.runtime.meshes import mesh_for
 from dfc.runtime.partitioned import AnyStep, step_of
 from dfc.runtime.placing import first_device, lower
 from dfc.runtime.step import Step, standing_in
@@ -181,7 +183,7 @@ class SessionStep:
         deadline = deadline_after(timeout)
         if self.direct is not None and not RECORDING:
             device = self.step.device
-            results = self.direct([xla.placed(feed, device) for feed in feeds])
+            results = self.direct([xla.fed(feed, device) for feed in feeds])
         else:
             execution = self.start(feeds)
             try:
@@ -284,8 +286,10 @@ class SessionState:
         binding: Binding,
         *,
         late_inputs: bool = False,
+        mesh: MeshSpec | None = None,
     ) -> SessionStep:
-        """The program's function `name`, at phase `trace`, as a step of this session. No lock is held meanwhile."""
+        """The program's function `name`, at phase `trace`, as a step of this session. With `mesh`, of the whole graph,
+        what asks for nothing is on that. No lock is held meanwhile."""
         passes = self._passes(binding, late_inputs)
         with paused():
             lowered = specialize(program, bindings) if bindings else program
@@ -297,6 +301,7 @@ class SessionState:
                 log=config.log_device_placement,
                 costs=self._costs,
                 variables=binding.variables,
+                mesh=None if mesh is None else mesh_for(mesh),
             )
             funcs = parts_of(lowered, name)
         step = step_of(funcs, standing_in(funcs, binding.variables), name, binding)

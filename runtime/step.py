@@ -10,6 +10,7 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import xla
+from dfc.backends.mesh import axes_of
 from dfc.errors import NotFound
 from dfc.ir import locations
 from dfc.ir.collector import paused
@@ -18,6 +19,7 @@ from dfc.ir.ops.state import Variable
 from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
+from dfc.runtime.device_names import name_of
 from dfc.runtime.dispatch import Direct, PlanRun, Values, run_once
 from dfc.runtime.executor import Driving, Execution
 from dfc.runtime.flow import Flow
@@ -25,7 +27,7 @@ from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
 from dfc.runtime.memory import rooms_in
-from dfc.runtime.placing import alone, lower, name_of, request
+from dfc.runtime.placing import alone, lower, request
 from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.planning import emitted, label_of, plan_of
 from dfc.runtime.programs import compile_module
@@ -65,7 +67,8 @@ class Step:
         binding = replace(binding or Binding(variables), device=self.device)
         runnable = [host_op(op, binding) for op in host_ops]
         known = [isinstance(call, ProgramCall) for call in plan.of_device]
-        modules = emitted([island for island, static in zip(islands, known, strict=True) if static], self.name)
+        static = [island for island, known_now in zip(islands, known, strict=True) if known_now]
+        modules = emitted(static, self.name, axes_of(self.device))
         for needed in plan.variables:
             if needed not in variables:
                 raise NotFound(f"the step needs a variable {needed!r}, which it was not given", op=self.name)
@@ -191,9 +194,9 @@ def standing_in(funcs: Sequence[Func], variables: Mapping[str, VariableState]) -
 
 
 def clustered(program: ModuleOp, name: str, bindings: Mapping[str, int], **options: Any) -> Func:
-    """The one function of `clustered_parts`, for use outside of this process: all variables are the device's. Raises
-    Unimplemented for one that is not on the first device alone."""
-    return alone(clustered_parts(program, name, bindings, passes={Phase.CLUSTERED: "cluster"}, **options))
+    """The one function of `clustered_parts`, for use outside of this process: all variables are the device's, or the
+    mesh's that it is then compiled for. Raises Unimplemented for one that is not on the first device alone."""
+    return alone(clustered_parts(program, name, bindings, passes={Phase.CLUSTERED: "cluster"}, meshes=False, **options))
 
 
 def clustered_parts(
@@ -206,13 +209,15 @@ def clustered_parts(
     observers: Sequence[Any] = (),
     variables: Mapping[str, VariableState] = {},
     device: str = "",
+    meshes: bool = True,
 ) -> list[Func]:
     """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
     default passes up to phase `clustered`, but for those in `passes`. The functions, one a device, that it has become.
-    What asks for nothing asks for `device`."""
+    What asks for nothing asks for `device`, or else, unless `meshes` says no, for the mesh that something is divided
+    over."""
     with paused():
         copy = specialize(program, bindings)
         if device:
             request(copy, device)
-        lower(copy, start=start, passes=passes, observers=observers, variables=variables)
+        lower(copy, start=start, passes=passes, observers=observers, variables=variables, meshes=meshes)
         return parts_of(copy, name)

@@ -157,6 +157,7 @@ class VariableState:
         self._settled = False
         self._slot: tuple[Holder, int] = (Holder([None]), 0)
         self.name, self.spec, self.trainable, self._device = name, spec, trainable, device
+        self._layout: Any = None
         self._initial: Any = initial
         if initial is not None and not callable(initial):
             self._check(initial)
@@ -187,19 +188,25 @@ class VariableState:
         """Whether the value stays where it is, since there are programs that have it there."""
         return self._settled
 
-    def settle(self, device: Device) -> None:
-        """Live on this device from now on: see `dfc.runtime.placing.lower`, which alone calls this."""
+    def settle(self, device: Device, layout: Any = None) -> None:
+        """Live on this device from now on, on a mesh laid out so: see `dfc.runtime.placing.lower`, which alone calls
+        this."""
         if not self._settled:
-            if self.device is not device:
-                self._move(device)
+            if self.device is not device or layout is not device:
+                self._move(device, layout or device)
             self._settled = True
 
-    def _move(self, device: Device) -> None:
+    def _move(self, device: Device, layout: Any) -> None:
         with self._locked() as (holder, index):
             found = holder.buffers[index]
             if found is not None and not isinstance(found, Lost):
-                holder.buffers[index] = xla.transfer(found, device)
-            self._device = device
+                holder.buffers[index] = xla.transfer(found, layout)
+            self._device, self._layout = device, layout
+
+    @property
+    def layout(self) -> Any:
+        """Where and how the value lies: on the device, or divided in a way on a mesh."""
+        return self._layout or self.device
 
     @property
     def is_initialized(self) -> bool:
@@ -258,7 +265,7 @@ class VariableState:
         if holder.is_owned():
             raise holder.reentered(f"assigning variable {self.name!r}")
         with self._locked() as (holder, index):
-            holder.buffers[index] = xla.brought(buffer, self.device)  # it may have moved meanwhile
+            holder.buffers[index] = xla.brought(buffer, self.layout)  # it may have moved meanwhile
         self._initial = None
 
     def initialize(self) -> None:
@@ -292,7 +299,7 @@ class VariableState:
         buffer = self._upload(value)
         with self._locked() as (holder, index):
             if holder.buffers[index] is None:
-                holder.buffers[index] = xla.brought(buffer, self.device)  # it may have moved meanwhile
+                holder.buffers[index] = xla.brought(buffer, self.layout)  # it may have moved meanwhile
 
     def lost(self, found: Lost) -> FailedPrecondition:
         """The error for the use of a variable whose slot says that it is lost."""
@@ -332,7 +339,7 @@ class VariableState:
         if not _is_device_array(value):
             value = np.asarray(value)
         self._check(value)
-        return xla.transfer(value, self.device) if _is_device_array(value) else xla.to_device(value, self.device)
+        return xla.transfer(value, self.layout) if _is_device_array(value) else xla.to_device(value, self.layout)
 
 
 class StandIn(VariableState):

@@ -18,7 +18,7 @@ from dfc.ir.ops.transfer import Recv
 from dfc.passes.partition import device_of
 from dfc.passes.phases import Phase
 from dfc.passes.place import Place
-from dfc.runtime.placing import local_devices
+from dfc.runtime.device_names import local_devices
 from dfc.runtime.rendezvous import INCARNATION, prefix_of
 
 CPUS = [str(local("cpu", index)) for index in range(4)]

@@ -99,9 +99,24 @@ def table(found: Manifest) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if any(row[4].endswith("*") for row in rows):
-        lines.append("* counted in the program: the target's compiler does not count in what it makes")
-    if several := [target.name for target in known_targets(found.targets) if target.devices > 1]:
-        lines.append(f"{', '.join(several)}: the program is not sharded, so each device computes all of it")
+        lines.append("* counted in the whole program: the target's compiler does not count in what it makes")
+    return [*lines, *_divisions(found)]
+
+
+def _divisions(found: Manifest) -> list[str]:
+    """A line for each target of several devices: the mesh that its programs are divided over."""
+    lines = []
+    for target in (target for target in known_targets(found.targets) if target.devices > 1):
+        names = [name for entry, sizes in _compiled(found) for name in _executables(found, entry, sizes, target.name)]
+        meshes = [found.stamps[name].get("mesh") for name in names]
+        divided = dict.fromkeys(", ".join(f"{axis}={size}" for axis, size in mesh) for mesh in meshes if mesh)
+        if divided:
+            lines.append(
+                f"{target.name}: divided over the mesh {'; '.join(divided)}; memory and FLOPs are one device's"
+            )
+        if not all(meshes):
+            which = "some programs divide nothing" if divided else "nothing is divided"
+            lines.append(f"{target.name}: {which}, so each device computes all of it")
     return lines
 
 

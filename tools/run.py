@@ -32,7 +32,10 @@ def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], target: str 
     from dfc.runtime.feeding import constants
     from dfc.runtime.load import entries_of, find_entry, load
 
-    lean = "jax" not in sys.modules and (target is None or target.startswith(("cpu", "portable")))
+    cpus = 1 if target is None or target == "portable" else _cpu_devices(target)
+    if cpus > 1:
+        os.environ.setdefault("DFC_CPU_DEVICES", str(cpus))
+    lean = "jax" not in sys.modules and cpus == 1
     entries = entries_of(load(artifact, lean=lean, target=target))
     if entry is None and len(entries) != 1:
         raise InvalidArgument(f"{artifact} has the entries {', '.join(entries)}: choose one with --entry")
@@ -53,6 +56,14 @@ def run(artifact: Path, entry: str | None, inputs: tuple[str, ...], target: str 
         dtype = "string" if value.dtype.kind in "OU" else value.dtype
         click.echo(f"{name} {dtype}[{', '.join(map(str, value.shape))}]")
         click.echo(f"  {np.array2string(value, threshold=50, prefix='  ')}")
+
+
+def _cpu_devices(target: str) -> int:
+    """How many CPU devices a target has; 0 for one of another platform."""
+    from dfc.backends.targets import parse_target
+
+    found = parse_target(target)
+    return found.devices if found.platform == "cpu" else 0
 
 
 def read_input(name: str, source: str) -> Any:

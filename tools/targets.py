@@ -47,7 +47,7 @@ def _runs(target: Target) -> str:
 def devices() -> None:
     """List the devices of this process, one a line: name, as for dfc.device, and kind. DFC_CPU_DEVICES=4 makes 4 of
     the CPU."""
-    from dfc.runtime.placing import local_devices
+    from dfc.runtime.device_names import local_devices
 
     for name, device in local_devices().items():
         click.echo(f"{name}  {device.device_kind}")

@@ -18,12 +18,14 @@ from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from dfc.backends.stablehlo import rules
 from dfc.backends.stablehlo.legalize import legalize
 from dfc.backends.stablehlo.rules import Value
+from dfc.backends.stablehlo.sharding import ProgramLayout, layout_of
 from dfc.errors import DfcError, FailedPrecondition, Unimplemented
 from dfc.ir import dtypes, locations
 from dfc.ir.dtypes import DType
 from dfc.ir.op import short_name
 from dfc.ir.ops.function import Func, Island
 from dfc.ir.ops.state import Variable
+from dfc.ir.sharding import Axes
 from dfc.ir.types import Spec, spec_of
 
 _ELEMENTS: dict[DType, Callable[[], ir.Type]] = {
@@ -61,7 +63,9 @@ class Emitter:
     Types and positions are made once each: building one costs as much as building an op.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mesh: Axes = ()) -> None:
+        self.mesh = mesh
+        """The axes of the mesh that the program is for; none for one device."""
         self.location: ir.Location = ir.Location.unknown()
         self._unknown = self.location
         self.insertion: ir.InsertionPoint | None = None
@@ -271,29 +275,32 @@ def parameter_order(island: Island) -> list[int]:
     return [*(n_inputs + i for i in written + read_only), *range(n_inputs)]
 
 
-def emit_island(island: Island, *, context: ir.Context, name: str, donate: bool = False) -> ir.Module:
+def emit_island(island: Island, *, context: ir.Context, name: str, donate: bool = False, mesh: Axes = ()) -> ir.Module:
     """The StableHLO module of an island: `main(written references' values, the other references' values, inputs) ->
     (new values of the written references, results, numbers of iterations)`.
 
     `donate` marks parameter i, for each written reference, with `tf.aliasing_output = i`: the new value may take the
-    old one's memory. Raises Unimplemented for dtypes and ops that no device takes and FailedPrecondition for symbolic
-    shapes, each with the user's line.
+    old one's memory. With a `mesh`, parameters and results say how they are divided among its devices.
+
+    Raises Unimplemented for dtypes and ops that no device takes, FailedPrecondition for symbolic shapes and
+    InvalidArgument for sizes that the mesh does not divide, each with the user's line.
     """
     arguments = list(island.block.args)
     yielded = list(island.block.last_op.operands) if island.block.last_op is not None else []
     n_results, n_written = len(island.results_.data), len(island.written.data)
     end = n_results + n_written
     outputs = [*yielded[n_results:end], *yielded[:n_results], *yielded[end:]]
-    names = [_operand_name(operand) for operand in (*island.inputs, *island.refs)]
+    operands = [*island.inputs, *island.refs]
     order = parameter_order(island)
     return _emit(
         island.block,
-        [(arguments[i], names[i]) for i in order],
+        [(arguments[i], _operand_name(operands[i])) for i in order],
         outputs,
         context=context,
         name=name,
         location=island.location,
         aliases=n_written if donate else 0,
+        layout=layout_of([(arguments[i], operands[i]) for i in order], outputs, n_written, mesh) if mesh else None,
     )
 
 
@@ -319,10 +326,11 @@ def _emit(
     name: str,
     location: LocationAttr,
     aliases: int,
+    layout: ProgramLayout | None = None,
 ) -> ir.Module:
     rules.load()
     with context, ir.Location.unknown():
-        emitter = Emitter()
+        emitter = Emitter(layout.mesh if layout else ())
         whole = emitter.position(location)
         module = ir.Module.create(whole)
         module.operation.attributes["sym_name"] = ir.StringAttr.get(name)
@@ -335,6 +343,9 @@ def _emit(
         }
         if aliases:
             attributes["arg_attrs"] = _aliasing(aliases, len(parameters))
+        if layout:
+            layout.declare(module)
+            layout.annotate(attributes, [_rank(v) for v in (*(value for value, _ in parameters), *outputs)])
         main = ir.Operation.create(
             "func.func", (), (), attributes, regions=1, loc=whole, ip=ir.InsertionPoint(module.body)
         )
@@ -347,6 +358,10 @@ def _emit(
         if emitter.uses_chlo:
             legalize(module)
     return module
+
+
+def _rank(value: SSAValue) -> int:
+    return len(spec_of(value.type).shape)
 
 
 def _parameter_type(emitter: Emitter, value: BlockArgument, label: str, location: LocationAttr) -> ir.Type:

@@ -312,9 +312,12 @@ def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
 
 def state_variable(value: Any, name: str, beside: Variable | None = None, offload: bool = False) -> Variable:
     """A variable of an optimiser's state, which no optimiser trains, under this name whatever the present scope; on the
-    device of another one."""
+    device of another one, and divided as that is where it has its shape."""
     with names.fresh_scope(), names.placed({} if beside is None else placement_of_state(beside)):
-        return Variable(value, name=name, trainable=False, offload=offload)
+        made = Variable(value, name=name, trainable=False, offload=offload)
+    if beside is not None and beside.sharding is not None and made.shape == beside.shape:
+        made.sharding = beside.sharding
+    return made
 
 
 def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:

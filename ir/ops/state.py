@@ -8,12 +8,13 @@ from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, var_operand_def
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.ir.attributes import Dims, Element, Flag, Text
+from dfc.ir.attributes import Dims, Element, Flag, Layout, Text
 from dfc.ir.dims import is_static
 from dfc.ir.dtypes import bool_
 from dfc.ir.op import Attributes, Effect, Op, Types
 from dfc.ir.ops.elementwise import ANY, INEXACT, NUMERIC, ORDERED, require_kind
 from dfc.ir.ops.indexing import require_integer
+from dfc.ir.ops.sharding import require_fitting
 from dfc.ir.types import (
     CONTROL,
     ControlType,
@@ -44,13 +45,15 @@ def require_ref(type: Attribute, label: str) -> Spec:
 @irdl_op_definition
 class Variable(Op):
     """The handle of the variable called `variable`, unique in the program. With `offload` its value lives in the host's
-    memory and is on a device only while something computes with it. C1: its shape is static."""
+    memory and is on a device only while something computes with it; with `sharding` it is divided among the devices of
+    a mesh. C1: its shape is static. C2: the sharding fits it."""
 
     name = "df.variable"
     variable = prop_def(Text)
     shape = prop_def(Dims)
     dtype = prop_def(Element)
     offload = opt_prop_def(Flag)
+    sharding = opt_prop_def(Layout)
     ref = result_def()
 
     @staticmethod
@@ -58,6 +61,8 @@ class Variable(Op):
         spec = Spec(attributes["shape"], attributes["dtype"])
         if not is_static(spec.shape):
             raise InvalidArgument(f"a variable needs a static shape, got {spec}", label="C1")
+        if "sharding" in attributes:
+            require_fitting(attributes["sharding"], spec.shape, "C2")
         return (ref_type(spec),)
 
 

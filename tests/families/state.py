@@ -6,6 +6,7 @@ from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir import dtypes
 from dfc.ir.dims import parse_dim
 from tests.families.rows import NUMBERS, Broken, kinds
+from tests.families.sharding import BY_ROWS
 
 # ---- broken constraints
 
@@ -40,6 +41,8 @@ def scatters(name: str, allowed: str, got: str) -> list[Broken]:
 BROKEN: list[Broken] = [
     ("variable-C1", "", {"variable": "w", "shape": (parse_dim("b"),), "dtype": dtypes.float32}, InvalidArgument,
      "a variable needs a static shape, got float32[b]"),
+    ("variable-C2", "", {"variable": "w", "shape": (3,), "dtype": dtypes.float32, "sharding": BY_ROWS}, InvalidArgument,
+     "dimension 0 of size 3 can't be divided evenly among data=2"),
     ("read-C1", "float32[2]", {}, InvalidType, NOT_A_REF + "tensor<2xf32>"),
     ("read-C2", "ref float32[2] ; float32[]", {}, InvalidType, TOKENS_ONLY + "tensor<f32>"),
     ("initial_value-C1", "", {"variable": "w", "shape": (parse_dim("b"),), "dtype": dtypes.float32}, InvalidArgument,

@@ -15,8 +15,8 @@ from dfc.frontend import subtrace
 from dfc.passes import manager
 from dfc.runtime import participants as participants_module
 from dfc.runtime import programs
+from dfc.runtime.device_names import local_devices
 from dfc.runtime.participants import MEETINGS, StartStep, participant
-from dfc.runtime.placing import local_devices
 from tests.device_support import CPUS
 
 

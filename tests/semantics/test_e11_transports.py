@@ -8,7 +8,7 @@ import pytest
 import dfc
 from dfc.errors import Unimplemented
 from dfc.ir.devices import DeviceName, local, parse_full
-from dfc.runtime.placing import local_devices
+from dfc.runtime.device_names import local_devices
 from dfc.runtime.transports import (
     DOWNLOAD,
     HANDED_OVER,

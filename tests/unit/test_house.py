@@ -32,6 +32,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "backends/stablehlo": {"numpy", "ml_dtypes", "xdsl", "jaxlib.mlir"},
     "backends/xla.py": {"numpy", "ml_dtypes", "xdsl", "jax", "jaxlib"},
     "backends/arrays.py": {"numpy", "ml_dtypes", "xdsl", "jax", "jaxlib"},
+    "backends/mesh.py": {"numpy", "jax", "jaxlib"},
     "backends/compile_cache.py": {"numpy", "ml_dtypes", "xdsl", "jax", "jaxlib"},
     "backends/lean.py": {"numpy", "ml_dtypes", "jaxlib"},
     "backends/compile_worker.py": {"numpy", "jaxlib"},

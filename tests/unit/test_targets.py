@@ -28,6 +28,9 @@ LISTED = (
     [
         ("cpu", "cpu", 1, "a CPU like the one that compiled it"),
         ("cpu:x86-64-v2", "cpu:x86-64-v2", 1, "an x86-64-v2 CPU"),
+        ("cpu:1", "cpu", 1, "a CPU like the one that compiled it"),
+        ("cpu:4", "cpu:4", 4, "a CPU like the one that compiled it, as 4 devices"),
+        ("cpu:x86-64-v3:2", "cpu:x86-64-v3:2", 2, "an x86-64-v3 CPU, as 2 devices"),
         ("tpu:v5e", "tpu:v5e", 1, "one TPU v5e chip"),
         ("tpu:v5e:1x1", "tpu:v5e", 1, "one TPU v5e chip"),
         ("tpu:v5e:2x2", "tpu:v5e:2x2", 4, "4 TPU v5e chips"),
@@ -56,7 +59,19 @@ def test_every_target_that_is_listed_exists() -> None:
         ("cuda:h10", NotFound, f"there is no target 'cuda:h10'\n  did you mean 'cuda:h100'? {LISTED}"),
         ("cpu:x86-64-v5", NotFound, f"there is no target 'cpu:x86-64-v5'\n  did you mean 'cpu:x86-64-v4'? {LISTED}"),
         ("zzz", NotFound, f"there is no target 'zzz'\n  {LISTED}"),
-        ("cpu::2", InvalidArgument, "target 'cpu::2': a CPU takes no number, got '2'"),
+        ("cpu::2", NotFound, f"there is no target 'cpu::2'\n  did you mean 'cpu:x86-64-v2'? {LISTED}"),
+        (
+            "cpu:0",
+            InvalidArgument,
+            "target 'cpu:0': the number of CPU devices must be from 1 to 64, got '0'\n"
+            "  cpu:4 and cpu:x86-64-v3:4 are four devices of one CPU",
+        ),
+        (
+            "cpu:x86-64-v3:many",
+            InvalidArgument,
+            "target 'cpu:x86-64-v3:many': the number of CPU devices must be from 1 to 64, got 'many'\n"
+            "  cpu:4 and cpu:x86-64-v3:4 are four devices of one CPU",
+        ),
         (
             "tpu:v5e:3x3",
             InvalidArgument,

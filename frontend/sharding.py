@@ -1,0 +1,180 @@
+"""`dfc.mesh` and `dfc.shard`: one program over several devices, with the values that it divides among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType, Unimplemented
+from dfc.frontend import interop, locality
+from dfc.frontend.graph_variable import GraphVariable
+from dfc.frontend.promotion import tensor_in
+from dfc.frontend.tensor import Operand, Tensor
+from dfc.frontend.tracing import current
+from dfc.frontend.variable import Variable
+from dfc.ir import locations
+from dfc.ir.ops.sharding import Shard, require_fitting
+from dfc.ir.sharding import Divided, MeshSpec, Sharding, checked_mesh
+
+if TYPE_CHECKING:
+    Axes = Sequence[str | Sequence[str] | None]
+
+V = TypeVar("V", bound=Variable)
+
+_made: dict[MeshSpec, Mesh] = {}
+
+
+class Mesh:
+    """A grid of devices with named axes; made by `dfc.mesh`."""
+
+    def __init__(self, spec: MeshSpec) -> None:
+        self._spec = spec
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """The size of each axis, by name, as it was asked for: -1 for as many as there are devices."""
+        return dict(self._spec.axes)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """The size of each axis, by name, over this process's devices. InvalidArgument where they are too few."""
+        return dict(self._spec.on(len(self.devices)))
+
+    @property
+    def devices(self) -> list[str]:
+        """The names of the mesh's devices, in order. Raises InvalidArgument where this process has too few."""
+        from dfc.backends.mesh import devices_behind
+        from dfc.runtime.meshes import mesh_for
+
+        try:
+            return [locality.name_of(device) for device in devices_behind(mesh_for(self._spec))]
+        except DfcError as error:
+            raise error.at(op="mesh", location=locations.describe(locations.capture())) from None
+
+    def __repr__(self) -> str:
+        return f"<dfc.mesh {self._spec}>"
+
+
+def mesh(axes: Mapping[str, int], devices: Sequence[str] | None = None) -> Mesh:
+    """A grid of devices whose axes have names: `dfc.mesh({"data": 4})`, `dfc.mesh({"data": -1, "model": 2})`.
+
+    `axes` gives the size of each axis; one may be -1: as large as the devices allow. `devices` are whole names, see
+    `dfc.devices`, in the order in which the last axis changes fastest; by default the first ones of this process, and
+    for an artifact those of the target. Which devices there are is asked when something runs on the mesh. The same axes
+    and devices give the same mesh.
+
+    Raises InvalidArgument for names and sizes that can't be, InvalidType for axes that are no mapping.
+    """
+    try:
+        if not isinstance(axes, Mapping):
+            raise InvalidType(f"the axes of a mesh are a dict such as {{'data': 4}}, got {axes!r}")
+        if isinstance(devices, str):
+            raise InvalidType(f"devices must be a list of names, got {devices!r}")
+        spec = checked_mesh(axes, tuple(devices or ()))
+    except DfcError as error:
+        raise error.at(op="mesh", location=locations.describe(locations.capture())) from None
+    return _made.setdefault(spec, Mesh(spec))
+
+
+@overload
+def shard(x: V, axes: Axes, mesh: Mesh | None = None) -> V: ...
+@overload
+def shard(x: Operand, axes: Axes, mesh: Mesh | None = None) -> Tensor: ...
+def shard(x: Any, axes: Axes, mesh: Mesh | None = None) -> Any:
+    """`x`, divided among the devices of a mesh: `dfc.shard(x, ("data", None))`.
+
+    `axes` has an entry for each dimension: the name of the mesh axis that divides it, several names, the outermost
+    first, or None for a dimension that is whole; dimensions beyond the last entry are whole, so `()` has all of `x` on
+    each device. A mesh axis divides one dimension at most, into parts of one size. `mesh` may be left out where only
+    one that was made has these axes.
+
+    In a traced function this says how the value is divided from there on, and the function runs on the mesh as one
+    program of all its devices: what is said of nothing else follows from that, with the collectives that it takes.
+    Inputs are divided as the first `dfc.shard` that takes them says, and are brought there. The values are those of one
+    device, to rounding. The gradient is divided in the same way. On a mesh of one device nothing is divided.
+
+    A variable is marked, and returned: it lives divided so from its first step on, with the state that optimisers make
+    for it later. Outside of functions a tensor or an array is put on the mesh.
+
+    Raises InvalidArgument for axes that the mesh has not or that fit no mesh or several, and for sizes that they don't
+    divide; FailedPrecondition for a variable that a step has used before; Unimplemented for an offloaded one.
+    """
+    try:
+        return _shard(x, axes, mesh)
+    except DfcError as error:
+        raise error.at(op="shard", location=locations.describe(locations.capture())) from None
+
+
+def _shard(x: Any, axes: Axes, mesh: Mesh | None) -> Any:
+    sharding = _sharding(axes, mesh)
+    trace = current()
+    if isinstance(x, Variable):
+        return _mark(x, sharding)
+    if trace is not None:
+        trace.program.mesh = trace.program.mesh or sharding.mesh
+        return trace.emit(Shard, [tensor_in(trace, x)._value], {"sharding": sharding})
+    from dfc.backends import xla
+    from dfc.backends.mesh import Mesh as DeviceMesh
+    from dfc.runtime.meshes import mesh_for
+
+    tensor = interop.to_tensor(x)
+    require_fitting(sharding, tensor.shape, "")
+    place = mesh_for(sharding.mesh)
+    if isinstance(place, DeviceMesh):
+        require_fitting(Sharding(MeshSpec(place.axes), sharding.divided), tensor.shape, "")
+        place = place.layout(sharding.divided)
+    array = xla.placed(tensor._array, place)
+    return Tensor(locality.type_of_array(array), None, array)
+
+
+def _sharding(axes: Axes, mesh: Mesh | None) -> Sharding:
+    divided = _divided(axes)
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise InvalidType(f"mesh must be what dfc.mesh gives, got {mesh!r}")
+    return Sharding((mesh or _only_mesh(divided))._spec, divided)
+
+
+def _divided(axes: Axes) -> Divided:
+    if isinstance(axes, str) or not isinstance(axes, Sequence):
+        raise InvalidType(f"axes must have an entry for each dimension, as in ('data', None), got {axes!r}")
+    entries: list[tuple[str, ...]] = []
+    for entry in axes:
+        names = () if entry is None else (entry,) if isinstance(entry, str) else entry
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+            raise InvalidType(f"a dimension is divided by a mesh axis, several, or None, got {entry!r}")
+        entries.append(tuple(names))
+    return tuple(entries)
+
+
+def _only_mesh(divided: Divided) -> Mesh:
+    names = {name for axes in divided for name in axes}
+    found = [mesh for spec, mesh in _made.items() if names <= set(spec.names)]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(map(repr, _made.values()))
+    what = f"the axes {', '.join(sorted(names))}" if names else "no axes"
+    if not _made:
+        raise InvalidArgument("there is no mesh yet", hint='make one first: dfc.mesh({"data": 4})')
+    if not found:
+        raise InvalidArgument(f"no mesh has {what}; there {'are' if len(_made) > 1 else 'is'} {listed}")
+    raise InvalidArgument(f"several meshes fit {what}: {', '.join(map(repr, found))}", hint="say which: mesh=...")
+
+
+def _mark(variable: Variable, sharding: Sharding) -> Variable:
+    if variable.sharding == sharding:
+        return variable
+    require_fitting(sharding, variable.shape, "")
+    if variable.offload:
+        raise Unimplemented(f"variable {variable.name!r} lives in the host's memory, and is not divided among devices")
+    used = variable in variable.graph.resources if isinstance(variable, GraphVariable) else variable.state.is_settled
+    trace = current()
+    if used or (trace is not None and variable in trace.resources):
+        raise FailedPrecondition(
+            f"variable {variable.name!r} has been used before it was said how it is divided",
+            hint="call dfc.shard right after the variable is made",
+        )
+    variable.sharding = sharding
+    if isinstance(variable, GraphVariable):
+        program = variable.graph.program
+        program.mesh = program.mesh or sharding.mesh
+    return variable

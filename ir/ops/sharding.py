@@ -1,0 +1,48 @@
+"""How tensors are divided among the devices of a mesh."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
+
+from dfc.errors import DfcError, InvalidArgument
+from dfc.ir.attributes import Layout
+from dfc.ir.op import Arrays, Attributes, Op, Types
+from dfc.ir.sharding import Sharding, check_divisible
+from dfc.ir.types import is_tensor, spec_of
+
+
+def require_fitting(sharding: Sharding, shape: tuple[object, ...], label: str) -> None:
+    """Raise InvalidArgument unless a tensor of this shape can be divided so."""
+    try:
+        sharding.check(len(shape))
+        if sharding.mesh.is_fixed:
+            check_divisible(shape, sharding.mesh.axes, sharding.divided)
+    except DfcError as error:
+        raise InvalidArgument(error.diagnostic.message, label=label) from None
+
+
+@irdl_op_definition
+class Shard(Op):
+    """Its operand, divided among a mesh's devices as `sharding` says wherever the program runs on that mesh.
+
+    C1: the operand is a tensor. C2: the sharding fits it: axes that the mesh has, each once, sizes that they divide.
+    """
+
+    name = "df.shard"
+    x = operand_def()
+    sharding = prop_def(Layout)
+    result = result_def()
+    KINDS: ClassVar = ("bool", "int", "uint", "float", "complex")
+
+    @staticmethod
+    def infer(operands: Types, attributes: Attributes) -> Types:
+        if not is_tensor(operands[0]):
+            raise InvalidArgument(f"the operand must be a tensor, got {operands[0]}", label="C1")
+        require_fitting(attributes["sharding"], spec_of(operands[0]).shape, "C2")
+        return (operands[0],)
+
+    @staticmethod
+    def evaluate(operands: Arrays, attributes: Attributes) -> Arrays:
+        return operands
