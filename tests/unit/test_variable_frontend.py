@@ -122,11 +122,23 @@ def test_reads_between_two_writes_are_one_read() -> None:
 def test_python_conversions_and_representation() -> None:
     v = dfc.Variable(2.0, name="two")
     assert (float(v), int(v), bool(v), v.item(), v.ndim) == (2.0, 2, True, 2.0, 0)
-    assert repr(v) == "<dfc.Variable 'two' float32[]>"
+    assert repr(v) == "<dfc.Variable 'two' float32[] on cpu:0>"
     assert len(dfc.Variable([1, 2, 3])) == 3
     assert np.asarray(v).item() == 2
     assert_array_equal((np.ones(2, np.float32) * dfc.Variable([3.0, 4.0])).numpy(), [3, 4])
     assert repr(v.assign(3.0)) == "<dfc.Operation 'two/assign'>"
+
+
+def test_representation_says_where_the_value_is() -> None:
+    with dfc.device("/device:CPU:1"):
+        placed = dfc.Variable(np.zeros((2, 3), np.float32), name="w", offload=True)
+    assert (placed.device, placed.offload) == ("cpu:1", True)
+    assert repr(placed) == "<dfc.Variable 'w' float32[2, 3] on cpu:1, offloaded>"
+    with dfc.Graph():
+        assert repr(dfc.Variable(0.0, name="v")) == "<dfc.Variable 'v' float32[]>"
+        with dfc.device("cpu:1"):
+            assert repr(dfc.Variable(0.0, name="u")) == "<dfc.Variable 'u' float32[] on /device:CPU:1>"
+        assert repr(dfc.Variable(0.0, name="t", offload=True)) == "<dfc.Variable 't' float32[] offloaded>"
 
 
 def test_names() -> None:
