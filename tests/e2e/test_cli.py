@@ -439,9 +439,9 @@ def test_dfc_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(result.exception).__name__ == "NotFound"
 
 
-def _python(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def _python(*arguments: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment |= {"PYTHONPATH": str(ROOT), **more}
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=check, env=environment)
 
 
@@ -457,6 +457,22 @@ def test_a_process_of_its_own_runs_without_jax(artifact: Path) -> None:
     failed = _python("-m", "dfc", "run", str(artifact), check=False)
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr == f"Error: {artifact} has the entries predict, add: choose one with --entry\n"
+
+
+def test_a_model_over_several_devices_is_compiled_where_there_is_one(here: Path) -> None:
+    (here / "cut.py").write_text(
+        "import dfc\n\n"
+        "with dfc.device('cpu:1'):\n    w = dfc.Variable([2.0, 3.0], name='w')\n\n\n"
+        "@dfc.function(signature=[dfc.TensorSpec((2,), name='x')])\n"
+        "def cut(x):\n    with dfc.device('cpu:0'):\n        y = dfc.exp(x)\n"
+        "    with dfc.device('cpu:1'):\n        return w * y\n"
+    )
+    refused = failure("compile", "cut.py")
+    assert "a program outside of this process is on one device, and this one was placed on " in refused
+    assert "set DFC_CPU_DEVICES=1 in the environment, and what dfc.device asks for gives way" in refused
+    _python("-m", "dfc", "compile", "cut.py", DFC_CPU_DEVICES="1")
+    ok("run", "cut.dfc", "--input", "x=[0, 1]", "--output", "y.npz")
+    np.testing.assert_allclose(read("y.npz")["output_0"], [2, 3 * np.e], rtol=1e-6)
 
 
 def test_help_costs_little_more_than_python_itself() -> None:

@@ -471,6 +471,10 @@ def test_d4_stablehlo_is_of_the_first_device() -> None:
     with pytest.raises(Unimplemented, match="a program outside of this process is on one device") as raised:
         f.lower(dfc.TensorSpec((2,), "float32"))
     assert "test_d2_d11_place.py" in str(raised.value)
+    assert raised.value.diagnostic.hint == (
+        "ask for one device only, /job:localhost/replica:0/task:0/device:CPU:0, or for none; or set DFC_CPU_DEVICES=1 "
+        "in the environment, and what dfc.device asks for gives way to that device"
+    )
 
 
 def test_d5_constants_are_with_their_users_whatever_scope_made_them() -> None:
