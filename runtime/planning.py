@@ -81,9 +81,9 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
 
 
 def label_of(island: Island, func: Func) -> Callable[[], Label]:
-    """What says in short what is in an island of the function: the kinds of ops that take long, then the commonest ones,
-    and how many ops it has; and the user's line of the first op of the kind that is named first. They are counted now,
-    since the island is not kept."""
+    """What says in short what is in an island of the function: the kinds of ops that take long, then the commonest
+    ones, and how many ops it has; and the user's line of the first op of the kind that is named first. They are counted
+    now, since the island is not kept."""
     ops = [op for op in island.block.ops if type(op) is not Yield]
     kinds, first = Counter(map(type, ops)), {type(op): op.location for op in reversed(ops)}
     # an operation at once is at the line of the call that its program was made for, and may serve others
