@@ -45,6 +45,7 @@ from dfc.ir.types import Spec, spec_of
 
 if TYPE_CHECKING:
     from dfc.frontend.function import Compiled
+    from dfc.frontend.restored import Restored
     from dfc.runtime.variables import VariableState
 
 _created = itertools.count()
@@ -95,6 +96,8 @@ class Variable:
     """Whether the value lives in the host's memory."""
     made_at: LocationAttr
     """The line that made it: that of its handle in every graph, and so in errors about where it is."""
+    restored: Restored | None = None
+    """The checkpoint that it was restored from, where that holds more: see `dfc.frontend.restored`."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Variable:
         if cls is Variable and current_graph() is not None:

@@ -85,7 +85,8 @@ def label_of(island: Island, func: Func) -> Callable[[], Label]:
     ones, and how many ops it has; and the user's line of the first op of the kind that is named first. They are counted
     now, since the island is not kept."""
     ops = [op for op in island.block.ops if type(op) is not Yield]
-    kinds, first = Counter(map(type, ops)), {type(op): op.location for op in reversed(ops)}
+    kinds = Counter(type(op) for op in ops)
+    first = {type(op): op.location for op in reversed(ops)}
     # an operation at once is at the line of the call that its program was made for, and may serve others
     shared = locations.is_own(func.location)
 
