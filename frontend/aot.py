@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dfc.backends.compiling import TIME_LIMIT
-from dfc.errors import InvalidArgument, InvalidType, NotFound
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.frontend.function import Function
 from dfc.frontend.generator import GeneratorState
 from dfc.runtime import checkpoint as checkpoints
@@ -38,8 +38,9 @@ def compile(
     Every target but `cpu` alone is compiled in a process of its own (`apart` asks for that in any case), with a
     `time_limit` in seconds. Where one of several fails, the artifact has the others, `artifact.failures` the errors,
     and a warning is logged. `batch` lists the sizes of the symbolic dimension. Variables have their
-    present values, or those of `checkpoint`: a checkpoint, or a directory of them, that holds exactly these variables.
-    It may lack the states of generators of random numbers, which keep their present values; `progress` is told.
+    present values, or those of `checkpoint`: a checkpoint, or a directory of them, that holds these variables. It may
+    hold others, such as an optimiser's state, and lack the states of generators of random numbers, which keep their
+    present values; `progress` is told.
     Raises InvalidArgument for a function without a signature and for sizes where no function has a symbolic dimension,
     and what `build_artifact` raises.
     """
@@ -74,9 +75,11 @@ def build(
     if checkpoint is not None:
         variables = {n: v for _, function in listed for n, v in function.graph().variables.items()}
         generators = {name for name, variable in variables.items() if isinstance(variable, GeneratorState)}
-        values = checkpoint_values(checkpoint, variables, generators)
+        values, unused = checkpoint_values(checkpoint, variables, generators)
         if kept := sorted(generators - set(values)):
             progress(f"the checkpoint lacks {', '.join(kept)}: the state of a generator keeps its present value")
+        if unused:
+            progress(f"the checkpoint has {len(unused)} more, which no entry uses: {checkpoints.listed(unused)}")
     targets = (target,) if isinstance(target, str) else tuple(target)
     return build_artifact(entries, targets=targets, values=values, progress=progress, **options)
 
@@ -123,20 +126,15 @@ def _entry(function: Function[..., Any], sizes: tuple[int, ...], name: str | Non
 
 def checkpoint_values(
     path: str | os.PathLike[str], names: Iterable[str], optional: Iterable[str] = ()
-) -> Mapping[str, Any]:
-    """The arrays called `names` in a checkpoint, or in the latest one of a directory of checkpoints.
+) -> tuple[Mapping[str, Any], list[str]]:
+    """The arrays called `names` in a checkpoint, or in the latest one of a directory of checkpoints; and what other
+    names it has.
 
-    Raises NotFound where there is no checkpoint or a name is missing that is not `optional`, InvalidArgument where it
-    has others.
+    Raises NotFound where there is no checkpoint, and where names are missing that are not `optional`, with all of them.
     """
     found = checkpoints.latest_checkpoint(str(path)) or str(path)
-    values = checkpoints.restore(found)
-    wanted = set(names)
-    if missing := sorted(wanted - set(values) - set(optional)):
-        raise NotFound(f"the checkpoint {found} lacks the variables {', '.join(missing)}")
-    if extra := sorted(set(values) - wanted):
-        raise InvalidArgument(
-            f"the checkpoint {found} has the variables {', '.join(extra)}, which no entry uses",
-            hint="save only the variables that the entries use: dfc.train.Saver(variables)",
-        )
-    return values
+    wanted, present = set(names), set(checkpoints.names_in(found))
+    needed = sorted(wanted - set(optional))
+    if not present.issuperset(needed):
+        raise checkpoints.lacking(found, needed, sorted(present), limit=len(needed))
+    return checkpoints.restore(found, sorted(wanted & present)), sorted(present - wanted)

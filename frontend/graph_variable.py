@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation as IrOperation
 from xdsl.ir import SSAValue
 
@@ -21,6 +22,7 @@ from dfc.frontend.variable import Variable, refuse_strings, require_static
 from dfc.ir import attributes, locations
 from dfc.ir.attributes import Text
 from dfc.ir.builder import Builder, clone_into
+from dfc.ir.devices import REQUEST
 from dfc.ir.dims import Shape
 from dfc.ir.dtypes import DType, as_dtype
 from dfc.ir.ops.state import Assign, InitializedValue, InitialValue, IsInitialized, Read
@@ -53,6 +55,7 @@ class GraphVariable(Variable):
         offload: bool | None = None,
     ) -> None:
         self.offload = names.offloading() if offload is None else offload
+        self.made_at = locations.capture()
         graph = current_graph()
         assert graph is not None, "Variable.__new__ has found one"
         self.graph = graph
@@ -103,6 +106,12 @@ class GraphVariable(Variable):
     @property
     def dtype(self) -> DType:
         return self._spec.dtype
+
+    @property
+    def _where(self) -> str:
+        asked = self.placement.get(REQUEST)
+        on = f" on {asked.data}" if isinstance(asked, StringAttr) else ""  # what is asked for: a session has the value
+        return on + (" offloaded" if self.offload else "")
 
     @property
     def state(self) -> NoReturn:

@@ -20,7 +20,7 @@ from dfc.frontend.promotion import NUMBERS, check_fits, result_type
 from dfc.frontend.tensor import Tensor
 from dfc.frontend.tracing import current
 from dfc.ir import locations
-from dfc.ir.dtypes import DType
+from dfc.ir.dtypes import DType, as_dtype, string
 from dfc.ir.types import mark_of
 
 if TYPE_CHECKING:
@@ -80,12 +80,23 @@ def _public(body: Callable[P, R], prepared: Prepare) -> Callable[P, R]:
                 run = _compiled(body)
             return run(*prepared(args, kwargs), **kwargs)
         except DfcError as error:
-            if current() is None and not any(map(callable, (*args, *kwargs.values()))):
+            if current() is None and not any(map(_is_users_code, (*args, *kwargs.values()))):
                 _relocate(error)  # the program may have been made for a call from elsewhere
             _locate(error, body)
             raise
 
     return call
+
+
+def _is_users_code(argument: Any) -> bool:
+    """Whether an operation may call it, and so meet errors of its lines: not a class that only says a dtype."""
+    if not callable(argument):
+        return False
+    try:
+        dtype = as_dtype(argument)
+    except DfcError:
+        return True
+    return dtype is string and argument not in (str, bytes)  # NumPy takes any class for that of objects
 
 
 def _python_integers(value: Any) -> Any:

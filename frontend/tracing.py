@@ -268,10 +268,13 @@ class Trace:
         attributes: Mapping[str, Any] = NO_ATTRIBUTES,
         annotations: Mapping[str, Attribute] | None = None,
         regions: Sequence[Region] = (),
+        location: LocationAttr | None = None,
     ) -> OpT:
+        """A new op, at the user's position unless another one is given."""
         if annotations is None:
             annotations = names.scope_annotations()
-        location = locations.capture()
+        if location is None:
+            location = locations.capture()
         if self.controls is not None:
             operands = self.controls.applied(self.block, cls, operands, location)
         op = create(cls, operands, attributes, location=location, annotations=annotations, regions=regions)
@@ -429,7 +432,8 @@ class Trace:
                 attributes["offload"] = True
             if variable.sharding is not None:
                 attributes["sharding"] = variable.sharding
-            handle = self.emit_op(VariableOp, (), attributes, variable.placement)
+            made_at = variable.made_at if locations.is_known(variable.made_at) else None
+            handle = self.emit_op(VariableOp, (), attributes, variable.placement, location=made_at)
             found = self.resources[variable] = Resource(handle.results[0])
         return found
 

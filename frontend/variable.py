@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakValueDictionary
 
 import numpy as np
-from xdsl.dialects.builtin import StringAttr
+from xdsl.dialects.builtin import LocationAttr, StringAttr
 from xdsl.ir import Attribute
 
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType
@@ -41,11 +41,12 @@ from dfc.ir.ops.state import (
     Update,
     Write,
 )
-from dfc.ir.sharding import Sharding
+from dfc.ir.sharding import Sharding, divided_text
 from dfc.ir.types import Spec, spec_of
 
 if TYPE_CHECKING:
     from dfc.frontend.function import Compiled
+    from dfc.frontend.restored import Restored
     from dfc.runtime.variables import VariableState
 
 _created = itertools.count()
@@ -96,6 +97,10 @@ class Variable:
     """Whether the value lives in the host's memory."""
     sharding: Sharding | None = None
     """How the value is divided among the devices of a mesh: see `dfc.shard`."""
+    made_at: LocationAttr
+    """The line that made it: that of its handle in every graph, and so in errors about where it is."""
+    restored: Restored | None = None
+    """The checkpoint that it was restored from, where that holds more: see `dfc.frontend.restored`."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Variable:
         if cls is Variable and current_graph() is not None:
@@ -115,15 +120,14 @@ class Variable:
         if offload is not None and not isinstance(offload, bool):
             raise InvalidType(f"offload must be True, False or None, got {offload!r}", op="Variable")
         self.offload = names.offloading() if offload is None else offload
+        self.made_at = locations.capture()
         self.name = names.scoped(names.check_name(name) if name is not None else _default_name())
         self.trainable = trainable
         self.owner: tuple[ReferenceType[Any], str] | None = None
         """The module that had it first, and its path there: see `dfc.Module`."""
         self._dtype = None if dtype is None else as_dtype(dtype)
-        self._created_at = ""
         if isinstance(initial, TensorSpec):
             refuse_strings(initial.dtype)
-            self._created_at = locations.describe(locations.capture())
         self._initial = initial if callable(initial) or isinstance(initial, TensorSpec) else self._checked(initial)
         self._state: VariableState | None = None
         self._running = False
@@ -172,7 +176,7 @@ class Variable:
         spec = Spec(tuple(initial.shape), self._dtype or as_dtype(initial.dtype))
         if isinstance(initial, TensorSpec):
             require_static(self.name, spec)
-            initial = _no_value(self.name, self._created_at)
+            initial = _no_value(self.name, locations.describe(self.made_at))
         kind = OffloadedState if self.offload else VariableState
         made = kind(self.name, spec, initial, self.trainable, _device_asked(self.placement, self._near))
         self._initial = None
@@ -203,7 +207,18 @@ class Variable:
         return locality.short_name(self.state.device)
 
     def __repr__(self) -> str:
-        return f"<dfc.Variable {self.name!r} {self.spec}>"
+        return f"<dfc.Variable {self.name!r} {self.spec}{self._where}>"
+
+    @property
+    def _where(self) -> str:
+        """Where and how the value lives, for `repr`: the device where one was asked for or a step has brought it there.
+        (To ask for it before would start the devices.)"""
+        state = self._state
+        is_known = bool(self.placement) or (state is not None and state.is_settled)
+        words = [f"on {self.device}"] if is_known else []
+        words += ["offloaded"] if self.offload else []
+        words += [f"divided {divided_text(self.sharding.divided)}"] if self.sharding is not None else []
+        return f" {', '.join(words)}" if words else ""
 
     def __hash__(self) -> int:
         return id(self)

@@ -57,6 +57,11 @@ def is_internal(code: CodeType) -> bool:
     return any(code.co_filename.startswith(p) for p in _package_prefixes)
 
 
+def is_own(location: Any) -> bool:
+    """Whether the position is in dfc's own code, as that of a function is which is made of an operation at once."""
+    return isinstance(location, FileLineColLoc) and any(map(location.filename.data.startswith, _package_prefixes))
+
+
 def _is_internal(code: CodeType) -> bool:
     if code.co_filename == "<string>" and code.co_name == "__init__" and "__post_init__" in code.co_names:
         return True  # what `dataclass` writes

@@ -12,6 +12,7 @@ one directory take turns from the rename on, between threads and, by a lock on t
 from __future__ import annotations
 
 import ctypes
+import difflib
 import hashlib
 import json
 import operator
@@ -20,7 +21,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ FORMAT = 1
 STATE_FILE = "checkpoint"
 INDEX_FILE = "index.json"
 PREFIX = "ckpt-"
+LISTED = 5
+"""How many names an error lists."""
 _NAME = re.compile(rf"{PREFIX}\d+")
 _METADATA = "__metadata__"  # what safetensors calls the part of its header that is no tensor
 
@@ -120,15 +123,13 @@ def latest_checkpoint(directory: str | Path) -> str | None:
 def restore(path: str | Path, names: Iterable[str] | None = None) -> dict[str, Array]:
     """The arrays of the checkpoint at `path`, all or those called `names`: views of the file's bytes in memory.
 
-    Raises NotFound for a path that holds no checkpoint and for missing names (all of them in one error), and DataLoss
-    for a damaged one.
+    Raises NotFound for a path that holds no checkpoint and for missing names, and DataLoss for a damaged one.
     """
     index = _index(Path(path))
     _check_entries(Path(path), index)
     wanted = list(index["tensors"] if names is None else names)
-    missing = [name for name in wanted if name not in index["tensors"]]
-    if missing:
-        raise NotFound(f"the checkpoint {path} has no {', '.join(missing)}", hint=f"it has {_listed(index['tensors'])}")
+    if any(name not in index["tensors"] for name in wanted):
+        raise lacking(path, wanted, index["tensors"])
     files: dict[str, TensorFile] = {}
     found: dict[str, Array] = {}
     for name in wanted:
@@ -142,8 +143,37 @@ def restore(path: str | Path, names: Iterable[str] | None = None) -> dict[str, A
     return found
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "nothing"
+def names_in(path: str | Path) -> list[str]:
+    """The names of the arrays in the checkpoint at `path`. Raises NotFound where there is none, and DataLoss."""
+    index = _index(Path(path))
+    _check_entries(Path(path), index)
+    return list(index["tensors"])
+
+
+def lacking(path: str | Path, wanted: Sequence[str], present: Iterable[str], limit: int = LISTED) -> NotFound:
+    """The error for names that are wanted of a checkpoint, and not all present: how many are missing, the first
+    `limit` of them, and names there that may be meant."""
+    known = list(present)
+    missing = [name for name in wanted if name not in set(known)]
+    what = f"has no {missing[0]}" if len(wanted) == 1 else f"lacks {len(missing)} of {len(wanted)} names"
+    text = f"the checkpoint {path} {what}" + (f": {listed(missing, limit)}" if len(wanted) > 1 else "")
+    others = [name for name in known if name not in set(wanted)]
+    near = [f"{close!r} for {name!r}" for name in missing[:LISTED] if (close := _near(name, others)) is not None]
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    return NotFound(text, hint=f"{hint}it has {listed(sorted(known))}")
+
+
+def _near(name: str, others: Sequence[str]) -> str | None:
+    """One of the other names that is spelt alike, or is in another scope."""
+    close = difflib.get_close_matches(name, others, n=1)
+    local = name.rpartition("/")[2]
+    return close[0] if close else next((other for other in others if other.rpartition("/")[2] == local), None)
+
+
+def listed(names: Sequence[str], limit: int = LISTED) -> str:
+    """The first `limit` names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return (", ".join(names[:limit]) or "nothing") + more
 
 
 def _state(root: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dfc.backends.status import translate
 from dfc.backends.xla import Executable
 from dfc.errors import DfcError, FailedPrecondition, Internal
 from dfc.runtime.executor import Driving
-from dfc.runtime.flow import DeviceOp, Flow, HostOp
+from dfc.runtime.flow import DeviceOp, Flow, HostOp, Label
 from dfc.runtime.frames import execution_of
 from dfc.runtime.plan import LateCall, Plan, ProgramCall
 from dfc.runtime.timeline import timed_host_op, timed_island
@@ -334,7 +334,7 @@ class PlanRun:
         late: Sequence[Runs] = (),
         outputs: Sequence[str] = (),
         around: Sequence[Callable[[_Gather], _Gather]] = (),
-        labels: Sequence[Callable[[], str]] = (),
+        labels: Sequence[Callable[[], Label]] = (),
     ) -> None:
         self.plan, self.name, self._host_ops = plan, name, host_ops
         self._device = device or xla.default_device()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -84,13 +84,20 @@ class HostOp:
         return BEGINS if self.begin is not None else HOST if self.arrays else SYNC
 
 
+class Label(NamedTuple):
+    """What is in a program, in short, and the line where the user wrote the first of what the text names."""
+
+    text: str
+    line: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class DeviceOp:
     """A compiled program bound to its variables, where the user wrote what is in it, and what that is in short."""
 
     run: Callable[[Values], Values]
     where: str = ""
-    label: Callable[[], str] = lambda: "island"
+    label: Callable[[], Label] = lambda: Label("island")
 
 
 class Node:

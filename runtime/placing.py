@@ -194,10 +194,13 @@ def alone(funcs: Sequence[Func]) -> Func:
         return funcs[0]
     elsewhere = [func for func in funcs if not is_on_first([func])]
     example = next((op for func in elsewhere for op in nodes_of(func.block) if _is_work(op)), elsewhere[0])
-    listing = ", ".join(device_of(func) for func in funcs)
+    listing, first = ", ".join(device_of(func) for func in funcs), first_device()
+    hint = f"ask for one device only, {first}, or for none"
+    if first.kind == "CPU":  # where there is one device only, requests for others give way
+        hint += "; or set DFC_CPU_DEVICES=1 in the environment, and what dfc.device asks for gives way to that device"
     raise error_at(
         Unimplemented,
         example,
         f"a program outside of this process is on one device, and this one was placed on {listing}",
-        f"ask for one device only, {first_device()}, or for none",
+        hint,
     )

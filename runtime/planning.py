@@ -10,6 +10,7 @@ from xdsl.ir import SSAValue, Use
 
 from dfc.backends import compile_cache
 from dfc.backends.xla import Signature, Spec
+from dfc.ir import locations
 from dfc.ir.collector import paused
 from dfc.ir.dims import is_static
 from dfc.ir.op import Op
@@ -25,6 +26,7 @@ from dfc.ir.sharding import Axes
 from dfc.ir.types import CONTROL, is_tensor, spec_behind
 from dfc.passes.capacities import guards
 from dfc.passes.frames import ROOT, Frame, Frames, has_frames
+from dfc.runtime.flow import Label
 from dfc.runtime.plan import HostCall, HostValue, LateCall, Plan, ProgramCall
 
 HEAVY = (DotGeneral, Convolution, ControlFlow)
@@ -79,16 +81,22 @@ def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:
     return Plan(len(func.block.args), tuple(calls), outputs), islands, host_ops
 
 
-def label_of(island: Island) -> Callable[[], str]:
-    """What says in short what is in an island: the kinds of ops that take long, then the commonest ones, and how many
-    ops it has. They are counted now, since the island is not kept."""
-    kinds = Counter(type(op) for op in island.block.ops)
-    n = kinds.total() - 1  # without its end
+def label_of(island: Island, func: Func) -> Callable[[], Label]:
+    """What says in short what is in an island of the function: the kinds of ops that take long, then the commonest
+    ones, and how many ops it has; and the user's line of the first op of the kind that is named first. They are counted
+    now, since the island is not kept."""
+    ops = [op for op in island.block.ops if type(op) is not Yield]
+    kinds = Counter(type(op) for op in ops)
+    first = {type(op): op.location for op in reversed(ops)}
+    # an operation at once is at the line of the call that its program was made for, and may serve others
+    shared = locations.is_own(func.location)
 
-    def label() -> str:
+    def label() -> Label:
         order = sorted(kinds, key=lambda kind: (not issubclass(kind, HEAVY), -kinds[kind]))
-        names = [kind.name.removeprefix("df.") for kind in order if kind is not Yield]
-        return f"{', '.join(names[:LISTED])} ({n} ops)" if n > 1 else "".join(names)
+        names = [kind.name.removeprefix("df.") for kind in order]
+        text = f"{', '.join(names[:LISTED])} ({len(ops)} ops)" if len(ops) > 1 else "".join(names)
+        lines = (locations.describe(first[kind]) for kind in order)
+        return Label(text, "" if shared else next(filter(None, lines), ""))
 
     return label
 

@@ -91,7 +91,7 @@ class Step:
             ],
             outputs=func.result_names.data,
             around=_wrappers(binding, variables, islands, known, around),
-            labels=[label_of(island) for island in islands],
+            labels=[label_of(island, func) for island in islands],
         )
         self.run = self._bound.run
 

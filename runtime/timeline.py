@@ -22,6 +22,7 @@ from typing import Any
 from dfc.backends import xla
 from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from dfc.ir.devices import parse
+from dfc.runtime.container import check_folder
 from dfc.runtime.flow import DeviceOp, Done, HostOp, Values, is_computed
 from dfc.runtime.in_thread import InThread
 from dfc.runtime.workers import WORKERS
@@ -118,7 +119,8 @@ class Timeline:
 
     def save(self, path: str | Path) -> None:
         """Write it as Chrome's trace events (JSON; times in microseconds): a process for each device and for the host,
-        a row for what runs at once."""
+        a row for what runs at once. Raises NotFound where there is no such folder."""
+        check_folder(path)
         Path(path).write_text(json.dumps({"traceEvents": events(self.spans), "displayTimeUnit": "ms"}))
 
     # ---- recording
@@ -203,7 +205,9 @@ def timed_island(op: DeviceOp, device: str, state: Callable[[], Any]) -> DeviceO
         inputs = list(values)
         start = perf_counter()
         results = run(values)
-        span = Span(label(), "island", device, start, perf_counter(), {"line": op.where} if op.where else {})
+        end, (text, line) = perf_counter(), label()
+        line = line or op.where
+        span = Span(text, "island", device, start, end, {"line": line} if line else {})
         for timeline in list(RECORDING):
             timeline.watch(span, inputs, results or [state()], lasting=bool(results))
         return results

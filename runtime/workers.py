@@ -129,9 +129,10 @@ def _must_end(frame: FrameType | None) -> bool:
     """Whether a thread that is there is at work of dfc's, or inside of XLA for user code."""
     if frame is None or frame.f_code is _taken.__code__:
         return False
-    ours, xla = str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "backends" / "xla.py")
+    house = Path(__file__).parent.parent
+    ours, xla = str(house), [str(house / "backends" / name) for name in ("arrays.py", "xla.py")]
     jax = [str(Path(str(sys.modules[name].__file__)).parent) for name in ("jax", "jaxlib") if name in sys.modules]
-    if _is_in(frame, [xla, *jax]):
+    if _is_in(frame, [*xla, *jax]):
         return True
     while frame is not None and _is_in(frame, [ours, threading.__file__, *jax]):
         frame = frame.f_back

@@ -11,21 +11,27 @@ from typing import Any
 import click
 
 from dfc.errors import DataLoss
+from dfc.runtime.container import check_folder
 from dfc.runtime.timeline import Span, covered, rows
 
 COLOURS = {"step": "#9aa5b1", "host": "#e0a030", "island": "#3b7dd8", "transfer": "#4caf6d"}
 ROW, THIN, GAP, MARGIN, LABEL = 18, 6, 10, 24, 150
 """Heights of a row with names and of one of transfers, and distances, in pixels."""
 PLURALS = {"step": "steps", "island": "islands", "transfer": "transfers"}
+SUFFIX = ".svg"
 FONT = "font-family='sans-serif' font-size='11'"
 
 
 @click.command()
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture (SVG) there.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture there, a .svg.")
 @click.option("--width", default=1000, show_default=True, type=click.IntRange(400, 20_000), help="In pixels.")
 def timeline(trace: Path, output: Path | None, width: int) -> None:
     """Show a TRACE that dfc.Timeline.save wrote: of each device, what ran and how much of the time."""
+    if output is not None:
+        if output.suffix.lower() != SUFFIX:
+            raise click.BadParameter(f"the picture is an SVG, for a file *{SUFFIX}, got {output}", param_hint="'-o'")
+        check_folder(output)
     spans = read(trace)
     whole = max((s.end for s in spans), default=0.0) - min((s.start for s in spans), default=0.0)
     click.echo(f"{len(spans)} spans in {whole * 1e3:.3f} ms")
@@ -90,7 +96,8 @@ def drawn(spans: Sequence[Span], width: int) -> str:
 
 def _box(span: Span, x: float, y: float, width: float, height: int) -> str:
     colour = COLOURS.get(span.kind, "#888")
-    title = f"<title>{escape(span.name)}: {span.seconds * 1e3:.3f} ms</title>"
+    line = f"\n{span.details['line']}" if "line" in span.details else ""
+    title = f"<title>{escape(span.name)}: {span.seconds * 1e3:.3f} ms{escape(line)}</title>"
     box = (
         f"<rect x='{x:.2f}' y='{y}' width='{max(width, 0.5):.2f}' height='{height - 2}' fill='{colour}'>{title}</rect>"
     )

@@ -200,7 +200,8 @@ class LBFGS:
                     "count": np.int32(0),
                 }
                 for name, value in values.items():
-                    self._state[name] = state_variable(value, f"{chosen[0].name}/LBFGS_{name}")
+                    full = f"{chosen[0].name}/LBFGS_{name}"
+                    self._state[name] = state_variable(value, full, of=chosen[0])
                 self._of = list(chosen)
             elif [id(v) for v in self._of] != [id(v) for v in chosen]:
                 raise InvalidArgument(

@@ -29,8 +29,9 @@ from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import Trace, current, require_trace
 from dfc.frontend.variable import Variable, placement_of_state
 from dfc.ir import locations
-from dfc.ir.dtypes import float32
+from dfc.ir.dtypes import as_dtype, float32
 from dfc.ir.ops.state import Group
+from dfc.ir.types import Spec
 
 Pairs = Iterable[tuple[Any, Variable]]
 Schedule = Callable[[Tensor], Operand]
@@ -120,8 +121,8 @@ class Optimizer:
     # ---- state
 
     def build(self, variables: Sequence[Variable]) -> list[Variable]:
-        """Make the state for these variables now, as their first step would, and return it: before a checkpoint that
-        holds it is restored."""
+        """Make the state for these variables now, as their first step would, and return it: for a Saver of listed
+        variables. What `dfc.train.Saver()` and one that is given the optimiser restore may be made later."""
         return built(self, variables)
 
     def slot(self, variable: Variable, name: str) -> Variable:
@@ -139,7 +140,7 @@ class Optimizer:
             if self._iterations is None:
                 name = f"{type(self).__name__}_iterations"  # beside the first variable, so that names don't clash
                 place = names.scoped(name) if self._first is None else f"{self._first.name}/{name}"
-                self._iterations = state_variable(np.int32(0), place)
+                self._iterations = state_variable(np.int32(0), place, of=self._first)
             return self._kept(self._iterations)
 
     @staticmethod
@@ -310,14 +311,27 @@ def trainable_of(variables: Sequence[Variable] | None) -> list[Variable]:
     return [variables] if isinstance(variables, Variable) else list(variables)
 
 
-def state_variable(value: Any, name: str, beside: Variable | None = None, offload: bool = False) -> Variable:
+def state_variable(
+    value: Any, name: str, beside: Variable | None = None, offload: bool = False, of: Variable | None = None
+) -> Variable:
     """A variable of an optimiser's state, which no optimiser trains, under this name whatever the present scope; on the
-    device of another one, and divided as that is where it has its shape."""
+    device of another one, and divided as that is where it has its shape. State that is called after the variable `of`,
+    by default that one, begins with the value that a checkpoint has for it which `of` was restored from."""
+    of = beside if of is None else of
+    if of is not None and of.restored is not None:
+        found = of.restored.claim(of, name, _spec_of_initial(value, of))
+        value = value if found is None else found
     with names.fresh_scope(), names.placed({} if beside is None else placement_of_state(beside)):
         made = Variable(value, name=name, trainable=False, offload=offload)
     if beside is not None and beside.sharding is not None and made.shape == beside.shape:
         made.sharding = beside.sharding
     return made
+
+
+def _spec_of_initial(value: Any, of: Variable) -> Spec:
+    """Of an array or a number, or of what stands for a value like that of the variable."""
+    is_like = isinstance(value, Variable) or callable(value)
+    return of.spec if is_like else Spec(np.shape(value), as_dtype(np.asarray(value).dtype))
 
 
 def state_like(variable: Variable, name: str, fill: float = 0.0) -> Variable:

@@ -64,7 +64,7 @@ class Accumulate:
     def _calls(self, first: Variable) -> Variable:
         """The number of calls since the last step, beside the first variable."""
         if self._made_calls is None:
-            self._made_calls = state_variable(np.int32(0), f"{first.name}/accumulate_calls")
+            self._made_calls = state_variable(np.int32(0), f"{first.name}/accumulate_calls", of=first)
         return self._made_calls
 
     def minimize(self, loss: Tensor, variables: Sequence[Variable] | None = None) -> Operation:

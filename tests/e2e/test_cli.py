@@ -120,9 +120,11 @@ def test_compile_takes_only_the_entries_that_are_named() -> None:
 
 def test_compile_takes_values_from_a_checkpoint(here: Path) -> None:
     values = {"weights": np.ones((4, 3), np.float32), "total": np.array(5, np.float32)}
+    values["weights/momentum"] = np.ones((4, 3), np.float32)
     save(here / "checkpoints", 1, {**values, "weights": np.zeros((4, 3), np.float32)})
     save(here / "checkpoints", 2, values)
-    ok("compile", "model.py", "--batch", "1", "--checkpoint", "checkpoints")
+    told = ok("compile", "model.py", "--batch", "1", "--checkpoint", "checkpoints").stderr.splitlines()
+    assert told[1] == "the checkpoint has 1 more, which no entry uses: weights/momentum"
     np.save("x.npy", np.ones((1, 4), np.float32))
     ok("run", "model.dfc", "--entry", "predict", "--input", "x=@x.npy", "--output", "y.npz")
     np.testing.assert_array_equal(read("y.npz")["logits"], np.full((1, 3), 4))
@@ -132,8 +134,7 @@ def test_compile_takes_values_from_a_checkpoint(here: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"weights": None}, "lacks the variables weights"),
-        ({"momentum": np.zeros(3, np.float32)}, "has the variables momentum, which no entry uses"),
+        ({"weights": None}, "checkpoints/ckpt-1 lacks 1 of 2 names: weights"),
         (
             {"weights": np.zeros((3, 4), np.float32)},
             "variable 'weights' is float32[4, 3], and the value given for it is float32[3, 4]",
@@ -439,9 +440,9 @@ def test_dfc_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(result.exception).__name__ == "NotFound"
 
 
-def _python(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def _python(*arguments: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment |= {"PYTHONPATH": str(ROOT), **more}
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=check, env=environment)
 
 
@@ -457,6 +458,22 @@ def test_a_process_of_its_own_runs_without_jax(artifact: Path) -> None:
     failed = _python("-m", "dfc", "run", str(artifact), check=False)
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr == f"Error: {artifact} has the entries predict, add: choose one with --entry\n"
+
+
+def test_a_model_over_several_devices_is_compiled_where_there_is_one(here: Path) -> None:
+    (here / "cut.py").write_text(
+        "import dfc\n\n"
+        "with dfc.device('cpu:1'):\n    w = dfc.Variable([2.0, 3.0], name='w')\n\n\n"
+        "@dfc.function(signature=[dfc.TensorSpec((2,), name='x')])\n"
+        "def cut(x):\n    with dfc.device('cpu:0'):\n        y = dfc.exp(x)\n"
+        "    with dfc.device('cpu:1'):\n        return w * y\n"
+    )
+    refused = failure("compile", "cut.py")
+    assert "a program outside of this process is on one device, and this one was placed on " in refused
+    assert "set DFC_CPU_DEVICES=1 in the environment, and what dfc.device asks for gives way" in refused
+    _python("-m", "dfc", "compile", "cut.py", DFC_CPU_DEVICES="1")
+    ok("run", "cut.dfc", "--input", "x=[0, 1]", "--output", "y.npz")
+    np.testing.assert_allclose(read("y.npz")["output_0"], [2, 3 * np.e], rtol=1e-6)
 
 
 def test_help_costs_little_more_than_python_itself() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any, ClassVar
 
@@ -304,6 +305,52 @@ def test_d9_conflicting_requests(make: Made) -> None:
     )
 
 
+def _line() -> int:
+    return inspect.currentframe().f_back.f_lineno  # type: ignore[union-attr]
+
+
+def _lines_of(error: DfcError, member: str) -> list[int]:
+    """The lines of this file that the error gives for a member of a group."""
+    return [int(n) for n in re.findall(rf"^  {member} \(.* at {re.escape(__file__)}:(\d+)", str(error), re.M)]
+
+
+def test_d9_a_variable_is_at_the_line_that_made_it() -> None:
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", (2,), name="x")
+        with dfc.device("/cpu:1"):
+            v = dfc.Variable(np.ones(2, np.float32), name="v")
+            first = _line() - 1
+        with dfc.device("/cpu:2"):
+            w = dfc.Variable(np.ones(2, np.float32), name="w")
+            second = _line() - 1
+        with dfc.colocate_with(v), dfc.colocate_with(w):
+            y = dfc.tanh(x)
+        total = v + w + y
+    strict = dfc.SessionConfig(soft_placement=False)
+    with dfc.Session(graph, config=strict) as session, pytest.raises(InvalidArgument) as raised:
+        session.run(total, {x: np.ones(2, np.float32)})
+    assert "Cannot merge devices with incompatible ids" in str(raised.value)
+    assert _lines_of(raised.value, "v") == [first]
+    assert _lines_of(raised.value, "w") == [second]
+
+
+def test_d9_in_functions_too_and_where_the_error_is_about_the_variable_alone() -> None:
+    with dfc.device("/gpu:7"):
+        v = dfc.Variable(np.ones(2, np.float32), name="w")
+        made = _line() - 1
+
+    @dfc.function
+    def f() -> dfc.Tensor:
+        return v + 1
+
+    strict = dfc.SessionConfig(soft_placement=False)
+    with dfc.Session(f, config=strict) as session, pytest.raises(InvalidArgument) as raised:
+        session.run("output_0")
+    assert "explicitly assigned to /device:GPU:7" in str(raised.value)
+    assert str(raised.value.diagnostic.location).startswith(f"{__file__}:{made}:")
+    assert _lines_of(raised.value, "w") == [made]
+
+
 def test_d9_no_devices(make: Made) -> None:
     assert make.fails(FailedPrecondition, devices=[]) == "No devices are registered"
 
@@ -424,6 +471,10 @@ def test_d4_stablehlo_is_of_the_first_device() -> None:
     with pytest.raises(Unimplemented, match="a program outside of this process is on one device") as raised:
         f.lower(dfc.TensorSpec((2,), "float32"))
     assert "test_d2_d11_place.py" in str(raised.value)
+    assert raised.value.diagnostic.hint == (
+        "ask for one device only, /job:localhost/replica:0/task:0/device:CPU:0, or for none; or set DFC_CPU_DEVICES=1 "
+        "in the environment, and what dfc.device asks for gives way to that device"
+    )
 
 
 def test_d5_constants_are_with_their_users_whatever_scope_made_them() -> None:

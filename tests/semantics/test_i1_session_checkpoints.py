@@ -55,3 +55,30 @@ def test_i1_what_does_not_fit(tmp_path: Path) -> None:
             dfc.train.Saver([other]).restore(path, session)
     with pytest.raises(FailedPrecondition, match=r"variable 'v' belongs to a graph"):
         dfc.train.Saver([v]).save(tmp_path, 4)
+
+
+def test_i1_state_that_a_graph_gets_later_begins_anew_and_that_is_told(tmp_path: Path) -> None:
+    one = np.ones(2, np.float32)
+
+    def model() -> tuple[dfc.Graph, dfc.Variable, dfc.train.Momentum]:
+        with dfc.Graph() as graph:
+            return graph, dfc.Variable(one, name="w"), dfc.train.Momentum(0.5)
+
+    graph, w, optimizer = model()
+    with graph, dfc.Session(graph) as session:
+        step, init = optimizer.apply_gradients([(one, w)]), dfc.initialize_all()
+        session.run(init)
+        session.run(step)
+        path = dfc.train.Saver().save(tmp_path, 1, session)
+    graph, w, optimizer = model()
+    with graph, dfc.Session(graph) as session:
+        dfc.train.Saver().restore(path, session)
+        with pytest.warns(RuntimeWarning, match=r"^the state 'w/momentum' begins anew, though the checkpoint "):
+            optimizer.apply_gradients([(one, w)])
+        np.testing.assert_array_equal(session.run(w), [0.5, 0.5])
+    graph, w, optimizer = model()
+    with graph, dfc.Session(graph) as session:
+        step = optimizer.apply_gradients([(one, w)])
+        dfc.train.Saver().restore(path, session)
+        session.run(step)
+        np.testing.assert_allclose(session.run(w), 0.5 - 0.5 * 1.9 * one)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import dfc
-from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from dfc.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound
 from dfc.runtime import timeline as recorder
 from dfc.runtime.timeline import Span, Timeline, covered, merged, rows
 from dfc.tools.cli import main
@@ -91,6 +91,35 @@ def test_transfers_say_what_and_how_much_goes_and_by_which_transport() -> None:
     assert moved.device == CPUS[0] and moved.name.endswith("exponential")
     assert moved.details == {"transport": "copy in host memory", "bytes": 128}
     assert set(timeline.busy()) == set(CPUS[:2])
+
+
+def _lines(timeline: dfc.Timeline) -> list[int]:
+    """The lines of this file that islands name."""
+    details = [span.details for span in timeline.spans if span.kind == "island"]
+    return [int(d["line"].split(":")[1]) for d in details if d.get("line", "").startswith(__file__)]
+
+
+def test_islands_name_the_line_of_what_they_do() -> None:
+    @dfc.function
+    def f(x: dfc.Tensor) -> dfc.Tensor:
+        y = dfc.tanh(x + 1.0)
+        y = y @ x
+        with dfc.device(CPUS[1]):
+            y = dfc.exp(y)
+        return dfc.py_call(lambda a: a, [y], dfc.TensorSpec((4, 4), "float32"))
+
+    x = dfc.asarray(np.ones((4, 4), np.float32))
+    f(x), dfc.cos(x)
+    with dfc.Timeline() as timeline:
+        f(x).numpy()
+        dfc.cos(x)  # of a program that was made for another line
+    start = f.python_function.__code__.co_firstlineno
+    assert [s.name for s in timeline.spans if s.kind == "island"] == [
+        "dot_general, constant, add (4 ops)",
+        "exponential",
+        "cosine",
+    ]
+    assert _lines(timeline) == [start + 3, start + 5], "of the product, which is named first, and not of the operation"
 
 
 def test_steps_of_several_threads_and_an_error_are_recorded() -> None:
@@ -215,6 +244,19 @@ def test_the_file_is_chromes_and_the_command_shows_and_draws_it(tmp_path: Path) 
     assert f"{CPUS[1]}  island: 1, " in result.output and f"wrote {picture}" in result.output
     text = picture.read_text()
     assert text.startswith("<svg") and "CPU:1 islands" in text and "scan" in text
+    assert "test_k8_timeline.py:" in text, "the line of an island is in its title"
+    for wrong in ("picture.png", "picture"):
+        result = CliRunner().invoke(main, ["timeline", str(path), "-o", str(tmp_path / wrong)])
+        assert result.exit_code == 2 and not (tmp_path / wrong).exists()
+        assert f"the picture is an SVG, for a file *.svg, got {tmp_path / wrong}" in result.output
+    absent = tmp_path / "absent"
+    result = CliRunner().invoke(main, ["timeline", str(path), "-o", str(absent / "p.svg")])
+    assert result.exit_code == 1 and f"Error: {absent / 'p.svg'} can't be written: there is no folder" in result.output
+    with pytest.raises(NotFound) as raised:
+        timeline.save(absent / "trace.json")
+    assert str(raised.value) == (
+        f"{absent / 'trace.json'} can't be written: there is no folder {absent}\n  make it first"
+    )
     path.write_text("{}")
     result = CliRunner().invoke(main, ["timeline", str(path)])
     assert result.exit_code == 1 and "is no trace that dfc.Timeline has saved: it lacks 'traceEvents'" in result.output

@@ -133,7 +133,8 @@ def test_i7_some_names_only(tmp_path: Path) -> None:
 def test_i7_errors_for_what_is_not_there(tmp_path: Path) -> None:
     path = save(tmp_path, 1, {"a": np.zeros(1), "b": np.zeros(1)})
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: restore(path, ["a", "c", "d"]), f"the checkpoint {path} has no c, d\n  it has a, b"),
+        (lambda: restore(path, ["a", "c", "d"]), f"the checkpoint {path} lacks 2 of 3 names: c, d\n  it has a, b"),
+        (lambda: restore(path, ["c"]), f"the checkpoint {path} has no c\n  it has a, b"),
         (lambda: restore(tmp_path / "ckpt-9"), f"there is no checkpoint at {tmp_path / 'ckpt-9'}"),
     ]
     for call, text in cases:
@@ -143,6 +144,20 @@ def test_i7_errors_for_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument) as nothing:
         save(tmp_path, 2, {})
     assert str(nothing.value) == "no variables to save"
+
+
+def test_i7_many_missing_names_are_counted_and_near_ones_named(tmp_path: Path) -> None:
+    there = [f"net/layer_{i}/weights" for i in range(9)]
+    path = save(tmp_path, 1, {name: np.zeros(1) for name in [*there, "net/first/b", "scale"]})
+    wanted = ["scale", "net/layer_3/weight", "nothing alike", "b", *(f"absent_{i}" for i in range(40))]
+    with pytest.raises(NotFound) as caught:
+        restore(path, wanted)
+    assert str(caught.value) == (
+        f"the checkpoint {path} lacks 43 of 44 names: net/layer_3/weight, nothing alike, b, absent_0, absent_1 "
+        "and 38 more\n"
+        "  did you mean 'net/layer_3/weights' for 'net/layer_3/weight', 'net/first/b' for 'b'? it has "
+        "net/first/b, net/layer_0/weights, net/layer_1/weights, net/layer_2/weights, net/layer_3/weights and 6 more"
+    )
 
 
 def test_a_name_that_strings_need_for_their_offsets_is_refused(tmp_path: Path) -> None:

@@ -237,3 +237,11 @@ def test_the_line_of_an_error_is_that_of_the_call() -> None:
     with pytest.raises(InvalidArgument, match=r"test_strings_api\.py:\d+:\d+: strings\.to_number\(wrong\)"):
         wrong = ["1", "2", "here"]
         strings.to_number(wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, float, "int32"])
+def test_that_is_so_where_a_class_says_a_dtype(dtype: Any) -> None:
+    strings.to_number(["1", "2"], dtype=dtype)
+    with pytest.raises(InvalidArgument, match=r"test_strings_api\.py:\d+:\d+: strings\.to_number\(there"):
+        there = ["1", "here"]
+        strings.to_number(there, dtype=dtype)

@@ -129,6 +129,18 @@ def test_python_conversions_and_representation() -> None:
     assert repr(v.assign(3.0)) == "<dfc.Operation 'two/assign'>"
 
 
+def test_representation_says_where_the_value_is() -> None:
+    with dfc.device("/device:CPU:1"):
+        placed = dfc.Variable(np.zeros((2, 3), np.float32), name="w", offload=True)
+    assert (placed.device, placed.offload) == ("cpu:1", True)
+    assert repr(placed) == "<dfc.Variable 'w' float32[2, 3] on cpu:1, offloaded>"
+    with dfc.Graph():
+        assert repr(dfc.Variable(0.0, name="v")) == "<dfc.Variable 'v' float32[]>"
+        with dfc.device("cpu:1"):
+            assert repr(dfc.Variable(0.0, name="u")) == "<dfc.Variable 'u' float32[] on /device:CPU:1>"
+        assert repr(dfc.Variable(0.0, name="t", offload=True)) == "<dfc.Variable 't' float32[] offloaded>"
+
+
 def test_names() -> None:
     first, second = dfc.Variable(0.0), dfc.Variable(0.0)
     assert first.name.startswith("variable") and second.name.startswith("variable_")
