@@ -310,6 +310,13 @@ def placed(value: Any, device: Any) -> Any:
     return to_device(value, device) if is_numbers else brought(value, device)
 
 
+def division_of(array: Any) -> tuple[Any, ...] | None:
+    """The mesh axes that divide each dimension of an array: a name, several, or None; None for one that is on one
+    device, or divided in another way."""
+    spec = getattr(array.sharding, "spec", None)
+    return None if spec is None else (*spec, *([None] * (array.ndim - len(spec))))
+
+
 def is_mesh(device: Any) -> bool:
     """Whether a device is a mesh of several."""
     return isinstance(device, Mesh)

@@ -28,6 +28,7 @@ from dfc.backends.arrays import (
     default_device,
     device_of,
     devices,
+    division_of,
     fed,
     host_view,
     is_mesh,
@@ -70,9 +71,9 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "Array", "Executable", "Signature", "Spec", "brought", "compile_program", "copy", "default_device", "device_of",
-    "devices", "fed", "is_mesh", "load_program", "mlir_context", "module_from_portable", "placed", "portable_artifact",
-    "register_kernel", "serialize_executable", "specs_of", "stamp", "stamp_mismatch", "to_device", "to_int", "to_numpy",
-    "transfer", "truth", "upload", "uploadable", "wait",
+    "devices", "division_of", "fed", "is_mesh", "load_program", "mlir_context", "module_from_portable", "placed",
+    "portable_artifact", "register_kernel", "serialize_executable", "specs_of", "stamp", "stamp_mismatch",
+    "to_device", "to_int", "to_numpy", "transfer", "truth", "upload", "uploadable", "wait",
 ]
 # fmt: on
 

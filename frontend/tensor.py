@@ -81,6 +81,16 @@ class Tensor:
         return locality.short_name(locality.device_of_type(self._type))
 
     @property
+    def sharding(self) -> tuple[Any, ...] | None:
+        """How the value is divided among the devices of a mesh, as `dfc.shard` is told it; None for a value that is on
+        one device, and while tracing."""
+        if self._trace is not None or isinstance(self._array, np.ndarray):
+            return None
+        from dfc.backends.xla import division_of
+
+        return division_of(self._array)
+
+    @property
     def name(self) -> str | None:
         """`scope/op` for the first result of an op, else `scope/op:k`; None for a concrete tensor."""
         return None if self._trace is None else self._trace.names.of(self._value)

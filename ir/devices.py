@@ -17,9 +17,13 @@ REQUEST, COLOCATE, ASSIGNED = "device", "colocate", "assigned"
 """Attributes of ops: the device that the user asked for; labels of the groups that the op is colocated with, with
 blanks between; and the device that the op has once it is placed."""
 
+MESH = "MESH"
+"""The type of a mesh of devices, on which programs are as on one; its number is that of this process."""
+PRIORITY: Sequence[str] = ("TPU", "GPU", "CPU", MESH)
+"""Types of devices, the one to take first where an op may be on several."""
+
 _JOB = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_KINDS = ("CPU", "GPU", "TPU")
 HINT = (
     "a device reads /job:NAME/replica:N/task:N/device:TYPE:N, each part of which may be left out, as in /device:CPU:0"
 )
@@ -124,7 +128,7 @@ def parse(text: str) -> DeviceName:
                 raise _malformed(text)
             say("kind", None if kind == "*" else kind.upper())
             said["index"] = _number(index)
-        elif part.upper() in _KINDS and (value in ("", "*") or value.isdecimal()):
+        elif part.upper() in PRIORITY and (value in ("", "*") or value.isdecimal()):
             say("kind", part.upper())
             said["index"] = _number(value)
         else:
@@ -160,12 +164,6 @@ def local(kind: str, index: int) -> DeviceName:
 def listed(names: Iterable[DeviceName]) -> str:
     """Names for a message, in order."""
     return ", ".join(map(str, sorted(names, key=lambda name: name.sort_key)))
-
-
-MESH = "MESH"
-"""The type of a mesh of devices, on which programs are as on one; its number is that of this process."""
-PRIORITY: Sequence[str] = ("TPU", "GPU", "CPU", MESH)
-"""Types of devices, the one to take first where an op may be on several."""
 
 
 def priority(name: DeviceName) -> tuple[int, tuple[str, int, int, str, int]]:

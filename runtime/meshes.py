@@ -144,11 +144,11 @@ def _warn(program: ModuleOp, variables: Mapping[str, VariableState], mesh: Mesh)
 
 
 def named_in(program: ModuleOp) -> list[str]:
-    """The names of the meshes that something in the program asks for, or is on."""
-    if not meshes():
-        return []
-    found = {text_of(op, key) for op in program.walk() for key in (REQUEST, ASSIGNED)}
-    return sorted(text for text in found if f"/device:{MESH}:" in text)
+    """The names of all meshes, if something in the program asks for one, or is on one."""
+    asked = meshes() and any(
+        f"/device:{MESH}" in text_of(op, key) for op in program.walk() for key in (REQUEST, ASSIGNED)
+    )
+    return [name_of(mesh) for mesh in meshes()] if asked else []
 
 
 def layout_asked(op: Variable, device: Device) -> Any:

@@ -1,0 +1,558 @@
+"""Row K9, data and tensor parallelism: programs over the four CPU devices that tests have, as meshes."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+from numpy.testing import assert_allclose, assert_array_equal
+
+import dfc
+from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType, Unimplemented
+from dfc.frontend import sharding
+from tests.examples_support import load
+
+NDArray = np.ndarray[Any, Any]
+COLLECTIVE = re.compile(r" (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(?:-start)?\(")
+X = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
+W = np.random.default_rng(1).normal(size=(16, 12)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def only_these_meshes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meshes of other tests don't make it unclear which one is meant."""
+    monkeypatch.setattr(sharding, "_made", {})
+
+
+def programs(function: Any, *arguments: Any) -> list[Any]:
+    """The executables of a call."""
+    found: list[Any] = function.compiled_for(*map(dfc.asarray, arguments)).step.executables
+    return found
+
+
+def collectives(function: Any, *arguments: Any) -> Counter[str]:
+    return Counter(name for each in programs(function, *arguments) for name in COLLECTIVE.findall(each.hlo))
+
+
+# ---- training
+
+
+def trained(
+    monkeypatch: pytest.MonkeyPatch, data: int, model: int, steps: int = 6
+) -> tuple[Any, Any, list[float], Any]:
+    """The network, its step, the losses of some steps, and a batch."""
+    example = load("transformer", monkeypatch)
+    dfc.random.seed(0)
+    network, step = example.made(data, model, 32)
+    batches = list(example.batches(steps, 32))
+    losses = [step(*batch).item() for batch in batches]
+    return network, step, losses, batches[0]
+
+
+@pytest.mark.parametrize(("data", "model"), [(4, 1), (1, 4), (2, 2)])
+def test_k9_a_transformer_block_has_one_devices_losses(monkeypatch: pytest.MonkeyPatch, data: int, model: int) -> None:
+    alone, _, expected, _ = trained(monkeypatch, 1, 1)
+    network, _, losses, _ = trained(monkeypatch, data, model)
+    assert expected[-1] < expected[0] - 0.1
+    assert_allclose(losses, expected, rtol=2e-5)
+    for one, other in zip(alone.trainable_variables, network.trainable_variables, strict=True):
+        if one.name.endswith("key/bias"):
+            continue  # its gradient is zero but for rounding, of which Adam makes steps
+        assert_allclose(other.numpy(), one.numpy(), atol=2e-5, err_msg=one.name)
+        assert other.device.startswith("mesh:")
+
+
+def test_k9_data_parallel_steps_have_one_sum_over_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, step, _, batch = trained(monkeypatch, 4, 1, 1)
+    assert collectives(step, *batch) == {"all-reduce": 1}
+    (program,) = programs(step, *batch)
+    (line,) = [line for line in program.hlo.splitlines() if COLLECTIVE.search(line)]
+    n_variables = len(load("transformer", monkeypatch).made(1, 1, 32)[0].trainable_variables)
+    reduced = line.partition(" all-reduce(")[0].count("f32[")
+    assert reduced in (n_variables, n_variables + 1)  # each gradient, and the loss
+
+
+def test_k9_tensor_parallel_steps_have_two_sums_forwards_and_two_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, step, _, batch = trained(monkeypatch, 1, 4, 1)
+    assert collectives(step, *batch) == {"all-reduce": 4}
+    weights = network.block.hidden.weights
+    assert weights.read().sharding == (None, "model")
+    quarter = [shard.data.shape for shard in weights.state.buffer.addressable_shards]
+    assert quarter == [(32, 32)] * 4  # of (32, 128)
+
+
+def test_k9_what_optimisers_keep_is_divided_as_the_variable_is() -> None:
+    dfc.mesh({"model": 4})
+    v = dfc.shard(dfc.Variable(W, name="v"), (None, "model"))
+    optimizer = dfc.train.Adam(0.1)
+
+    @dfc.function
+    def step() -> dfc.Tensor:
+        loss = dfc.sum(v * v)
+        optimizer.minimize(loss, [v])
+        return loss
+
+    step()
+    slots = [variable for variable in optimizer.variables if variable.shape == v.shape]
+    assert len(slots) == 2
+    assert [slot.read().sharding for slot in slots] == [(None, "model")] * 2
+
+
+def test_k9_the_stablehlo_says_how_values_are_divided() -> None:
+    mesh = dfc.mesh({"data": 2, "model": 2})
+    w = dfc.shard(dfc.Variable(W, name="w"), (None, "model"), mesh)
+
+    @dfc.function
+    def f(x: dfc.Tensor) -> dfc.Tensor:
+        y = dfc.shard(x, ("data", None), mesh) @ w
+        w.assign_add(dfc.ones(w.shape))
+        return dfc.shard(y, (("data", "model"), None), mesh)
+
+    text = f.lower(dfc.TensorSpec((8, 16), "float32")).text
+    assert "mhlo.num_partitions = 4" in text
+    assert 'sdy.mesh @mesh = <["data"=2, "model"=2]>' in text
+    signature = next(line for line in text.splitlines() if "@main" in line)
+    taken, _, given = signature.partition("->")
+    assert re.findall(r"\[\{.*?\}\]", taken) == ['[{}, {"model"}]', '[{"data"}, {}]']
+    assert re.findall(r"\[\{.*?\}\]", given) == ['[{}, {"model"}]', '[{"data", "model"}, {}]']
+    assert text.count("sdy.sharding_constraint") == 2
+    assert_allclose(f(X).numpy(), X @ W, rtol=1e-4, atol=1e-5)
+    assert f(X).sharding == (("data", "model"), None)
+    assert_allclose(w.numpy(), W + 2, rtol=1e-6)
+
+
+# ---- values
+
+
+def chain(mesh: Any, x: Any, w: Any) -> Any:
+    y = dfc.tanh(dfc.shard(x, ("a",), mesh) @ dfc.shard(w, (None, "b"), mesh))
+    folded = dfc.reshape(dfc.shard(y, (None, ("a", "b")), mesh), (8, 4, 3))
+    return dfc.concat([dfc.shard(dfc.sum(folded, axis=2), ("b", "a"), mesh), dfc.cumulative_sum(y, axis=1)], axis=1)
+
+
+def looped(mesh: Any, x: Any, w: Any) -> Any:
+    def body(i: Any, a: Any) -> Any:
+        a = dfc.cond(dfc.sum(a) > 0, lambda: dfc.shard(a, ("b",), mesh) * 0.5, lambda: a - 1.0)
+        return i + 1, dfc.shard(dfc.tanh(a @ (w @ dfc.matrix_transpose(w))), (None, "a"), mesh)
+
+    return dfc.while_loop(lambda i, _: i < 3, body, (np.int32(0), dfc.shard(x, ("a", "b"), mesh)))[1]
+
+
+def sorted_rows(mesh: Any, x: Any, w: Any) -> Any:
+    keys = dfc.shard(dfc.sort(x, axis=1), (("b", "a"),), mesh)
+    return dfc.einsum("ij,jk->ki", keys, dfc.shard(w, ("a", "b"), mesh))
+
+
+@pytest.mark.parametrize("axes", [{"a": 4, "b": 1}, {"a": 2, "b": 2}, {"a": 1, "b": 4}, {"a": 2, "b": 1}])
+@pytest.mark.parametrize("f", [chain, looped, sorted_rows])
+def test_k9_values_and_gradients_are_those_of_one_device(f: Callable[..., Any], axes: dict[str, int]) -> None:
+    mesh = dfc.mesh(axes)
+
+    def loss(m: Any, x: Any, w: Any) -> Any:
+        return dfc.sum(dfc.square(f(m, x, w)))
+
+    def both(m: Any) -> Any:
+        return dfc.function(lambda x, w: (f(m, x, w), *dfc.grad(lambda x, w: loss(m, x, w), (0, 1))(x, w)))
+
+    for got, expected in zip(both(mesh)(X, W), both(dfc.mesh({"a": 1, "b": 1}))(X, W), strict=True):
+        assert got.device.startswith("mesh:")
+        assert expected.device == "cpu:0"
+        assert_allclose(got.numpy(), expected.numpy(), rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64", "complex64", "bool", "uint8", "bfloat16"])
+def test_k9_dtypes(dtype: str) -> None:
+    mesh = dfc.mesh({"a": 2, "b": 2})
+    x = dfc.astype(dfc.asarray((X > 0) * 3), dtype).numpy()
+    f = dfc.function(lambda x: dfc.shard(dfc.flip(dfc.shard(x, ("a", "b"), mesh), axis=0), (None, "a"), mesh))
+    got = f(x).numpy()
+    assert got.dtype == x.dtype
+    assert_array_equal(got, x[::-1])
+
+
+def test_k9_xla_may_divide_results_by_parts_of_an_axis() -> None:
+    mesh = dfc.mesh({"a": 4})
+    f = dfc.function(lambda x: dfc.reshape(dfc.shard(x, ("a",), mesh) * 2.0, (2, 4, 16)))
+    assert_array_equal(f(X).numpy(), (X * 2).reshape(2, 4, 16))
+
+
+def test_k9_inputs_come_from_anywhere() -> None:
+    mesh, other = dfc.mesh({"a": 4}), dfc.mesh({"b": 2})
+    f = dfc.function(lambda x: dfc.sum(dfc.shard(x, (None, "a"), mesh) * 2.0, axis=1))
+    expected = (X * 2).sum(axis=1)
+    with dfc.device("cpu:1"):
+        there = dfc.asarray(X) + 0.0
+    theirs = jax.sharding.Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("p", "q"))
+    values = [
+        X,
+        dfc.asarray(X),
+        there,
+        dfc.shard(X, ("a",), mesh),
+        dfc.shard(X, ("b",), other),
+        jax.device_put(X, NamedSharding(theirs, PartitionSpec("p", "q"))),
+    ]
+    for value in [*values, *values]:  # and once more, as compiled
+        result = f(value)
+        assert_allclose(result.numpy(), expected, rtol=1e-5)
+        assert result.device == dfc.shard(X, (), mesh).device
+
+
+def test_k9_results_are_used_by_what_is_not_divided() -> None:
+    mesh = dfc.mesh({"a": 4})
+    y = dfc.function(lambda x: dfc.shard(x, ("a",), mesh) + 1.0)(X)
+    assert (y.sharding, (y * 2).device) == (("a", None), y.device)
+    assert_array_equal((y * 2).numpy(), (X + 1) * 2)
+    assert_array_equal(dfc.function(lambda y: y[:2, ::3])(y).numpy(), (X + 1)[:2, ::3])
+    with dfc.device("cpu:2"):
+        moved = y * 2
+    assert moved.device == "cpu:2"
+    assert_array_equal(moved.numpy(), (X + 1) * 2)
+    assert_array_equal(np.asarray(y), X + 1)
+    assert [float(v) for v in y[0, :3]] == [float(v) for v in (X + 1)[0, :3]]
+
+
+def test_k9_values_are_put_on_a_mesh_at_once() -> None:
+    mesh = dfc.mesh({"a": 2, "b": 2})
+    y = dfc.shard(X, (("b", "a"), None), mesh)
+    assert y.sharding == (("b", "a"), None)
+    assert_array_equal(y.numpy(), X)
+    owners = [shard.device.id for shard in sorted(y._array.addressable_shards, key=lambda s: s.index[0].start)]
+    assert owners == [0, 2, 1, 3]  # b is the outer one, a the inner one
+    assert dfc.shard(X, (), mesh).sharding == (None, None)
+    assert dfc.shard(y, ("a",), mesh).sharding == ("a", None)
+    assert dfc.asarray(X).sharding is None
+
+
+# ---- variables
+
+
+def test_k9_variables_live_divided() -> None:
+    mesh = dfc.mesh({"a": 4})
+    v = dfc.shard(dfc.Variable(X, name="v"), ("a",), mesh)
+    count = dfc.Variable(0, name="count")
+    assert repr(v) == "<dfc.Variable 'v' float32[8, 16] divided [a]>"
+
+    @dfc.function
+    def add(x: dfc.Tensor) -> dfc.Tensor:
+        v.assign_add(x)
+        count.assign_add(1)
+        return dfc.sum(v.read())
+
+    assert_allclose(add(X).item(), 2 * X.sum(), rtol=1e-4)
+    assert (v.read().sharding, v.device) == (("a", None), count.device)
+    assert [shard.data.shape for shard in v.state.buffer.addressable_shards] == [(2, 16)] * 4
+    v.assign(X * 3)
+    assert v.read().sharding == ("a", None)
+    v.assign(dfc.asarray(X * 3))
+    v.assign_add(np.ones_like(X))  # a program of its own
+    v.scatter_add([1, 1], np.ones((2, 16), np.float32))
+    expected = X * 3 + 1
+    expected[1] += 2
+    assert_allclose(v.numpy(), expected, rtol=1e-6)
+    assert_allclose(add(X).item(), (expected + X).sum(), rtol=1e-3)
+    assert (count.item(), v.read().sharding) == (2, ("a", None))
+
+
+def test_k9_checkpoints_hold_whole_values(tmp_path: Any) -> None:
+    mesh = dfc.mesh({"a": 4})
+    first = dfc.shard(dfc.Variable(X, name="v"), ("a",), mesh)
+    dfc.function(lambda: first.assign_add(dfc.ones(first.shape)))()
+    path = dfc.train.Saver({"v": first}).save(str(tmp_path / "c"), 1)
+    whole = dfc.Variable(np.zeros_like(X), name="v")
+    other = dfc.shard(dfc.Variable(np.zeros_like(X), name="v"), (None, "a"), mesh)
+    for variable in (whole, other):
+        dfc.train.Saver({"v": variable}).restore(path)
+        assert_array_equal(variable.numpy(), X + 1)
+    assert_allclose(dfc.function(lambda: dfc.sum(other.read()))().item(), (X + 1).sum(), rtol=1e-4)
+    assert other.read().sharding == (None, "a")
+
+
+def test_k9_a_variable_that_lives_elsewhere_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    mesh = dfc.mesh({"a": 4})
+    v = dfc.Variable(X, name="lives_on_one_device")
+    dfc.function(lambda: v.assign_add(dfc.ones(v.shape)))()
+    f = dfc.function(lambda x: dfc.sum(dfc.shard(x, ("a",), mesh) * v))
+    assert_allclose(f(X).item(), (X * (X + 1)).sum(), rtol=1e-4)
+    assert_allclose(dfc.function(lambda x: dfc.max(dfc.shard(x, ("a",), mesh) * v))(X).item(), (X * (X + 1)).max())
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert told[0].startswith("variable 'lives_on_one_device' lives on /job:localhost/replica:0/task:0/device:CPU:0")
+    assert "dfc.shard(variable, ())" in told[0]
+
+
+# ---- with the rest of dfc
+
+
+def test_k9_graphs_and_sessions() -> None:
+    mesh = dfc.mesh({"a": 4})
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", ("b", 16), name="x")
+        w = dfc.Variable(W, name="w")
+        h = dfc.shard(x, ("a",), mesh) @ w
+        loss = dfc.mean(dfc.square(h))
+        train = dfc.train.Momentum(0.1, 0.9).minimize(loss, [w])
+        init = dfc.initialize_all()
+    with dfc.Graph() as alone:
+        y = dfc.placeholder("float32", ("b", 16), name="y")
+        v = dfc.Variable(W, name="w")
+        expected = dfc.mean(dfc.square(y @ v))
+        step = dfc.train.Momentum(0.1, 0.9).minimize(expected, [v])
+        start = dfc.initialize_all()
+    with dfc.Session(graph) as session, dfc.Session(alone) as other:
+        session.run(init)
+        other.run(start)
+        for rows in (8, 16, 8):
+            feed = np.concatenate([X] * (rows // 8))
+            got, wanted = session.run([loss, train], {x: feed})[0], other.run([expected, step], {y: feed})[0]
+            assert_allclose(got, wanted, rtol=1e-5)
+        compiled = session.stats.compiled
+        assert_allclose(session.run(w), other.run(v), rtol=1e-5, atol=1e-6)
+        session.run([loss, train], {x: X})
+        assert session.stats.compiled == compiled + 1  # what fetches w
+
+
+def test_k9_queues_loops_and_messages_of_one_program(capsys: pytest.CaptureFixture[str]) -> None:
+    mesh = dfc.mesh({"a": 4})
+    queue = dfc.FIFOQueue(10, ["float32"], shapes=[(8, 16)])
+
+    @dfc.function
+    def f(n: dfc.Tensor) -> dfc.Tensor:
+        def body(i: Any, total: Any) -> Any:
+            return i + 1, total + dfc.sum(dfc.shard(queue.dequeue(), ("a",), mesh), axis=0)
+
+        total = dfc.while_loop(lambda i, _: i < n, body, (np.int32(0), dfc.zeros((16,))))[1]
+        dfc.print("took", n)
+        return total
+
+    for _ in range(3):
+        queue.enqueue(X)
+    assert_allclose(f(np.int32(3)).numpy(), 3 * X.sum(axis=0), rtol=1e-4, atol=1e-5)
+    assert "took 3" in capsys.readouterr().out
+
+
+def test_k9_a_part_of_a_program_on_another_device() -> None:
+    mesh = dfc.mesh({"a": 2}, ["/job:localhost/replica:0/task:0/device:CPU:1", dfc.devices()[3]])
+    assert mesh.devices == [dfc.devices()[1], dfc.devices()[3]]
+
+    @dfc.function
+    def f(x: dfc.Tensor) -> Any:
+        y = dfc.shard(x, ("a",), mesh) * 2.0
+        with dfc.device("/device:CPU:2"):
+            z = dfc.sum(y, axis=0) + 1.0
+        return y, z, dfc.shard(dfc.reshape(z, (2, 8)), ("a",), mesh)
+
+    y, z, back = f(X)
+    assert (y.device, z.device, back.device) == (back.device, "cpu:2", y.device)
+    assert_array_equal(y.numpy(), X * 2)
+    assert_allclose(z.numpy(), (X * 2).sum(axis=0) + 1, rtol=1e-5)
+    assert_allclose(back.numpy(), ((X * 2).sum(axis=0) + 1).reshape(2, 8), rtol=1e-5)
+
+
+def test_k9_two_meshes_in_one_program() -> None:
+    wide, narrow = dfc.mesh({"a": 4}), dfc.mesh({"b": 2})
+
+    @dfc.function
+    def f(x: dfc.Tensor) -> Any:
+        return dfc.shard(dfc.shard(x, ("a",), wide) * 2.0, (None, "b"), narrow) + 1.0
+
+    assert_array_equal(f(X).numpy(), X * 2 + 1)
+
+
+def test_k9_a_mesh_of_one_device_divides_nothing() -> None:
+    mesh = dfc.mesh({"a": 1, "b": 1})
+    f = dfc.function(lambda x: dfc.shard(x, ("a", "b"), mesh) + 1.0)
+    assert f(X).device == "cpu:0"
+    assert "sdy" not in f.lower(dfc.TensorSpec((8, 16), "float32")).text
+    assert dfc.shard(X, ("a",), mesh).device == "cpu:0"
+
+
+def test_k9_a_mesh_as_large_as_the_devices_allow() -> None:
+    mesh = dfc.mesh({"a": -1, "b": 2})
+    assert (mesh.axes, mesh.shape) == ({"a": -1, "b": 2}, {"a": 2, "b": 2})
+    assert mesh.devices == dfc.devices("cpu")[:4]
+    assert dfc.mesh({"a": -1, "b": 2}) is mesh
+    assert_array_equal(dfc.function(lambda x: dfc.shard(x, ("a", "b"), mesh) + 1.0)(X).numpy(), X + 1)
+
+
+def test_k9_later_calls_compile_nothing() -> None:
+    mesh = dfc.mesh({"a": 4})
+    f = dfc.function(lambda x: dfc.shard(x, ("a",), mesh) + 1.0)
+    f(X)
+    step = f.compiled_for(dfc.asarray(X)).step
+    for value in (X, dfc.asarray(X), dfc.shard(X, ("a",), mesh)):
+        f(value)
+        assert f.explain().startswith("<lambda> was traced once")
+    assert f.compiled_for(dfc.asarray(X)).step is step
+
+
+def test_k9_programs_of_many_threads_don_t_wait_for_each_other_crosswise() -> None:
+    meshes = [dfc.mesh({"a": 4}), dfc.mesh({"b": 4}, dfc.devices()[3::-1]), dfc.mesh({"c": 2})]
+    totals = [
+        dfc.shard(dfc.Variable(np.zeros(4, np.float32)), (axis,), m) for axis, m in zip("abc", meshes, strict=True)
+    ]
+
+    def made(axis: str, mesh: Any, total: dfc.Variable) -> Any:
+        @dfc.function
+        def f(x: dfc.Tensor) -> dfc.Tensor:
+            x = dfc.shard(x, (axis,), mesh)
+            for _ in range(4):
+                x = dfc.shard(x - dfc.mean(x), (axis,), mesh)  # each a sum over the devices
+            total.assign_add(dfc.shard(dfc.ones((4,)), (axis,), mesh))
+            return dfc.sum(dfc.square(x))
+
+        return f
+
+    functions = [made(axis, m, total) for axis, m, total in zip("abc", meshes, totals, strict=True)]
+    x = np.arange(64, dtype=np.float32)
+    expected = functions[0](x).item()
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for i in range(40):
+                assert functions[(number + i) % 3](x).item() == pytest.approx(expected, rel=1e-4)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not failures
+    assert not any(thread.is_alive() for thread in threads)
+    assert sum(total.numpy()[0] for total in totals) == 241
+
+
+# ---- what is refused
+
+
+def at_this_line(error: DfcError, words: str) -> None:
+    assert words in str(error)
+    assert "test_k9_sharding.py:" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        (("data",), "no mesh has the axes data; there is <dfc.mesh a=4>"),
+        ((None, None, "a"), "the sharding [-, -, a] is for rank 3 or more"),
+        (("a", "a"), "mesh axis 'a' can divide one dimension only, once"),
+        ((("a", "a"),), "mesh axis 'a' can divide one dimension only, once"),
+        ("a", "axes must have an entry for each dimension, as in ('data', None), got 'a'"),
+        ((3,), "a dimension is divided by a mesh axis, several, or None, got 3"),
+    ],
+)
+def test_k9_axes_that_can_t_be(axes: Any, words: str) -> None:
+    dfc.mesh({"a": 4})
+    for call in (lambda: dfc.shard(X, axes), lambda: dfc.function(lambda x: dfc.shard(x, axes))(X)):
+        with pytest.raises(InvalidArgument) as caught:
+            call()
+        at_this_line(caught.value, words)
+        assert str(caught.value).startswith("shard: ")
+
+
+def test_k9_sizes_that_can_t_be_divided() -> None:
+    words = "can't be divided evenly among"
+    for mesh in (dfc.mesh({"a": 4}), dfc.mesh({"a": -1})):
+        f = dfc.function(lambda x, mesh=mesh: dfc.shard(x, (None, "a"), mesh) + 1.0)
+        with pytest.raises(InvalidArgument) as caught:
+            f(np.zeros((4, 6), np.float32))
+        at_this_line(caught.value, f"dimension 1 of size 6 {words} a=4")
+        with pytest.raises(InvalidArgument) as caught:
+            dfc.shard(np.zeros((6,), np.float32), ("a",), mesh)
+        at_this_line(caught.value, f"dimension 0 of size 6 {words} a=4")
+        v = dfc.Variable(np.zeros(6, np.float32))
+        with pytest.raises(InvalidArgument) as caught:
+            dfc.shard(v, ("a",), mesh)
+            dfc.function(lambda v=v: v + 1.0)()
+        at_this_line(caught.value, f"dimension 0 of size 6 {words} a=4")
+
+    @dfc.function(signature=[dfc.TensorSpec(("n",), "float32")])
+    def symbolic(x: dfc.Tensor) -> dfc.Tensor:
+        return dfc.shard(x, ("a",), dfc.mesh({"a": 4})) + 1.0
+
+    assert_array_equal(symbolic(np.zeros(8, np.float32)).numpy(), np.ones(8))
+    with pytest.raises(InvalidArgument) as caught:
+        symbolic(np.zeros(7, np.float32))
+    at_this_line(caught.value, f"dimension 0 of size 7 {words} a=4")
+
+
+def test_k9_meshes_that_can_t_be() -> None:
+    for axes, devices, words in [
+        ({}, None, "a mesh needs at least one axis"),
+        ({"a": 0}, None, "the size of mesh axis 'a' must be a positive int, or -1, got 0"),
+        ({"a b": 2}, None, "a mesh axis is called by a name such as 'data', got 'a b'"),
+        ({"a": -1, "b": -1}, None, "only one axis of a mesh may be as large as the devices allow"),
+        ([("a", 2)], None, "the axes of a mesh are a dict"),
+        ({"a": 2}, "cpu:0", "devices must be a list of names"),
+        ({"a": 3}, dfc.devices()[:2], "the mesh (a=3) takes 3 devices, and here it has 2"),
+        ({"a": 2}, [dfc.devices()[0]] * 2, "a mesh has each device once"),
+    ]:
+        with pytest.raises(InvalidArgument) as caught:
+            dfc.mesh(axes, devices)  # type: ignore[arg-type]
+        at_this_line(caught.value, words)
+    many = dfc.mesh({"a": 16})
+    for call in (
+        lambda: many.devices,
+        lambda: dfc.shard(X, (None, "a"), many),
+        lambda: dfc.function(lambda x: dfc.shard(x, (None, "a"), many))(X),
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            call()
+        at_this_line(caught.value, "the mesh (a=16) needs 16 devices, and here are 4 of type cpu")
+        assert "DFC_CPU_DEVICES=16" in str(caught.value)
+
+
+def test_k9_it_must_be_clear_which_mesh_is_meant() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        dfc.shard(X, ("a",))
+    at_this_line(caught.value, "there is no mesh yet")
+    dfc.mesh({"a": 4})
+    assert dfc.shard(X, ("a",)).sharding == ("a", None)
+    dfc.mesh({"a": 2, "b": 2})
+    with pytest.raises(InvalidArgument) as caught:
+        dfc.shard(X, ("a",))
+    at_this_line(caught.value, "several meshes fit the axes a: <dfc.mesh a=4>, <dfc.mesh a=2,b=2>")
+    assert dfc.shard(X, ("a", "b")).sharding == ("a", "b")
+    with pytest.raises(InvalidType, match=re.escape("mesh must be what dfc.mesh gives, got {'a': 4}")):
+        dfc.shard(X, ("a",), {"a": 4})  # type: ignore[arg-type]
+
+
+def test_k9_variables_that_can_t_be_divided() -> None:
+    dfc.mesh({"a": 4})
+    used = dfc.Variable(X, name="used")
+    dfc.function(lambda: used.assign_add(dfc.ones(used.shape)))()
+    with pytest.raises(FailedPrecondition) as caught:
+        dfc.shard(used, ("a",))
+    at_this_line(caught.value, "variable 'used' has been used before it was said how it is divided")
+    read = dfc.Variable(X, name="read")
+    with pytest.raises(FailedPrecondition, match="variable 'read' has been used before"):
+        dfc.function(lambda: (read + 1.0, dfc.shard(read, ("a",)))[0])()
+    with pytest.raises(Unimplemented) as unfit:
+        dfc.shard(dfc.Variable(X, name="host", offload=True), ("a",))
+    at_this_line(unfit.value, "variable 'host' lives in the host's memory, and is not divided among devices")
+    with dfc.Graph():
+        v = dfc.Variable(X, name="g")
+        v + 1.0
+        with pytest.raises(FailedPrecondition, match="variable 'g' has been used before"):
+            dfc.shard(v, ("a",))
+
+
+def test_k9_costs_know_no_meshes() -> None:
+    mesh = dfc.mesh({"a": 4})
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", (8, 16), name="x")
+        y = dfc.sum(dfc.shard(x, ("a",), mesh))
+    with (
+        dfc.Session(graph, config=dfc.SessionConfig(placement="costs")) as session,
+        pytest.raises(Unimplemented, match="a program on a mesh can't be placed by costs"),
+    ):
+        session.run(y, {x: X})
