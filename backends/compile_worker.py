@@ -149,11 +149,6 @@ def _all_of(client: Any, module: Any) -> Any:
     return devices[0] if len(devices) == 1 else mesh_of(compile_cache.mesh_axes(module, len(devices)), devices)
 
 
-def wholes(module: Any) -> list[bool]:
-    """Of each result, that XLA is not free to divide it: what is loaded elsewhere says by axes how it is divided."""
-    return [False] * len(compile_cache.free_results(module))
-
-
 def level_flags(target: Target, folder: Path) -> str:
     """XLA's flags with which a process compiles for a level of x86-64.
 
@@ -184,7 +179,9 @@ def _for_level(client: Any, target: Target, folder: Path) -> Compiler:
         device = _all_of(client, module)
         devices = _jax.DeviceList(devices_behind(device))
         try:
-            return client.compile_and_load(module, devices, xla.compile_options(device, wholes(module)))
+            return client.compile_and_load(
+                module, devices, xla.compile_options(device, compile_cache.free_results(module))
+            )
         except RuntimeError as error:
             if "f16c" not in X86_LEVELS[target.model].features and re.search(r"\bf16\b|xf16", str(module)):
                 # jaxlib 0.10.2 and 0.12.0.1: the code calls __extendhfsf2, which XLA does not have.
@@ -295,7 +292,7 @@ def _for_devices(devices: list[Any]) -> Compiler:
     options.device_assignment = inside.device_assignment = assignment
 
     def compile_program(module: Any, program: bytes, name: str) -> Made:
-        inside.allow_spmd_sharding_propagation_to_output = wholes(module) or [False]
+        inside.allow_spmd_sharding_propagation_to_output = compile_cache.free_results(module) or [False]
         try:
             made = devices[0].client.compile(module, xla_client.DeviceList(tuple(devices)), compile_options=options)
             return Made(bytes(made.serialize()), made)

@@ -149,23 +149,16 @@ def _layouts(shardings: Sequence[Any] | None, mesh: Mesh, avals: Sequence[Any]) 
     return tuple(found)
 
 
-def can_be_told(loaded: Any, mesh: Mesh) -> bool:
-    """Whether the mesh's axes say how the results are divided: XLA may divide dimensions by parts of an axis."""
-    shardings = loaded.get_output_shardings() or []
-    return all(divided_by(sharding, mesh.axes, None) is not None for sharding in shardings)
-
-
-def divided_by(sharding: Any, axes: Axes, rank: int | None) -> Divided | None:
+def divided_by(sharding: Any, axes: Axes, rank: int) -> Divided | None:
     """How the partitions of an XLA sharding (`OpSharding`) divide a tensor over a mesh with these axes, as few and as
-    early axes as do it; None for a sharding that no axes give. Without `rank` it is taken from the sharding."""
+    early axes as do it; None for a sharding that no axes give."""
     from jaxlib import xla_client
 
     hlo = xla_client.HloSharding.from_proto(sharding)
     n_devices = prod(size for _, size in axes)
     if hlo.is_replicated() or n_devices == 1 or rank == 0:
         return ()
-    dimensions = tuple(hlo.tile_assignment_dimensions())
-    counts = dimensions[: len(dimensions) - hlo.replicate_on_last_tile_dim() if rank is None else rank]
+    counts = tuple(hlo.tile_assignment_dimensions())[:rank]
     owners = np.array(hlo.tile_assignment_devices()).reshape(hlo.tile_assignment_dimensions())
     owners = owners.reshape(*counts, -1)
     tile_of = np.empty(n_devices, dtype=np.int64)

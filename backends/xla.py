@@ -61,7 +61,7 @@ from dfc.backends.compile_cache import (
     stamp_mismatch,
     verify_module,
 )
-from dfc.backends.mesh import Layout, Mesh, can_be_told, devices_behind, launches, layouts_of
+from dfc.backends.mesh import Layout, Mesh, devices_behind, launches, layouts_of
 from dfc.backends.status import translate
 from dfc.errors import DfcError, Internal, InvalidArgument
 
@@ -304,7 +304,8 @@ def load_program(blob: bytes, signature: Signature, *, device: Any = None, name:
 
 
 def compile_options(device: Any, free: Sequence[bool] = ()) -> Any:
-    """XLA's options for a program on one device or a mesh; of the `free` results XLA chooses how they are divided."""
+    """XLA's options for a program on one device or a mesh; of the `free` results XLA chooses how they are divided, by
+    whole axes (jaxlib 0.10.2: Shardy divides no argument or result by parts of one)."""
     from jaxlib import xla_client
 
     devices = devices_behind(device)
@@ -321,28 +322,18 @@ def compile_options(device: Any, free: Sequence[bool] = ()) -> Any:
 def compile_cached(client: Any, device: Any, program: bytes, module: Any, name: str) -> tuple[Any, bytes | None]:
     """The loaded executable of `module`, whose location-free form is `program`; and the blob from the disk cache where
     it came from there. JAX's persistent cache and its settings are neither used nor changed."""
-    initialise_lapack(program)
-    free = free_results(module) if isinstance(device, Mesh) else []
-    loaded, blob = _compiled(client, device, program, module, name, free)
-    if any(free) and not can_be_told(loaded, device):  # XLA has divided a result in a way that no axes give
-        return _compiled(client, device, program, module, name, [False] * len(free))
-    return loaded, blob
-
-
-def _compiled(
-    client: Any, device: Any, program: bytes, module: Any, name: str, free: list[bool]
-) -> tuple[Any, bytes | None]:
     from jaxlib import _jax
 
+    initialise_lapack(program)
     cache = default_cache()
-    key = key_of(program, environment(client, device), *([bytes(free)] if free else [])) if cache else ""
+    key = key_of(program, environment(client, device)) if cache else ""
     if cache and (blob := cache.get(key)) is not None:
         try:
             return load_blob(client, device, blob, name), blob
         except DfcError:
             cache.discard(key)
     try:
-        options = compile_options(device, free)
+        options = compile_options(device, free_results(module) if isinstance(device, Mesh) else ())
         loaded = client.compile_and_load(module, _jax.DeviceList(devices_behind(device)), options)
     except RuntimeError as error:
         raise translate(error, name) from error
