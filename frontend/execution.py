@@ -43,10 +43,12 @@ class Lowered:
 @without_collection
 def emit(graph: Graph, bindings: Mapping[str, int]) -> Lowered:
     """The graph as StableHLO, for its mesh if it has one; its sizes must all be known."""
+    from dfc.backends.kernels import kind_of
     from dfc.backends.mesh import axes_of
     from dfc.runtime.meshes import mesh_of_program
     from dfc.runtime.planning import modules_of
     from dfc.runtime.step import clustered
 
-    axes = axes_of(mesh_of_program(graph.module))
-    return Lowered(modules_of(clustered(graph.module, graph.name, bindings), graph.name, axes)[1])
+    mesh = mesh_of_program(graph.module)
+    func = clustered(graph.module, graph.name, bindings)
+    return Lowered(modules_of(func, graph.name, axes_of(mesh), kind_of(mesh or locality.first()))[1])

@@ -13,6 +13,7 @@ from typing import Any
 
 from dfc.backends import compile_cache, statistics, xla
 from dfc.backends.compiling import TIME_LIMIT, Program, compile_apart
+from dfc.backends.kernels import KERNELS
 from dfc.backends.targets import Target, compiler_packages, installed
 from dfc.errors import DfcError, Unimplemented
 from dfc.ir import locations
@@ -57,24 +58,24 @@ class Executables:
     def add(self, entry: str, sizes: Sizes, func: Func, plan: Plan, islands: Sequence[Island]) -> None:
         """The programs of an entry at these sizes: `func` is the clustered function that `islands` are of.
 
-        The portable programs are for one device. For a target of several they are emitted for its devices as the mesh
-        that the function divides something over, if it does.
+        The portable programs are for one device of any kind. For a target of several they are emitted for its devices
+        as the mesh that the function divides something over, if it does; and with the kernels of its kind.
         """
         for index, module in enumerate(modules := emitted(islands, entry)):
             self.members[program_of(entry, sizes, index)] = compile_cache.portable_artifact(module)
-        by_mesh: dict[Axes, list[Any]] = {(): modules}
+        made: dict[tuple[Axes, str], list[Any]] = {}
         for target in self.targets:
             error: DfcError | None = _unsupported(entry, func, target)
             try:
-                mesh = mesh_axes_for(func, target.devices)
-                if error is None and mesh not in by_mesh:
-                    by_mesh[mesh] = emitted(islands, entry, mesh)
+                mesh, kind = mesh_axes_for(func, target.devices), DEVICE_PLATFORMS[target.platform]
+                if error is None and (mesh, kind) not in made:
+                    made[mesh, kind] = emitted(islands, entry, mesh, kind) if mesh or KERNELS else modules
             except DfcError as unfit:
                 error = unfit
             if error is not None:
                 self.failures.setdefault(target.name, error)
                 continue
-            for index, (module, call) in enumerate(zip(by_mesh[mesh], plan.programs, strict=True)):
+            for index, (module, call) in enumerate(zip(made[mesh, kind], plan.programs, strict=True)):
                 if self._in_process:
                     self._compile_here(entry, sizes, index, module, call)
                 else:

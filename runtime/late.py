@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from xdsl.dialects.builtin import ModuleOp
 
+from dfc.backends.kernels import kind_of
 from dfc.backends.mesh import axes_of
 from dfc.backends.xla import to_int
 from dfc.errors import InvalidArgument
@@ -149,7 +150,7 @@ class LateProgram:
                 location=locations.describe(self._island.location),
             )
         call = program_call(island, {value: i for i, value in enumerate(island.inputs)})
-        (module,) = emitted([island], self._name, axes_of(self._device))
+        (module,) = emitted([island], self._name, axes_of(self._device), kind_of(self._device))
         executable = compile_module(module, call.signature, self._device, self._name)
         states = [self._variables[name] for name in call.state]
         program = ProgramRun(executable, states, call.n_written, self._name, call.overwritten)

@@ -34,19 +34,21 @@ LISTED = 3
 """How many kinds of ops a label names."""
 
 
-def modules_of(func: Func, name: str, mesh: Axes = ()) -> tuple[Plan, list[Any], list[Op]]:
+def modules_of(func: Func, name: str, mesh: Axes = (), kind: str = "") -> tuple[Plan, list[Any], list[Op]]:
     """A clustered function as its plan, a StableHLO module for each of the plan's programs, and the host's ops."""
     plan, islands, host_ops = plan_of(func)
-    return plan, emitted(islands, name, mesh), host_ops
+    return plan, emitted(islands, name, mesh, kind), host_ops
 
 
-def emitted(islands: Sequence[Island], name: str, mesh: Axes = ()) -> list[Any]:
-    """The StableHLO modules of these islands, for one device or a mesh of these axes."""
+def emitted(islands: Sequence[Island], name: str, mesh: Axes = (), kind: str = "") -> list[Any]:
+    """The StableHLO modules of these islands, for one device or a mesh of these axes, of a kind ("cpu", "gpu", "tpu")
+    whose second kernels they may have, or for any."""
+    from dfc.backends.kernels import table_for
     from dfc.backends.stablehlo.emit import emit_island
 
-    context = compile_cache.mlir_context()
+    context, table = compile_cache.mlir_context(), table_for(kind)
     with paused():
-        return [emit_island(island, context=context, name=name, mesh=mesh) for island in islands]
+        return [emit_island(island, context=context, name=name, mesh=mesh, table=table) for island in islands]
 
 
 def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:

@@ -10,6 +10,7 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from dfc.backends import xla
+from dfc.backends.kernels import kind_of
 from dfc.backends.mesh import axes_of
 from dfc.errors import NotFound
 from dfc.ir import locations
@@ -68,7 +69,7 @@ class Step:
         runnable = [host_op(op, binding) for op in host_ops]
         known = [isinstance(call, ProgramCall) for call in plan.of_device]
         static = [island for island, known_now in zip(islands, known, strict=True) if known_now]
-        modules = emitted(static, self.name, axes_of(self.device))
+        modules = emitted(static, self.name, axes_of(self.device), kind_of(self.device))
         for needed in plan.variables:
             if needed not in variables:
                 raise NotFound(f"the step needs a variable {needed!r}, which it was not given", op=self.name)

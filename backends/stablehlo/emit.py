@@ -7,7 +7,7 @@ inside a scope or with a name of its own carries that too, which is what profile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from dfc.backends.stablehlo import rules
 from dfc.backends.stablehlo.legalize import legalize
-from dfc.backends.stablehlo.rules import Value
+from dfc.backends.stablehlo.rules import Rule, Value
 from dfc.backends.stablehlo.sharding import ProgramLayout, layout_of
 from dfc.errors import DfcError, FailedPrecondition, Unimplemented
 from dfc.ir import dtypes, locations
 from dfc.ir.dtypes import DType
-from dfc.ir.op import short_name
+from dfc.ir.op import Op, short_name
 from dfc.ir.ops.function import Func, Island
 from dfc.ir.ops.state import Variable
 from dfc.ir.sharding import Axes
@@ -63,9 +63,11 @@ class Emitter:
     Types and positions are made once each: building one costs as much as building an op.
     """
 
-    def __init__(self, mesh: Axes = ()) -> None:
+    def __init__(self, mesh: Axes = (), table: Mapping[type[Op], Rule] | None = None) -> None:
         self.mesh = mesh
-        """The axes of the mesh that the program is for; none for one device."""
+        """The axes of the mesh that the program is for; none without one."""
+        self.table = rules.RULES if table is None else table
+        """What is emitted for each op."""
         self.location: ir.Location = ir.Location.unknown()
         self._unknown = self.location
         self.insertion: ir.InsertionPoint | None = None
@@ -225,7 +227,7 @@ class Emitter:
 
     def block(self, block: Block, values: dict[SSAValue, Value]) -> None:
         """Emit all ops of a block but its terminator; `values` holds the block's arguments and takes the results."""
-        table, terminator = rules.RULES, block.last_op
+        table, terminator = self.table, block.last_op
         for op in block.ops:
             if op is terminator:
                 break
@@ -275,12 +277,21 @@ def parameter_order(island: Island) -> list[int]:
     return [*(n_inputs + i for i in written + read_only), *range(n_inputs)]
 
 
-def emit_island(island: Island, *, context: ir.Context, name: str, donate: bool = False, mesh: Axes = ()) -> ir.Module:
+def emit_island(
+    island: Island,
+    *,
+    context: ir.Context,
+    name: str,
+    donate: bool = False,
+    mesh: Axes = (),
+    table: Mapping[type[Op], Rule] | None = None,
+) -> ir.Module:
     """The StableHLO module of an island: `main(written references' values, the other references' values, inputs) ->
     (new values of the written references, results, numbers of iterations)`.
 
     `donate` marks parameter i, for each written reference, with `tf.aliasing_output = i`: the new value may take the
-    old one's memory. With a `mesh`, parameters and results say how they are divided among its devices.
+    old one's memory. With a `mesh`, parameters and results say how they are divided over it. `table` has what is
+    emitted for each op, by default the one rule.
 
     Raises Unimplemented for dtypes and ops that no device takes, FailedPrecondition for symbolic shapes and
     InvalidArgument for sizes that the mesh does not divide, each with the user's line.
@@ -301,6 +312,7 @@ def emit_island(island: Island, *, context: ir.Context, name: str, donate: bool 
         location=island.location,
         aliases=n_written if donate else 0,
         layout=layout_of([(arguments[i], operands[i]) for i in order], outputs, n_written, mesh) if mesh else None,
+        table=table,
     )
 
 
@@ -327,10 +339,11 @@ def _emit(
     location: LocationAttr,
     aliases: int,
     layout: ProgramLayout | None = None,
+    table: Mapping[type[Op], Rule] | None = None,
 ) -> ir.Module:
     rules.load()
     with context, ir.Location.unknown():
-        emitter = Emitter(layout.mesh if layout else ())
+        emitter = Emitter(layout.mesh if layout else (), table)
         whole = emitter.position(location)
         module = ir.Module.create(whole)
         module.operation.attributes["sym_name"] = ir.StringAttr.get(name)

@@ -72,8 +72,8 @@ class ProgramLayout:
         }
         ir.Operation.create("sdy.mesh", (), (), attributes, ip=ir.InsertionPoint.at_block_begin(module.body))
         i32 = ir.IntegerType.get_signless(32)
-        n_devices = prod(size for _, size in self.mesh)
-        module.operation.attributes["mhlo.num_partitions"] = ir.IntegerAttr.get(i32, n_devices)
+        count = prod(size for _, size in self.mesh)
+        module.operation.attributes["mhlo.num_partitions"] = ir.IntegerAttr.get(i32, count)
 
     def annotate(self, attributes: dict[str, ir.Attribute], ranks: Sequence[int]) -> None:
         """Add to the attributes of `main` how its parameters and results, of these ranks, are divided."""

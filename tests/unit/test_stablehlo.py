@@ -173,7 +173,7 @@ def test_only_portable_ops(name: str) -> None:
 
     module.operation.walk(note)
     assert names == {"builtin", "func", "stablehlo"} - (
-        {"stablehlo"} if name in ("identity", "stop_gradient", "feed", "after") else set()
+        {"stablehlo"} if name in ("identity", "stop_gradient", "feed", "after", "shard") else set()
     )
     assert len(xla.portable_artifact(module)) > 0
 
