@@ -50,7 +50,7 @@ from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
 from dfc.runtime import tensor_file
 from dfc.runtime.container import Reader, Writer
-from dfc.runtime.executables import Executables
+from dfc.runtime.executables import DEVICE_PLATFORMS, Executables, mesh_axes_for
 from dfc.runtime.manifest import (
     CONSTANTS,
     GRAPH,
@@ -71,6 +71,8 @@ from dfc.runtime.planning import modules_of, plan_of
 from dfc.runtime.programs import compile_module
 from dfc.runtime.step import clustered
 from dfc.runtime.variables import VariableState
+
+THIS_CPU = Target("cpu")
 
 
 @dataclass(frozen=True)
@@ -287,8 +289,11 @@ def _needs_host(entry: str, ops: Sequence[Op]) -> Unimplemented:
     )
 
 
-def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[Any] = ()) -> Iterator[str]:
-    """The entry at `phase`: df text, StableHLO text, or XLA's optimised HLO; one text a compiled size and island."""
+def phase_texts(
+    spec: EntrySpec, phase: Phase, observers: Sequence[Any] = (), target: Target = THIS_CPU
+) -> Iterator[str]:
+    """The entry at `phase`: df text, StableHLO text as for `target`, or XLA's optimised HLO for this CPU; one text a
+    compiled size and island."""
     symbolic = specialize(spec.program, {})  # a copy
     if phase.position <= Phase.CLUSTERED.position:
         lower(symbolic, to=phase, observers=observers)
@@ -300,7 +305,8 @@ def phase_texts(spec: EntrySpec, phase: Phase, observers: Sequence[Any] = ()) ->
     all_sizes: list[Sizes] = [{symbol: size} for size in spec.batch] if symbol else [{}]
     for sizes in all_sizes:
         lowered = clustered(symbolic, func.sym_name.data, sizes, start=Phase.GRAPH, observers=observers)
-        plan, modules, _ = modules_of(lowered, spec.name)
+        axes, kind = mesh_axes_for(lowered, target.devices), DEVICE_PLATFORMS[target.platform]
+        plan, modules, _ = modules_of(lowered, spec.name, axes, kind)
         for module, call in zip(modules, plan.programs, strict=True):
             if phase is Phase.STABLEHLO:
                 yield f"{module}\n"

@@ -102,8 +102,8 @@ def compile_command(
         click.echo(f"imported {model}: {', '.join(functions)} ({time.perf_counter() - started:.1f} s)", err=True)
         with _users_errors(model):
             if to is not None:
-                specs = aot.entry_specs(functions, batch)
-                texts = [text for spec in specs for text in phase_texts(spec, Phase(to), observers)]
+                specs, shown = aot.entry_specs(functions, batch), parse_target(targets[0])
+                texts = [text for spec in specs for text in phase_texts(spec, Phase(to), observers, shown)]
             else:
                 given: dict[str, Any] = {"target": targets, "batch": batch, "checkpoint": directory}
                 given |= {"apart": True, "time_limit": time_limit}

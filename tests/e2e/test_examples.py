@@ -176,6 +176,23 @@ def test_two_devices_have_the_losses_of_one(monkeypatch: pytest.MonkeyPatch) -> 
     assert number_in(difference, "largest difference: ") < 1e-5
 
 
+# ---- transformer
+
+
+def test_k9_transformer_has_one_devices_losses_however_it_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = []
+    for data, model in ((1, 1), (4, 1), (2, 2)):
+        result = CliRunner().invoke(
+            load("transformer", monkeypatch).main, ["--data", str(data), "--model", str(model), "--steps", "20"]
+        )
+        assert result.exit_code == 0, result.output
+        losses, speed = result.stdout.splitlines()
+        assert speed.endswith(f" ms a step on {data * model} devices")
+        printed.append(losses)
+    assert len(set(printed)) == 1
+    assert number_in(printed[0], "step 20: loss ") < 1.6
+
+
 # ---- own_optimizer: the rule is in tests/semantics/test_l1_own_optimizer.py
 
 

@@ -42,8 +42,8 @@ def run(line: str) -> str:
 def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # `dfc compile` adds the model's folder
-    model, load, train, net, control, loops, clients, host, cut = blocks("python")
-    answer, trained, fitted, controlled, looped, added, said, parts = blocks("text")
+    model, load, train, net, control, loops, clients, host, cut, divided = blocks("python")
+    answer, trained, fitted, controlled, looped, added, said, parts, whole = blocks("text")
     Path("model.py").write_text(model)
     (commands,) = (block for block in blocks("sh") if block.startswith("dfc compile model.py\n"))
     result = [run(line) for line in commands.splitlines()][-1]
@@ -58,6 +58,7 @@ def test_what_the_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: py
     assert printed(clients) == added
     assert printed(host) == said
     check_parts(cut, parts)
+    check_divided(divided, whole)
 
 
 def check_parts(program: str, expected: str) -> None:
@@ -70,3 +71,18 @@ def check_parts(program: str, expected: str) -> None:
     devices = "".join(run("dfc devices").splitlines(keepends=True)[:2])
     found = "".join(f"{match.group()}\n" for match in re.finditer(command[2], run(command[1])))
     assert devices + printed(program, "__main__") + found == expected
+
+
+def check_divided(program: str, expected: str) -> None:
+    """The section on meshes, of four devices, which tests have."""
+    Path("divided.py").write_text(program)
+    (commands,) = (block for block in blocks("sh") if "dfc inspect divided.dfc" in block)
+    _, _, compiling, *searching = commands.splitlines()
+    run(compiling.partition(" 2>")[0])
+    found = printed(program, "__main__")
+    for line in searching:
+        command = re.fullmatch(r"(dfc .*?) \| grep (-oE )?'?(.*?)'?", line)
+        assert command is not None
+        pattern = command[3] if command[2] else f".*{command[3]}.*"
+        found += "".join(f"{match.group()}\n" for match in re.finditer(pattern, run(command[1])))
+    assert found == expected
