@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation
@@ -18,14 +19,13 @@ from dfc.backends import xla
 from dfc.backends.mesh import Mesh, mesh_of, meshes
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument
 from dfc.ir import locations
-from dfc.ir.devices import ASSIGNED, COLOCATE, MESH, REQUEST, parse_full
+from dfc.ir.devices import ASSIGNED, MESH, REQUEST, parse_full
 from dfc.ir.op import short_name
-from dfc.ir.ops.function import Func
 from dfc.ir.ops.sharding import Shard
 from dfc.ir.ops.state import Variable
 from dfc.ir.sharding import MeshSpec, Sharding
-from dfc.ir.types import RefType, ResourceType
-from dfc.passes.colocation import nodes_of, text_of
+from dfc.passes.colocation import text_of
+from dfc.runtime.asking import is_marked, request
 from dfc.runtime.device_names import device_named, name_of
 from dfc.runtime.variables import Device, VariableState
 
@@ -89,41 +89,20 @@ def mesh_of_program(program: ModuleOp) -> Mesh | None:
 
 
 def ask(program: ModuleOp, variables: Mapping[str, VariableState], default: Device | None = None) -> None:
-    """Ask that what is divided be on its mesh, and all that asks for nothing on the first of these, or on `default`
-    where there is none; variables that stay where they are say nothing."""
-    first = default if isinstance(default, Mesh) else None
-    for op, mesh in meshes_asked(program):
-        if isinstance(mesh, Mesh):
-            first = first or mesh
-            if not _is_marked(op):
-                op.attributes[REQUEST] = StringAttr(name_of(mesh))
+    """Ask that what is divided be on its mesh, and all that asks for nothing on the first of these; where there is none
+    on `default`, or where a variable lives that is on a mesh."""
+    asked = [(op, mesh) for op, mesh in meshes_asked(program) if isinstance(mesh, Mesh)]
+    for op, mesh in asked:
+        if not is_marked(op):
+            op.attributes[REQUEST] = StringAttr(name_of(mesh))
+    lived_on = (state.device for state in variables.values() if state.is_settled and isinstance(state.device, Mesh))
+    first = asked[0][1] if asked else default if isinstance(default, Mesh) else next(lived_on, None)
     if first is not None:
-        for func in program.ops:
-            if isinstance(func, Func):
-                for op in nodes_of(func.block):
-                    if not _is_marked(op) and (_is_free(op, variables) or not _is_tied(op)):
-                        op.attributes[REQUEST] = StringAttr(name_of(first))
+        request(program, name_of(first), variables)
         _warn(program, variables, first)
 
 
-def _is_marked(op: Operation) -> bool:
-    return REQUEST in op.attributes or COLOCATE in op.attributes
-
-
-def _is_tied(op: Operation) -> bool:
-    """Whether the op is where a variable or a queue is."""
-    return any(isinstance(value.type, RefType | ResourceType) for value in (*op.operands, *op.results))
-
-
-def _is_free(op: Operation, variables: Mapping[str, VariableState]) -> bool:
-    """Whether the op is a variable that no step has brought anywhere."""
-    if not isinstance(op, Variable):
-        return False
-    state = variables.get(op.variable.data)
-    return state is None or not state.is_settled
-
-
-_told: set[str] = set()
+_told: WeakSet[VariableState] = WeakSet()
 
 
 def _warn(program: ModuleOp, variables: Mapping[str, VariableState], mesh: Mesh) -> None:
@@ -132,7 +111,7 @@ def _warn(program: ModuleOp, variables: Mapping[str, VariableState], mesh: Mesh)
         if isinstance(op, Variable) and (state := variables.get(op.variable.data)) is not None:
             name = op.variable.data
             if state.is_settled and not isinstance(state.device, Mesh) and not state.is_offloaded:
-                if name not in _told and not _is_marked(op):
+                if state not in _told and not is_marked(op):
                     logger.warning(
                         "variable %r lives on %s, where an earlier step has used it, so a step on %s has its value "
                         "sent there each time; dfc.shard(variable, ()) before its first step puts it on the mesh",
@@ -140,7 +119,7 @@ def _warn(program: ModuleOp, variables: Mapping[str, VariableState], mesh: Mesh)
                         name_of(state.device),
                         mesh,
                     )
-                _told.add(name)
+                _told.add(state)
 
 
 def named_in(program: ModuleOp) -> list[str]:

@@ -13,12 +13,11 @@ from xdsl.ir import Operation
 
 from dfc.backends import pipeline, xla
 from dfc.errors import Unimplemented
-from dfc.ir.devices import ASSIGNED, COLOCATE, MESH, REQUEST, DeviceName, parse_full, priority
+from dfc.ir.devices import ASSIGNED, MESH, DeviceName, parse_full, priority
 from dfc.ir.op import error_at
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island
 from dfc.ir.ops.state import Assign, Group, InitializedValue, IsInitialized, Read, Variable, Write
-from dfc.ir.types import RefType, ResourceType
 from dfc.passes.colocation import nodes_of, text_of
 from dfc.passes.compilable import SOURCES
 from dfc.passes.costs import Costs
@@ -140,20 +139,6 @@ def _only_given(program: ModuleOp) -> set[str]:
                 only = all(isinstance(use.operation, Assign | IsInitialized | InitializedValue) for use in op.ref.uses)
                 (given if only else used).add(op.variable.data)
     return given - used
-
-
-def request(program: ModuleOp, device: str) -> None:
-    """Ask for a device for each op that asks for none itself, and is on no variable or queue."""
-    for func in program.ops:
-        if isinstance(func, Func):
-            for op in nodes_of(func.block):
-                values = (*op.operands, *op.results)
-                if not _is_marked(op) and not any(isinstance(value.type, RefType | ResourceType) for value in values):
-                    op.attributes[REQUEST] = StringAttr(device)
-
-
-def _is_marked(op: Operation) -> bool:
-    return REQUEST in op.attributes or COLOCATE in op.attributes
 
 
 def first_device() -> DeviceName:

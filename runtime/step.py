@@ -20,6 +20,7 @@ from dfc.ir.ops.state import Variable
 from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
+from dfc.runtime.asking import request
 from dfc.runtime.device_names import name_of
 from dfc.runtime.dispatch import Direct, PlanRun, Values, run_once
 from dfc.runtime.executor import Driving, Execution
@@ -28,7 +29,7 @@ from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
 from dfc.runtime.memory import rooms_in
-from dfc.runtime.placing import alone, lower, request
+from dfc.runtime.placing import alone, lower
 from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.planning import emitted, label_of, plan_of
 from dfc.runtime.programs import compile_module

@@ -263,6 +263,21 @@ def test_k9_variables_live_divided() -> None:
     assert (count.item(), v.read().sharding) == (2, ("a", None))
 
 
+def test_k9_what_uses_variables_of_a_mesh_is_on_it() -> None:
+    mesh = dfc.mesh({"a": 4})
+    weights, bias = dfc.Variable(W, name="weights"), dfc.Variable(np.ones(12, np.float32), name="bias")
+    trained = dfc.function(lambda x: dfc.sum(dfc.shard(x, ("a",), mesh) @ weights + bias))
+    trained(X)
+    assert (weights.device, bias.device) == (trained(X).device,) * 2
+    evaluated = dfc.function(lambda x: dfc.tanh(x @ weights + bias))  # which says nothing of a mesh
+    result = evaluated(X)
+    assert result.device == weights.device
+    assert_allclose(result.numpy(), np.tanh(X @ W + 1), rtol=1e-4, atol=1e-5)
+    assert len(evaluated.compiled_for(dfc.asarray(X)).step.executables) == 1
+    with dfc.device("cpu:3"):
+        assert_allclose(weights.read().numpy(), W)
+
+
 def test_k9_checkpoints_hold_whole_values(tmp_path: Any) -> None:
     mesh = dfc.mesh({"a": 4})
     first = dfc.shard(dfc.Variable(X, name="v"), ("a",), mesh)
