@@ -14,6 +14,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import dfc
+from dfc.backends.targets import missing, parse_target
 from dfc.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from dfc.runtime.load import ArtifactFile
 from dfc.tools.inspect import hlo_texts, summary
@@ -193,3 +194,16 @@ def test_k10_a_target_that_is_not_in_the_file_is_named(path: Path) -> None:
     with pytest.raises(Exception, match="has no executables for cpu:8") as caught:
         dfc.load(path, target="cpu:8")
     assert not isinstance(caught.value, FailedPrecondition)
+
+
+@pytest.mark.parametrize("target", ["tpu:v5e:2x2", "cuda:a100:4"])
+def test_k10_collectives_of_targets_that_are_not_attached(target: str, tmp_path: Path) -> None:
+    if lacking := missing(parse_target(target)):
+        pytest.skip(f"{lacking[0]}: {lacking[1]}")
+    made = dfc.compile(Model(dfc.mesh({"data": -1, "model": 2})).score, target=["cpu:4", target], batch=8)
+    assert not made.failures
+    made.save(tmp_path / "m.dfc")
+    file = ArtifactFile(tmp_path / "m.dfc")
+    (hlo,) = hlo_texts(file, target)
+    assert COLLECTIVE.findall(hlo) == ["all-reduce"]
+    assert f"{target}: divided over the mesh data=2, model=2" in summary(file.manifest, "m.dfc", 1)
