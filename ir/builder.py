@@ -72,11 +72,15 @@ class Builder:
 
     def op(self, cls: type[OpT], *operands: SSAValue, regions: Sequence[Region] = (), **attributes: Any) -> OpT:
         made = create(cls, operands, attributes, location=self.location, regions=regions, annotations=self.annotations)
-        if self.before is None:
-            append(self.block, made)
-        else:
-            self.block.insert_op_before(made, self.before)
+        self.add(made)
         return made
+
+    def add(self, op: Operation) -> None:
+        """Put an op that is nowhere yet in the builder's place."""
+        if self.before is None:
+            append(self.block, op)
+        else:
+            self.block.insert_op_before(op, self.before)
 
     def __call__(self, cls: type[Op], *operands: SSAValue, **attributes: Any) -> SSAValue:
         return self.op(cls, *operands, **attributes).results[0]

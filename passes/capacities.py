@@ -7,7 +7,7 @@ then, so a loop whose end may depend on that ends at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
@@ -15,7 +15,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, remade, replace
 from dfc.ir.construct import arrange_arguments
-from dfc.ir.dims import symbol
+from dfc.ir.dims import SymbolicDim, symbol
 from dfc.ir.dtypes import int32
 from dfc.ir.op import end_of
 from dfc.ir.ops.constant import ConstantOp
@@ -33,31 +33,52 @@ COUNT = Spec((), int32)
 
 
 def add_needs(block: Block) -> None:
-    """Say at the end of the block how much room its loops, and those inside, needed."""
-    last = end_of(block)
-    make = Builder.before_op(last)
-    for name, count in _needs(block).items():
-        make.op(NeedLength, count, length=(symbol(name),))
+    """Say at the end of the block how much room each of its loops, and those inside, needed."""
+    make = Builder.before_op(end_of(block))
+    for op in list(block.ops):
+        if isinstance(op, ControlFlow):
+            for name, count in _needs_of(op)[1]:
+                make.op(NeedLength, count, length=(symbol(name),))
+
+
+def add_need(needs: dict[str, SSAValue], op: NeedLength, count: SSAValue, make: Builder) -> None:
+    """Note in an island's block what the op says, by the count that stands there for its own: of several the most."""
+    name = str(op.length.data[0])
+    needs[name] = count if name not in needs else make(Maximum, needs[name], count)
+
+
+def whose_length(op: NeedLength, counted: Iterable[Scan]) -> Operation | None:
+    """The loop, or what it is inside of, that the op is about; `counted` are the loops of the block that are given how
+    many iterations they have. None for a count that something else has made."""
+    owner = op.count.owner
+    if isinstance(owner, ControlFlow):
+        return owner
+    name = op.length.data[0].text if isinstance(op.length.data[0], SymbolicDim) else None
+    return next((scan for scan in counted if scan.count is op.count and scan.open_length == name), None)
 
 
 def _needs(block: Block) -> Needs:
     found: dict[str, SSAValue] = {}
     for op in list(block.ops):
-        if not isinstance(op, ControlFlow):
-            continue
-        inner = [_needs(b) for b in op.blocks]
-        names = list(dict.fromkeys(name for needs in inner for name in needs))
-        here: dict[str, SSAValue] = {}
-        made = op
-        if names:
-            made, counts = _with_counts(op, inner, names)
-            here.update(zip(names, counts, strict=True))
-        if isinstance(made, Loop) and (own := made.open_length) is not None:
-            assert made.count is not None, "a loop of unknown length has a count"
-            here[own] = made.count if own not in here else _larger(made, here[own], made.count)
-        for name, count in here.items():
-            found[name] = count if name not in found else _larger(made, found[name], count)
+        if isinstance(op, ControlFlow):
+            made, needs = _needs_of(op)
+            for name, count in needs:
+                found[name] = count if name not in found else _larger(made, found[name], count)
     return found
+
+
+def _needs_of(op: ControlFlow) -> tuple[ControlFlow, list[tuple[str, SSAValue]]]:
+    """The op, in its own place, with what says how much room it needed; and that."""
+    inner = [_needs(block) for block in op.blocks]
+    names = list(dict.fromkeys(name for needs in inner for name in needs))
+    made, found = op, list[tuple[str, SSAValue]]()
+    if names:
+        made, counts = _with_counts(op, inner, names)
+        found += zip(names, counts, strict=True)
+    if isinstance(made, Loop) and (own := made.open_length) is not None:
+        assert made.count is not None, "a loop of unknown length has a count"
+        found.append((own, made.count))
+    return made, found
 
 
 def _larger(op: Operation, a: SSAValue, b: SSAValue) -> SSAValue:

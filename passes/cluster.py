@@ -16,13 +16,13 @@ from dfc.ir.builder import Builder, clone_into, erase, replace, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.cycles import is_from_later
 from dfc.ir.op import Op, error_at
-from dfc.ir.ops.control import NeedLength
+from dfc.ir.ops.control import NeedLength, Scan
 from dfc.ir.ops.function import Func, Island, Return, Yield, single_block_region, specs_of, split_tokens
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.ops.transfer import LEVEL, TURN, Send, Transfer
 from dfc.ir.types import CONTROL, nbytes, spec_behind, spec_of, tensor_type
-from dfc.passes.capacities import guarded
+from dfc.passes.capacities import add_need, guarded, whose_length
 from dfc.passes.cheap import CHEAP
 from dfc.passes.colocation import text_of
 from dfc.passes.compilable import SOURCES, class_compilable, has_strings
@@ -49,10 +49,11 @@ class Cluster(Pass):
     is the current value, a write makes the next, and `written` lists the references whose last value the island gives
     back. Outside stay handles of variables (one each), host ops, constants for them, and the return; tokens run between
     islands and host ops only. Each op keeps its position. Of a block with gates an island is of one frame, and its ops
-    are live together; what merges take of an earlier iteration is no path.
+    are live together; what merges take of an earlier iteration is no path. What says how many iterations a loop needed
+    is in the loop's island.
 
-    With `separate` each op is an island of its own; with `late_inputs` the function's inputs may come one by one, and
-    work is in no island with work that needs other ones.
+    With `separate` each other op is an island of its own; with `late_inputs` the function's inputs may come one by one,
+    and work is in no island with work that needs other ones.
     """
 
     name: ClassVar[str] = "cluster"
@@ -140,6 +141,8 @@ class _Function:
         self.variables: dict[str, SSAValue] = {}
         self.strings = has_strings(self.block.args)  # whether there has been one
         self.sizes = definers(func.block)
+        self.counted: list[Scan] = []
+        self.loops: dict[int, Operation] = {}  # of df.need_lengths: what they are about, and are with
         self.given: dict[SSAValue, SSAValue] = {}  # what islands give in the place of values that tell sizes
         self.gated = Gated(func.block, self._bit, self.late) if has_gates(func.block) else None
         self.position: dict[int, int] = {}
@@ -191,9 +194,13 @@ class _Function:
                 replace(op, [first])
         elif self._is_source(op) or isinstance(op, Return):
             return
+        elif isinstance(op, NeedLength) and (loop := whose_length(op, self.counted)) is not None:
+            self.loops[id(op)] = loop
         elif class_compilable(cls) and not strings and not (self.gated is not None and for_host(op)):
             self.keys[id(op)] = self._needs(op, _Key(0, 0))
             self._gives_tokens(op)
+            if isinstance(op, Scan):
+                self.counted.append(op)
         elif isinstance(op, Group) and self._names_ops_only(op):
             self.awaits[op.token] = dict.fromkeys(_ops_behind(op, self.awaits))
             self.done[id(op)] = op
@@ -266,7 +273,7 @@ class _Function:
 
     def _sink_one(self, op: Operation, own: _Key) -> _Key:
         """The least key of the op's users, if a user for the device has it; else the op's own."""
-        users = [use.operation for result in op.results for use in result.uses]
+        users = [use.operation for result in op.results for use in result.uses if id(use.operation) not in self.loops]
         of_device = {key for user in users if (key := self.keys.get(id(user))) is not None}
         least = next(iter(of_device), own)
         for user in users:
@@ -289,8 +296,6 @@ class _Function:
         for op in ops:
             if self.keys.get(id(op)) in whole:
                 continue
-            if isinstance(op, NeedLength):  # with its loop
-                found[id(op)] = found.get(id(op.count.owner), 0)
             if wave := found.get(id(op), 0):
                 self.keys[id(op)] = self.keys[id(op)]._replace(wave=wave)
 
@@ -320,11 +325,11 @@ class _Function:
         units: list[_Unit] = []
         for op in ops:
             if (key := self.keys.get(id(op))) is not None:
-                unit = runs.get(key)
-                if self.separate:  # but a loop is with what says how many iterations it needed
-                    unit = self.unit_of.get(id(op.count.owner)) if isinstance(op, NeedLength) else None
+                unit = None if self.separate else runs.get(key)
             elif id(op) in self.hosts:
                 unit = None
+            elif id(op) in self.loops:
+                unit = self.unit_of[id(self.loops[id(op)])]
             else:
                 if self._is_source(op):
                     self.done[id(op)] = op  # copied into each run that uses it; kept where another op does
@@ -492,7 +497,7 @@ class _Function:
                 stale.update(id(use.operation) for use in op.results[0].uses)
                 self.done[id(op)] = op
             elif isinstance(op, NeedLength):
-                run.needs[str(op.length.data[0])] = op.count
+                add_need(run.needs, op, op.count, Builder(block, location=op.location))
                 self.done[id(op)] = op
             elif isinstance(op, Write):
                 ref = op.operands[0]

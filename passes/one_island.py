@@ -16,7 +16,7 @@ from dfc.ir.ops.function import Func, Island, Return, Yield, specs_of, split_tok
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable, Write
 from dfc.ir.types import spec_behind, tensor_type
-from dfc.passes.capacities import guarded
+from dfc.passes.capacities import add_need, guarded
 from dfc.passes.compilable import class_compilable, has_strings
 from dfc.passes.writes import written_value
 
@@ -116,7 +116,7 @@ class _Enclosing:
             self.reads[op.results[0]] = self.reads.get(ref, ref)
             return
         if isinstance(op, NeedLength):
-            self.needs[str(op.length.data[0])] = self.reads.get(ref, ref)
+            add_need(self.needs, op, self.reads.get(ref, ref), Builder(self.inside, location=op.location))
             return
         value = self.current.get(ref)
         if value is None:

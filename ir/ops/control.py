@@ -471,6 +471,8 @@ class Scan(Loop):
 class NeedLength(Op):
     """Says how many iterations a loop had whose room, the length `length`, is chosen when it runs.
 
+    The count is what the loop is given or gives, or what a branch or loop around it gives.
+
     C1: the count is an int32 scalar. C2: there is one length.
     """
 
@@ -485,6 +487,12 @@ class NeedLength(Op):
         if len(attributes["length"]) != 1:
             raise InvalidArgument(f"there must be one length, got {list(attributes['length'])}", label="C2")
         return ()
+
+
+def open_lengths(block: Block) -> list[str]:
+    """The symbols of lengths that whoever runs the block chooses: of loops in it, and of those inside them."""
+    loops = (inner for op in block.ops if op.regions for inner in op.walk() if isinstance(inner, Loop))
+    return list(dict.fromkeys(name for loop in loops if (name := loop.open_length) is not None))
 
 
 def fits(spec: Spec, pattern: Spec) -> bool:

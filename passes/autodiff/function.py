@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import NoReturn
 
 from dfc.errors import FailedPrecondition
+from dfc.ir.dims import symbol
 from dfc.ir.op import Op, short_name
 from dfc.ir.ops import function as fn
 from dfc.ir.ops.constant import ConstantOp
+from dfc.ir.ops.control import open_lengths
 from dfc.ir.ops.state import Read
-from dfc.passes.autodiff.expand import backward
+from dfc.passes.autodiff.expand import backward, fresh_length
 from dfc.passes.autodiff.paths import carries
 from dfc.passes.autodiff.rules import Gradient, Grads, RuleBuilder, non_differentiable, rule
 
@@ -41,13 +43,13 @@ def custom_gradient(op: fn.CustomGradient, grads: Grads, b: RuleBuilder) -> list
 def checkpoint(op: fn.Checkpoint, grads: Grads, b: RuleBuilder) -> list[Gradient]:
     """The region computed again, and the gradients through that. The barrier keeps it from being merged with the first
     computation, and from starting before the gradients are there. Variables and constants, often the larger part, are
-    not hidden: what depends on them alone may well be computed once."""
+    not hidden: what depends on them alone may well be computed once. Loops in it have lengths of their own."""
     flowing = [g for g in grads if g is not None]
     every = tuple(range(len(op.operands)))
     hidden = tuple(i for i in every if not isinstance(op.operands[i].owner, Read | ConstantOp))
     held = list(b.op(fn.OptimizationBarrier, *op.operands, *flowing, hidden=hidden or every).results)
     xs, seeds = held[: len(op.operands)], held[len(op.operands) :]
-    again = b.copy(op.block, xs)
+    again = b.copy(op.block, xs, {name: symbol(fresh_length()) for name in open_lengths(op.block)})
     ys = [y for y, g in zip(again, grads, strict=True) if g is not None]
     return list(backward(ys, xs, seeds, b))
 

@@ -28,12 +28,14 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from dfc.errors import AlreadyExists
 from dfc.ir.attributes import Array
 from dfc.ir.builder import Builder, OpT, clone_into
+from dfc.ir.dims import Bindings
 from dfc.ir.op import Op, end_of, short_name
 from dfc.ir.ops.complex import Conj
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.elementwise import Compare
 from dfc.ir.ops.shape import BroadcastInDim
 from dfc.ir.types import Spec, spec_behind, spec_of, tensor_type
+from dfc.passes.specialize import respecialized
 
 Gradient = SSAValue | Callable[[], SSAValue | None] | None
 Grads = Sequence[Any]  # SSAValue, or None for a result that nothing flows into
@@ -121,13 +123,17 @@ class RuleBuilder(Builder):
             found = self._constants[key] = self(BroadcastInDim, scalar, shape=spec.shape, dims=())
         return found
 
-    def copy(self, block: Block, arguments: Sequence[SSAValue]) -> list[SSAValue]:
-        """The ops of a block that ends in a yield, with `arguments` in the place of its own; the yielded values."""
+    def copy(self, block: Block, arguments: Sequence[SSAValue], bindings: Bindings | None = None) -> list[SSAValue]:
+        """The ops of a block that ends in a yield, with `arguments` in the place of its own and `bindings` in that of
+        symbols; the yielded values."""
         mapping: dict[SSAValue, SSAValue] = dict(zip(block.args, arguments, strict=True))
         last = end_of(block)
         for op in block.ops:
             if op is not last:
-                clone_into(op, self, mapping)
+                if bindings:
+                    self.add(respecialized(op, bindings, mapping))
+                else:
+                    clone_into(op, self, mapping)
                 self.made += 1
         return [mapping[v] for v in last.operands]
 

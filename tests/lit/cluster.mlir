@@ -184,6 +184,47 @@ builtin.module {
     %half = df.broadcast_in_dim %one {shape = ["floordiv(n, 2)"], dims = []} : (tensor<f32>) -> tensor<?xf32, ["floordiv(n, 2)"]>
     df.return %zeros, %half, %t : (tensor<?xf32, ["n"]>, tensor<?xf32, ["floordiv(n, 2)"]>, !df.control) -> ()
   }) : () -> ()
+
+  // Two loops of one length: there has to be room for the longer one.
+  // CHECK:      df.func {sym_name = "twice", arg_names = ["x", "n", "k"], result_names = ["s"]} ({
+  // CHECK-NEXT: ^bb0(%x: tensor<f32>, %n: tensor<i32>, %k: tensor<i32>):
+  // CHECK-NEXT:   %t, %0 = df.island %x, %n, %k {n_inputs = 3, n_refs = 0, written = [], results = [tensor<f32>], needs = ["n_1"]} ({
+  // CHECK-NEXT:   ^bb0(%x_1: tensor<f32>, %n_1: tensor<i32>, %k_1: tensor<i32>):
+  // CHECK-NEXT:     %y, %ys = df.scan %n_1, %x_1 {n_carried = 1, n_xs = 0, n_captured = 0, n_handles = 0, stateful = false, length = ["n_1"], counted = true, reverse = false, ys = [tensor<f32>], parallel_iterations = 10, swap_memory = false} ({
+  // CHECK-NEXT:     ^bb0(%i: tensor<i32>, %a: tensor<f32>):
+  // CHECK-NEXT:       %b = df.add %a, %a : tensor<f32>
+  // CHECK-NEXT:       df.yield %b, %a : (tensor<f32>, tensor<f32>) -> ()
+  // CHECK-NEXT:     }) : (tensor<i32>, tensor<f32>) -> (tensor<f32>, tensor<?xf32, ["n_1"]>)
+  // CHECK-NEXT:     %z, %zs = df.scan %k_1, %x_1 {n_carried = 1, n_xs = 0, n_captured = 0, n_handles = 0, stateful = false, length = ["n_1"], counted = true, reverse = false, ys = [tensor<f32>], parallel_iterations = 10, swap_memory = false} ({
+  // CHECK-NEXT:     ^bb0(%i: tensor<i32>, %a: tensor<f32>):
+  // CHECK-NEXT:       %b = df.add %a, %a : tensor<f32>
+  // CHECK-NEXT:       df.yield %b, %a : (tensor<f32>, tensor<f32>) -> ()
+  // CHECK-NEXT:     }) : (tensor<i32>, tensor<f32>) -> (tensor<f32>, tensor<?xf32, ["n_1"]>)
+  // CHECK-NEXT:     %s = df.add %ys, %zs : tensor<?xf32, ["n_1"]>
+  // CHECK-NEXT:     %t_1 = df.reduce_sum %s {axes = [0]} : (tensor<?xf32, ["n_1"]>) -> tensor<f32>
+  // CHECK-NEXT:     %1 = df.maximum %n_1, %k_1 : tensor<i32>
+  // CHECK-NEXT:     df.yield %t_1, %1 : (tensor<f32>, tensor<i32>) -> ()
+  // CHECK-NEXT:   }) : (tensor<f32>, tensor<i32>, tensor<i32>) -> (tensor<f32>, !df.control)
+  // CHECK-NEXT:   df.return %t : (tensor<f32>) -> ()
+  // CHECK-NEXT: }) : () -> ()
+  df.func {sym_name = "twice", arg_names = ["x", "n", "k"], result_names = ["s"]} ({
+  ^bb0(%x: tensor<f32>, %n: tensor<i32>, %k: tensor<i32>):
+    %y, %ys = df.scan %n, %x {n_carried = 1, n_xs = 0, n_captured = 0, n_handles = 0, stateful = false, length = ["n_1"], counted = true, reverse = false, ys = [tensor<f32>], parallel_iterations = 10, swap_memory = false} ({
+    ^bb0(%i: tensor<i32>, %a: tensor<f32>):
+      %b = df.add %a, %a : tensor<f32>
+      df.yield %b, %a : (tensor<f32>, tensor<f32>) -> ()
+    }) : (tensor<i32>, tensor<f32>) -> (tensor<f32>, tensor<?xf32, ["n_1"]>)
+    %z, %zs = df.scan %k, %x {n_carried = 1, n_xs = 0, n_captured = 0, n_handles = 0, stateful = false, length = ["n_1"], counted = true, reverse = false, ys = [tensor<f32>], parallel_iterations = 10, swap_memory = false} ({
+    ^bb0(%i: tensor<i32>, %a: tensor<f32>):
+      %b = df.add %a, %a : tensor<f32>
+      df.yield %b, %a : (tensor<f32>, tensor<f32>) -> ()
+    }) : (tensor<i32>, tensor<f32>) -> (tensor<f32>, tensor<?xf32, ["n_1"]>)
+    %s = df.add %ys, %zs : tensor<?xf32, ["n_1"]>
+    %t = df.reduce_sum %s {axes = [0]} : (tensor<?xf32, ["n_1"]>) -> tensor<f32>
+    df.need_length %n {length = ["n_1"]} : (tensor<i32>) -> ()
+    df.need_length %k {length = ["n_1"]} : (tensor<i32>) -> ()
+    df.return %t : (tensor<f32>) -> ()
+  }) : () -> ()
 }
 
 // -----

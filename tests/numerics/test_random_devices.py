@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import dfc
 from dfc.backends import pipeline
+from dfc.ir.ops.control import NeedLength
 from dfc.ir.ops.transfer import Computed
 from dfc.passes.phases import Phase
 from tests.device_support import ops, split
@@ -120,6 +121,18 @@ def test_devices_at_random_leave_values_and_gradients_of_straight_programs(data:
     agree(in_step(graph_of(block, 10, devices, seed)), by_python(block), f"{devices} devices")
 
 
+def test_devices_at_random_leave_values_and_gradients_where_each_op_is_a_program() -> None:
+    found = 0
+    for seed in range(EXAMPLES // 5):
+        draw = Random(seed).randrange
+        block = [*random_program(draw), ("for", 0.75, 6, [[]])]  # the last one on one device, its length unknown
+        devices, dice, parallel = 1 + draw(4), draw(1000), PARALLEL[draw(3)]
+        graph = graph_of(block, parallel, devices, dice)
+        found += len(ops(split(graph, how=pipeline.PIPELINE[Phase.PARTITIONED]), NeedLength))
+        agree(in_step(graph, cluster=False), by_python(block), f"program {seed} on {devices} devices")
+    assert found >= EXAMPLES // 5
+
+
 @pytest.mark.parametrize("kind", ["branches and loops", "straight"])
 def test_receives_put_off_wherever_they_can_be_leave_values_and_hang_nothing(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -137,8 +150,7 @@ def test_receives_put_off_wherever_they_can_be_leave_values_and_hang_nothing(
         found += len(ops(split(graph, how=pipeline.PIPELINE[Phase.PARTITIONED], to=Phase.CLUSTERED), Computed))
         wanted = by_python(block)
         agree(in_step(graph), wanted, f"program {seed} on {devices} devices")
-        if kind == "straight":
-            agree(in_step(graph, cluster=False), wanted, f"program {seed} on {devices} devices, op by op")
+        agree(in_step(graph, cluster=False), wanted, f"program {seed} on {devices} devices, op by op")
     assert found > EXAMPLES
 
 

@@ -176,6 +176,73 @@ def test_unordered_writes_keep_the_blocks_order() -> None:
     assert island.operands[value.index] is func_of(program).block.args[1]
 
 
+TOGETHER_AND_EACH_ALONE = pytest.mark.parametrize("together", [True, False])
+ROUNDS = (0, 3, 40, 100)  # 32 is what there is room for at first
+
+
+def twisted(x: dfc.Tensor, n: dfc.Tensor) -> dfc.Tensor:
+    """A loop whose gradient needs what it had in each of its n iterations."""
+    return dfc.fori_loop(0, n, lambda i, h: dfc.sin(h) + h * 0.5, x)
+
+
+def slopes(x: np.ndarray[Any, Any], n: int) -> list[np.ndarray[Any, Any]]:
+    """The first and second derivatives of `twisted`, by the chain rule."""
+    first, second = np.ones_like(x), np.zeros_like(x)
+    for _ in range(n):
+        slope, x, bend = np.cos(x) + 0.5, np.sin(x) + x * 0.5, -np.sin(x)
+        first, second = first * slope, second * slope + bend * first**2
+    return [first, second]
+
+
+@TOGETHER_AND_EACH_ALONE
+def test_a_loop_that_is_given_how_many_iterations_it_has_is_with_what_says_how_many_it_needed(together: bool) -> None:
+    with dfc.Graph() as graph:
+        x, n = dfc.placeholder("float64", (3,), name="x"), dfc.placeholder("int32", (), name="n")
+        found = dfc.gradients(dfc.sum(twisted(x, n)), [x])
+    values = np.array([0.5, 0.75, 1.0])
+    with dfc.Session(graph, config=dfc.SessionConfig(cluster=together)) as session:
+        for rounds in ROUNDS:
+            (slope,) = session.run(found, {x: values, n: rounds})
+            np.testing.assert_allclose(slope, slopes(values, rounds)[0], rtol=1e-9)
+
+
+@TOGETHER_AND_EACH_ALONE
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_loop_that_runs_after_a_wait_is_with_what_says_how_many_iterations_it_needed(
+    counted: bool, together: bool
+) -> None:
+    """It reads a variable and is used after the wait, so it runs after it; the count is there before."""
+    values = np.array([0.5, 0.75, 1.0])
+    with dfc.Graph() as graph:
+        queue, n = dfc.FIFOQueue(4, ["float64"], [()]), dfc.placeholder("int32", (), name="n")
+        put = queue.enqueue([dfc.asarray(np.float64(2.0))])
+        x = dfc.Variable(values, name="x").read()
+        if counted:
+            y = twisted(x, n)
+        else:
+            _, y = dfc.while_loop(lambda i, h: i < n, lambda i, h: (i + 1, dfc.sin(h) + h * 0.5), (0, x))
+        found, init = dfc.gradients(dfc.sum(y) * queue.dequeue(), [x]), dfc.initialize_all()
+    with dfc.Session(graph, config=dfc.SessionConfig(cluster=together)) as session:
+        session.run(init)
+        for rounds in ROUNDS:
+            session.run(put)
+            (slope,) = session.run(found, {n: rounds}, timeout=60)
+            np.testing.assert_allclose(slope, 2 * slopes(values, rounds)[0], rtol=1e-9)
+
+
+@TOGETHER_AND_EACH_ALONE
+def test_a_loop_that_a_checkpoint_computes_again_has_a_length_of_its_own(together: bool) -> None:
+    with dfc.Graph() as graph:
+        x, n = dfc.placeholder("float64", (3,), name="x"), dfc.placeholder("int32", (), name="n")
+        slope = dfc.checkpoint(lambda x: dfc.gradients(dfc.sum(twisted(x, n)), [x])[0])(x)
+        bend = dfc.gradients(dfc.sum(slope), [x])[0]
+    values = np.array([0.5, 0.75, 1.0])
+    with dfc.Session(graph, config=dfc.SessionConfig(cluster=together)) as session:
+        for rounds in ROUNDS:
+            found = session.run([slope, bend], {x: values, n: rounds})
+            np.testing.assert_allclose(found, slopes(values, rounds), rtol=1e-9)
+
+
 def test_ops_that_are_islands_by_themselves_take_what_tells_their_sizes() -> None:
     with dfc.Graph() as graph:
         x = dfc.placeholder("float32", (), name="x")
