@@ -13,7 +13,7 @@ import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
 from dfc.ir.attributes import Array
-from dfc.ir.builder import Builder, remade, replace
+from dfc.ir.builder import Builder, erase, remade, replace
 from dfc.ir.construct import arrange_arguments
 from dfc.ir.dims import SymbolicDim, symbol
 from dfc.ir.dtypes import int32
@@ -21,7 +21,7 @@ from dfc.ir.op import end_of
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import INDEX, Branches, ControlFlow, Loop, NeedLength, Scan, While
 from dfc.ir.ops.elementwise import And, Compare, Maximum, Select
-from dfc.ir.ops.function import Yield
+from dfc.ir.ops.function import Island, Yield
 from dfc.ir.ops.indexing import TensorScatter
 from dfc.ir.ops.shape import BroadcastInDim, DimSize
 from dfc.ir.types import Spec, spec_of
@@ -165,6 +165,33 @@ def guards(op: Select) -> bool:
     """Whether the op, in an island, is what `guarded` made for a variable."""
     user = op.result.first_use
     return user is not None and isinstance(user.operation, Yield)
+
+
+def without_guards(island: Island) -> None:
+    """Take out what `guarded` made: of an island whose writes wait until it is known that there was room enough."""
+    end = end_of(island.block)
+    for index in range(len(island.results_.data), len(end.operands) - len(island.needed)):
+        op = end.operands[index].owner
+        if isinstance(op, Select) and _is_guard(op.operands[0], island.needed):
+            end.operands[index] = op.operands[1]
+        if isinstance(op, TensorScatter):
+            where = op.operands[1].owner
+            if isinstance(where, Select) and _is_guard(where.operands[0], island.needed):
+                op.operands[1] = where.operands[1]
+    for op in reversed(list(island.block.ops)):
+        if op is not end and all(result.first_use is None for result in op.results):
+            erase(op)
+
+
+def _is_guard(value: SSAValue, names: Sequence[str]) -> bool:
+    """Whether the value says that there was room enough."""
+    op = value.owner
+    if isinstance(op, BroadcastInDim | And):
+        return all(_is_guard(o, names) for o in op.operands)
+    if not isinstance(op, Compare) or not isinstance(size := op.operands[1].owner, DimSize):
+        return False
+    full = size.operands[0].owner
+    return isinstance(full, BroadcastInDim) and [str(d) for d in full.shape.data] in [[name] for name in names]
 
 
 def _spread(make: Builder, holds: SSAValue, spec: Spec) -> SSAValue:

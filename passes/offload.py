@@ -14,14 +14,15 @@ from xdsl.ir import Block, BlockArgument, SSAValue
 from dfc.errors import ResourceExhausted
 from dfc.ir.builder import Builder, clone_into, erase, replace_uses
 from dfc.ir.construct import append
-from dfc.ir.dims import is_static
 from dfc.ir.op import end_of
 from dfc.ir.ops.control import Loop
 from dfc.ir.ops.function import Func, Island, Yield, single_block_region, specs_of
 from dfc.ir.ops.offload import Evict, Fetch, Hold, LetGo, Release
 from dfc.ir.ops.state import Group, Variable
-from dfc.ir.types import CONTROL, is_tensor, nbytes, spec_behind, spec_of, tensor_type
+from dfc.ir.types import CONTROL, nbytes, spec_behind, spec_of, tensor_type
+from dfc.passes.capacities import without_guards
 from dfc.passes.compilable import SOURCES
+from dfc.passes.late import alone_in, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import position_of
 from dfc.passes.segments import Parts, Room, Segment, cut
@@ -78,10 +79,16 @@ class _Rewriting:
         self.block, self.refs, self.end = island.block, island.refs, end_of(island.block)
         self.parts = Parts(island, (i for i, ref in enumerate(self.refs) if is_offloaded(ref)))
         self.make = Builder.before_op(island)
-        self.is_static = _is_static(island)
-        """Whether its sizes are known: else it stays whole, since a part might lack sizes that another one tells."""
+        self.counts = self.parts.counts()
+        """The numbers of iterations for lengths that are chosen; None where no part can be left to choose one alone."""
+        if room is not None and self.counts:
+            without_guards(island)  # what is written to the host's memory is written when all is done
+            self.parts = Parts(island, self.parts.offloaded)
         self.segments = self._cut()
         self.where = {id(op): number for number, s in enumerate(self.segments) for op in s.ops}
+        self.sized = self._tell_sizes()
+        """What each segment takes to know sizes by."""
+        self.tellers = {value for values in self.sized for value in values}
         self.outside: dict[SSAValue, SSAValue] = dict(zip(self.block.args, island.inputs, strict=False))
         """What stands outside for each value of the island's block, once it does."""
         self.host: list[SSAValue] = []
@@ -117,10 +124,11 @@ class _Rewriting:
 
     def _cut(self) -> list[Segment]:
         parts, room = self.parts, self.room
-        if room is not None and self.is_static:
+        if room is not None and self.counts is not None:
             found = self._cut_beside_loops(room)
+            self._write_once(found)
         else:
-            found = [Segment(parts.ops)]
+            found = [Segment(parts.ops, again=bool(self.island.needed))]
             for op in parts.ops:
                 found[0].uses.update(dict.fromkeys(parts.uses(op)))
                 found[0].gives.update(dict.fromkeys(parts.gives(op)))
@@ -150,14 +158,48 @@ class _Rewriting:
         return cut(self.parts, room, names)
 
     def _require_room(self, segment: Segment) -> None:
-        """The same for an island that stays whole, whose new values take room of their own."""
+        """The same for an island that stays whole."""
         if self.room is None:
             return
-        needed = {_name(self.refs[n]): self.parts.nbytes(n) * ((n in segment.uses) + (n in segment.gives))
-                  for n in sorted(self.parts.offloaded)}  # fmt: skip
+        needed = self.parts.needed(segment.ops, again=segment.again)
         segment.nbytes = sum(needed.values())
         if segment.nbytes > self.room.free:
-            raise self.room.exceeded(self.island, {name: size for name, size in needed.items() if size})
+            op = next((op for op in segment.ops if id(op) in self.parts.lengths), self.island)
+            raise self.room.exceeded(op, {_name(self.refs[n]): size for n, size in needed.items()})
+
+    def _write_once(self, segments: list[Segment]) -> None:
+        """Have nothing written by what may run again: to variables of the device a later segment gives its value."""
+        for segment in segments:
+            segment.gives = {n: None for n in segment.gives if not segment.again or n in self.parts.offloaded}
+        if segments and segments[-1].again:
+            segments.append(Segment())
+
+    def _tell_sizes(self) -> list[list[SSAValue]]:
+        """For each segment, values of sizes that its ops have and what they take does not."""
+        tellers: dict[str, SSAValue] = {}
+        for value in self.block.args[: self.parts.n_inputs]:
+            for symbol in alone_in([value]):
+                tellers.setdefault(symbol, value)
+        found: list[list[SSAValue]] = []
+        for segment in self.segments if len(self.segments) > 1 else ():
+            found.append([])
+            known, wanted = set[str](), set[str]()
+            for op in segment.ops:
+                sources = [o.owner for o in op.operands if isinstance(o.owner, SOURCES)]
+                wanted |= symbols_of(op).union(*map(symbols_of, sources))
+                taken = [o for o in op.operands if o.owner not in sources and not self._is_in(o, segment)]
+                known |= alone_in(taken)
+                known.update(self.parts.lengths.get(id(op), ()))
+            for symbol in sorted(wanted - known):
+                found[-1].append(tellers[symbol])
+            for op in segment.ops:
+                for symbol in alone_in(list(op.results)):
+                    tellers.setdefault(symbol, next(r for r in op.results if symbol in alone_in([r])))
+        return found or [[] for _ in self.segments]
+
+    def _is_in(self, value: SSAValue, segment: Segment) -> bool:
+        number = self.where.get(id(value.owner))
+        return number is not None and self.segments[number] is segment
 
     def _hold(self) -> Hold:
         """What comes first: when all inputs are there, so that nothing has to wait while others wait for this."""
@@ -188,9 +230,9 @@ class _Rewriting:
         evicted = {n: self.final[n] for n in segment.gives if n in self.parts.offloaded}
         tokens = []
         if evicted:
-            tokens.append(self._evict(evicted, [n for n in values if self.is_static], made=True))
+            tokens.append(self._evict(evicted, () if segment.again else values, made=True))
         if self.room is not None:
-            tokens = self._release([n for n in fetched if n not in evicted or not self.is_static], exported, tokens)
+            tokens = self._release([n for n in fetched if n not in evicted or segment.again], exported, tokens)
         self.done += tokens
         self.released += tokens[-1:] or self.released[-1:] or [self.hold.token]
 
@@ -227,6 +269,8 @@ class _Rewriting:
         """Whether something beside the segment's island takes the value. What variables of the device get is no result
         of the island; but for those of a variable, it may be of an earlier one."""
         is_argument = isinstance(value, BlockArgument)
+        if value in self.tellers and not is_argument:
+            return True
         for use in value.uses:
             if use.operation is self.end:
                 slot = use.index - self.parts.n_results
@@ -263,7 +307,7 @@ class _Rewriting:
             argument.name_hint, argument.location = value.name_hint, position_of(value)
         self._fill(block, number, inner)
         new = [self._inside(self.final[n], block, inner) for n in written]
-        needs = self.end.operands[parts.n_results + len(parts.written) :]
+        names, needs = self._lengths(segment)
         yields = [*(inner.get(v, v) for v in exported), *new, *(inner.get(v, v) for v in needs)]
         Builder(block, location=self.island.location).op(Yield, *yields)
         before = [t for n in written for t in self.readers.get(n, ())]
@@ -276,7 +320,7 @@ class _Rewriting:
             n_refs=len(refs),
             written=tuple(range(len(written))),
             results=specs_of(exported),
-            **({"needs": self.island.needed} if self.island.needed else {}),
+            **({"needs": names} if names else {}),
         )
         self.outside.update(zip(exported, island.results, strict=False))
         for n in refs:
@@ -285,8 +329,15 @@ class _Rewriting:
 
     def _taken(self, number: int, written: list[int]) -> list[SSAValue]:
         """The values that the segment's ops take, and those that variables of the device get, each once."""
-        ops = self.segments[number].ops
-        return list(dict.fromkeys([*(o for op in ops for o in op.operands), *(self.final[n] for n in written)]))
+        taken = (o for op in self.segments[number].ops for o in op.operands)
+        return list(dict.fromkeys([*taken, *(self.final[n] for n in written), *self.sized[number]]))
+
+    def _lengths(self, segment: Segment) -> tuple[tuple[str, ...], list[SSAValue]]:
+        """The lengths that are chosen when the segment runs, and the values that say how many iterations there were."""
+        if self.counts is None:
+            return self.island.needed, list(self.end.operands[self.parts.n_results + len(self.parts.written) :])
+        names = tuple(name for op in segment.ops for name in self.parts.lengths.get(id(op), ()))
+        return names, [self.counts[name] for name in names]
 
     def _fill(self, block: Block, number: int, inner: dict[SSAValue, SSAValue]) -> None:
         """Move the segment's ops into the block, with constants of its own."""
@@ -353,8 +404,3 @@ def _name(ref: SSAValue) -> str:
     owner = ref.owner
     assert isinstance(owner, Variable), "a reference comes from df.variable"
     return owner.variable.data
-
-
-def _is_static(island: Island) -> bool:
-    values: list[SSAValue] = [*island.inputs, *(result for result in island.results if is_tensor(result.type))]
-    return not island.needed and all(is_static(spec_of(value.type).shape) for value in values)

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from dfc.errors import ResourceExhausted
-from dfc.ir.op import error_at
+from dfc.ir.op import end_of, error_at
+from dfc.ir.ops.control import open_lengths
 from dfc.ir.ops.function import Island, Yield
 from dfc.ir.types import nbytes, spec_behind, spec_of
 from dfc.passes.compilable import SOURCES
+from dfc.passes.late import symbols_of
 
 NAMED = 5
 """How many variables an error names."""
@@ -37,6 +39,9 @@ class Segment:
     gives: dict[int, None] = field(default_factory=dict)
     nbytes: int = 0
     """What the variables in the host's memory among them take on the device."""
+    again: bool = False
+    """Whether it may have to run again, with more room for a loop's iterations: then new values can't take the place of
+    old ones."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,23 @@ class Parts:
         self.n_inputs, self.n_results = island.n_inputs.data, len(island.results_.data)
         self.written: tuple[int, ...] = island.written.data
         self.ops = [op for op in island.block.ops if not isinstance(op, (Yield, *SOURCES))]
+        self.lengths = {id(op): names for op in self.ops if op.regions and (names := open_lengths([op]))}
+        """Of ops, by id, the symbols of lengths of loops in them that are chosen when they run."""
+        self.before = {id(op): {id(o.owner) for o in op.operands} for op in self.ops}
+        """Of each op what it takes something of, or has a size of, by id."""
+        self.sized_by: dict[int, list[Operation]] = {}
+        """Of loops, by id, the ops that have their lengths for sizes."""
+        if self.lengths:
+            self._note_lengths()
+
+    def _note_lengths(self) -> None:
+        loops = {name: number for number, names in self.lengths.items() for name in names}
+        for op in self.ops:
+            sources = (o.owner for o in op.operands if isinstance(o.owner, SOURCES))
+            for name in symbols_of(op).union(*map(symbols_of, sources)) & loops.keys():
+                if loops[name] != id(op):
+                    self.before[id(op)].add(loops[name])
+                    self.sized_by.setdefault(loops[name], []).append(op)
 
     def reference(self, value: SSAValue) -> int | None:
         """The number of the reference whose value this is before the island."""
@@ -111,6 +133,26 @@ class Parts:
             found[id(op)] = bits
         return found
 
+    def counts(self) -> dict[str, SSAValue] | None:
+        """For each length that is chosen, how many iterations there were; None unless each is of one op, which is given
+        or gives the number."""
+        names = self.island.needed
+        values = end_of(self.island.block).operands[self.n_results + len(self.written) :]
+        found = dict(zip(names, values, strict=True))
+        of_ops = [(name, op) for op in self.ops for name in self.lengths.get(id(op), ())]
+        if sorted(name for name, _ in of_ops) != sorted(names):
+            return None
+        here = all(found[name].owner is op or found[name] in op.operands for name, op in of_ops)
+        return found if here else None
+
+    def needed(self, ops: Sequence[Operation], *, again: bool) -> dict[int, int]:
+        """By number, what variables in the host's memory take while the ops run: their values, or what is made in the
+        place of these, and both where the ops may have to run `again`."""
+        uses = {n for op in ops for n in self.uses(op)}
+        gives = {n for op in ops for n in self.gives(op)}
+        both = uses & gives if again else set[int]()
+        return {n: size * (1 + (n in both)) for n in sorted(uses | gives) if (size := self.nbytes(n))}
+
     def nbytes(self, number: int) -> int:
         """What the variable takes on a device, if it is in the host's memory."""
         return nbytes(spec_behind(self.island.refs[number].type)) if number in self.offloaded else 0
@@ -121,15 +163,16 @@ def cut(parts: Parts, room: Room, names: Sequence[str]) -> list[Segment]:
     alone needs more than there is."""
     segments: list[Segment] = []
     for run in _runs(parts, _in_order(parts), room.free // 2):
-        touched = _touched(parts, run)
-        total = sum(map(parts.nbytes, touched))
+        touched, again = _touched(parts, run), id(run[0]) in parts.lengths
+        needed = parts.needed(run, again=again)
+        total = sum(needed.values())
         if total > room.free:
-            raise room.exceeded(run[-1], {names[n]: size for n in touched if (size := parts.nbytes(n))})
+            raise room.exceeded(run[-1], {names[n]: size for n, size in needed.items()})
         last = segments[-1] if segments else None
-        if last is None or last.nbytes + _more(parts, last, touched) > room.free // 2:
-            last = Segment()
+        if last is None or again or last.again or last.nbytes + _more(parts, last, touched) > room.free // 2:
+            last = Segment(again=again)
             segments.append(last)
-        last.nbytes += _more(parts, last, touched)
+        last.nbytes += total if again else _more(parts, last, touched)
         for op in run:
             last.ops.append(op)
             last.uses.update(dict.fromkeys(parts.uses(op)))
@@ -151,7 +194,8 @@ def _more(parts: Parts, segment: Segment, touched: Iterable[int]) -> int:
 
 def _runs(parts: Parts, order: list[Operation], most: int) -> Iterator[list[Operation]]:
     """The ops in groups: what leads to no more updates than the first op of a group, one update of a variable and its
-    optimiser's state, say, is in it where it needs no more bytes than `most`; else each op is one."""
+    optimiser's state, say, is in it where it needs no more bytes than `most`; else each op is one, and so is what may
+    have to run again."""
     reach = parts.reach()
     start = 0
     while start < len(order):
@@ -162,11 +206,13 @@ def _runs(parts: Parts, order: list[Operation], most: int) -> Iterator[list[Oper
 
 def _end_of_run(parts: Parts, order: list[Operation], start: int, reach: dict[int, int], most: int) -> int:
     first = reach[id(order[start])]
+    if id(order[start]) in parts.lengths:
+        return start + 1
     touched: dict[int, None] = {}
     total = 0
     for end in range(start, min(start + LONGEST, len(order))):
         op = order[end]
-        if reach[id(op)] | first != first:
+        if reach[id(op)] | first != first or id(op) in parts.lengths:
             return end
         for number in (*parts.uses(op), *parts.gives(op)):
             if number not in touched:
@@ -194,7 +240,7 @@ def _in_order(parts: Parts) -> list[Operation]:
     everything &= (1 << len(parts.written)) - 1
     late = _late(parts, reach, everything)
     position = {id(op): index for index, op in enumerate(parts.ops)}
-    lacking = {id(op): len(_before(op, position) - late) for op in parts.ops}
+    lacking = {id(op): len((parts.before[id(op)] & position.keys()) - late) for op in parts.ops}
     placed: dict[int, Operation] = {}
     ready: list[tuple[int, int]] = []  # of what an op just made possible: to how many updates it leads, its position
 
@@ -202,11 +248,12 @@ def _in_order(parts: Parts) -> list[Operation]:
         return reach[id(op)].bit_count(), position[id(op)]
 
     def place(op: Operation) -> None:
-        for each in _needed(op, late, placed, position, parts.ops):
+        for each in _needed(parts, op, late, placed, position):
             placed[id(each)] = each
         placed[id(op)] = op
         goes_on = _is_part(reach[id(op)], everything)
-        for user in dict.fromkeys(use.operation for result in op.results for use in result.uses):
+        users = [use.operation for result in op.results for use in result.uses]
+        for user in dict.fromkeys([*users, *parts.sized_by.get(id(op), ())]):
             if id(user) in lacking:
                 lacking[id(user)] -= 1
                 if goes_on and not lacking[id(user)] and id(user) not in late:
@@ -224,11 +271,6 @@ def _in_order(parts: Parts) -> list[Operation]:
     for op in parts.ops:
         placed.setdefault(id(op), op)
     return list(placed.values())
-
-
-def _before(op: Operation, position: Mapping[int, int]) -> set[int]:
-    """The ops that the op takes something of, by id."""
-    return {id(o.owner) for o in op.operands if id(o.owner) in position}
 
 
 def _late(parts: Parts, reach: Mapping[int, int], everything: int) -> set[int]:
@@ -252,19 +294,15 @@ def _is_part(reach: int, everything: int) -> bool:
 
 
 def _needed(
-    op: Operation,
-    late: set[int],
-    placed: Mapping[int, Operation],
-    position: Mapping[int, int],
-    ops: Sequence[Operation],
+    parts: Parts, op: Operation, late: set[int], placed: Mapping[int, Operation], position: Mapping[int, int]
 ) -> list[Operation]:
     """What the op needs first of the late ones, in their order."""
     found: set[int] = set()
     pending = [op]
     while pending:
-        for owner in _before(pending.pop(), position) & late:
+        for owner in parts.before[id(pending.pop())] & late:
             index = position[owner]
             if owner not in placed and index not in found:
                 found.add(index)
-                pending.append(ops[index])
-    return [ops[index] for index in sorted(found)]
+                pending.append(parts.ops[index])
+    return [parts.ops[index] for index in sorted(found)]

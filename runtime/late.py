@@ -22,7 +22,7 @@ from dfc.ir.types import Spec, is_tensor, spec_of, tensor_type
 from dfc.passes.specialize import bound, specialized_region
 from dfc.runtime.dispatch import ProgramRun, Values
 from dfc.runtime.memory import UNLIMITED, Account, rooms_in
-from dfc.runtime.planning import emitted, program_call
+from dfc.runtime.planning import emitted, handed_over_in, program_call
 from dfc.runtime.programs import compile_module
 from dfc.runtime.variables import Device, VariableState
 
@@ -83,6 +83,7 @@ class LateProgram:
     ) -> None:
         self._island, self._variables, self._device, self._name = island, variables, device, name
         self._memory = memory
+        self._handed_over = handed_over_in(island)
         self._specs = [spec_of(value.type) for value in island.inputs]
         self._programs: dict[tuple[Sizes, tuple[int, ...]], _Chosen] = {}
         self._rooms = {name: Room() for name in island.needed}
@@ -149,7 +150,8 @@ class LateProgram:
                 op=self._name,
                 location=locations.describe(self._island.location),
             )
-        call = program_call(island, {value: i for i, value in enumerate(island.inputs)})
+        numbers = {value: i for i, value in enumerate(island.inputs)}
+        call = program_call(island, numbers, handed_over=self._handed_over)
         (module,) = emitted([island], self._name, axes_of(self._device), kind_of(self._device))
         executable = compile_module(module, call.signature, self._device, self._name)
         states = [self._variables[name] for name in call.state]

@@ -148,25 +148,31 @@ def island_call(
 
 
 def program_call(
-    island: Island, numbers: Mapping[SSAValue, int], after: tuple[int, ...] = (), frame: Frame = ROOT
+    island: Island,
+    numbers: Mapping[SSAValue, int],
+    after: tuple[int, ...] = (),
+    frame: Frame = ROOT,
+    handed_over: Mapping[int, int] | None = None,
 ) -> ProgramCall:
     """How an island is called whose sizes are all known: `main` takes the written variables, then the others, then the
-    inputs, and gives the variables' new values, the results, the numbers of iterations of loops."""
+    inputs, and gives the variables' new values, the results, the numbers of iterations of loops. `handed_over` is what
+    the function of that name says, for an island that is a copy of one in a function."""
     state = _State.of(island)
     n = state.n_written
     results = [_static(ref.type) for ref in state.refs[:n]]
     results += [_static(result.type) for result in island.results if is_tensor(result.type)]
     results += [_static(INDEX)] * len(island.needed)
     inputs = tuple(_static(value.type) for value in [*state.refs, *island.inputs])
-    donated = {i: i for i in range(n)} | _handed_over(island, len(state.refs), n)
+    donated = {i: i for i in range(n)} | dict(handed_over_in(island) if handed_over is None else handed_over)
     signature = Signature(inputs, tuple(results), len(state.refs), n, donated)
     taken = tuple(numbers[value] for value in island.inputs)
     return ProgramCall(state.names, n, taken, signature, state.overwritten, after, frame)
 
 
-def _handed_over(island: Island, n_refs: int, n_written: int) -> dict[int, int]:
+def handed_over_in(island: Island) -> dict[int, int]:
     """By argument, the result that takes its memory over: what was fetched of variables in the host's memory, which
     only the island has, and their new values."""
+    n_refs, n_written = len(island.refs), len(island.written.data)
     new: dict[SSAValue, int] = {}
     for index, result in enumerate(island.results):
         for use in result.uses:

@@ -7,10 +7,10 @@ A region yields values and, where the op has effects, tokens; the op gives one t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.irdl import (
     irdl_op_definition,
     operand_def,
@@ -489,9 +489,9 @@ class NeedLength(Op):
         return ()
 
 
-def open_lengths(block: Block) -> list[str]:
-    """The symbols of lengths that whoever runs the block chooses: of loops in it, and of those inside them."""
-    loops = (inner for op in block.ops if op.regions for inner in op.walk() if isinstance(inner, Loop))
+def open_lengths(ops: Iterable[Operation]) -> list[str]:
+    """The symbols of lengths that whoever runs the ops chooses: of loops among them, and of those inside."""
+    loops = (inner for op in ops if op.regions for inner in op.walk() if isinstance(inner, Loop))
     return list(dict.fromkeys(name for loop in loops if (name := loop.open_length) is not None))
 
 

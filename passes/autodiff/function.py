@@ -49,7 +49,7 @@ def checkpoint(op: fn.Checkpoint, grads: Grads, b: RuleBuilder) -> list[Gradient
     hidden = tuple(i for i in every if not isinstance(op.operands[i].owner, Read | ConstantOp))
     held = list(b.op(fn.OptimizationBarrier, *op.operands, *flowing, hidden=hidden or every).results)
     xs, seeds = held[: len(op.operands)], held[len(op.operands) :]
-    again = b.copy(op.block, xs, {name: symbol(fresh_length()) for name in open_lengths(op.block)})
+    again = b.copy(op.block, xs, {name: symbol(fresh_length()) for name in open_lengths(op.block.ops)})
     ys = [y for y, g in zip(again, grads, strict=True) if g is not None]
     return list(backward(ys, xs, seeds, b))
 
