@@ -182,7 +182,8 @@ class _Interpreter:
             case Hold():
                 return [({operands[i]: self.value_of(operands[i]) for i in op.read.data}, {}), None]
             case Fetch():
-                return [operands[0][0][name] for name in operands[1 : 1 + n_refs]]
+                lent = operands[1 + n_refs : 1 + n_refs + len(op.tensors)]
+                return [*(operands[0][0][name] for name in operands[1 : 1 + n_refs]), *lent]
             case Evict():
                 operands[0][1].update(
                     zip(operands[1 : 1 + n_refs], map(np.array, operands[1 + n_refs :]), strict=False)

@@ -27,6 +27,10 @@ from dfc.ir.ops.shape import BroadcastInDim, DimSize
 from dfc.ir.types import Spec, spec_of
 from dfc.passes.moving import number
 
+START = 32
+"""How many iterations a loop has room for at first."""
+FULL = 0.7
+"""The part of the device's memory from which on elements of stacks go to the host's, if they may."""
 Needs = Mapping[str, SSAValue]
 """By symbol the number of iterations, in the block at hand."""
 COUNT = Spec((), int32)

@@ -22,8 +22,9 @@ from dfc.ir.ops.control import Branches, ControlFlow, If, Loop, While
 from dfc.ir.ops.elementwise import Compare
 from dfc.ir.ops.function import Func
 from dfc.ir.ops.graph import After
-from dfc.ir.ops.state import Group
-from dfc.ir.types import CONTROL, is_tensor, spec_of
+from dfc.ir.ops.state import Group, Read, Variable
+from dfc.ir.types import CONTROL, is_tensor, nbytes, spec_behind, spec_of
+from dfc.passes.capacities import START
 from dfc.passes.compilable import structured
 from dfc.passes.cycle import frame_names
 from dfc.passes.frames import EVERYWHERE, enter_constants, has_frames, has_gates
@@ -44,21 +45,29 @@ class LowerControlFlow(Pass):
 
     With `swap` a loop with `swap_memory` whose iterations yield something is lowered in any case: what they yield goes
     to a stack, which may move it to the host's memory. A loop that takes it back, last to first, takes it off it.
+
+    With a `limit` in bytes, of which other variables have `taken` some, a branch or loop is lowered in any case whose
+    variables in the host's memory don't fit on the device together and with what it keeps of its iterations: its body
+    is an island then, which can be cut.
     """
 
     name: ClassVar[str] = "lower-control-flow"
     swap: bool = False
+    limit: int = 0
+    taken: int = 0
 
     def apply(self, program: ModuleOp) -> dict[str, int]:
-        return lower_control_flow(program, swap=self.swap)
+        room = max(0, self.limit - self.taken) if self.limit else None
+        return lower_control_flow(program, swap=self.swap, room=room)
 
 
-def lower_control_flow(program: ModuleOp, *, swap: bool = False) -> dict[str, int]:
-    """Lower each function. Raises Unimplemented for a loop over rows whose number nothing tells."""
+def lower_control_flow(program: ModuleOp, *, swap: bool = False, room: int | None = None) -> dict[str, int]:
+    """Lower each function; `room` is what there is for variables in the host's memory, if that is limited. Raises
+    Unimplemented for a loop over rows whose number nothing tells."""
     lowered = 0
     for func in program.ops:
         if isinstance(func, Func):
-            lowered += _Function(func.block, swap).lower()
+            lowered += _Function(func.block, swap, room).lower()
             if has_frames(func.block):
                 enter_constants(func.block)
     return {"lowered": lowered}
@@ -67,8 +76,8 @@ def lower_control_flow(program: ModuleOp, *, swap: bool = False) -> dict[str, in
 class _Function:
     """The block of a function while it is lowered."""
 
-    def __init__(self, block: Block, swap: bool) -> None:
-        self.block, self.swap = block, swap
+    def __init__(self, block: Block, swap: bool, room: int | None) -> None:
+        self.block, self.swap, self.room = block, swap, room
         self.pending = deque(op for op in block.ops if isinstance(op, ControlFlow))
         self.counts: Counts = {}
         self.nested: set[int] = set()
@@ -80,12 +89,12 @@ class _Function:
         gated = bool(self.pending) and has_gates(self.block)
         while self.pending:
             op = self.pending.popleft()
-            if structured(op) and not (self.swap and self._is_swapped(op)):
+            if structured(op) and not (self.swap and self._is_swapped(op)) and not self._is_too_large(op):
                 continue
             count += 1
             if gated and id(op) not in self.nested:
                 self._tie(op)
-            inside = Nested(self.swap)
+            inside = Nested(self.swap, self.room is not None)
             if isinstance(op, Branches):
                 _Branches(op, inside).lower()
             else:
@@ -102,6 +111,13 @@ class _Function:
         yields = op.swap_memory.data and any(y.first_use is not None for y in op.ys)
         return yields or any(is_handed_over(op, x, self.counts) for x in op.xs)
 
+    def _is_too_large(self, op: ControlFlow) -> bool:
+        """Whether there is no room for all variables in the host's memory that it uses."""
+        if self.room is None or not (used := offloaded_in(op)):
+            return False
+        kept = sum(nbytes(spec_of(y.type), START) for y in op.ys) if isinstance(op, Loop) else 0
+        return sum(used.values()) + kept > self.room
+
     def _frame(self, op: Loop) -> str:
         taken = frame_names(list(self.block.ops))
         base = "while" if isinstance(op, While) else "scan"
@@ -114,6 +130,20 @@ class _Function:
         token = make(Group, *waits)
         op.operands = [make(After, o, token) if is_tensor(o.type) else o for o in op.operands]
         self.nested.add(id(op))
+
+
+def offloaded_in(op: ControlFlow) -> dict[str, int]:
+    """The variables in the host's memory whose values, or handles, the op takes, by name; and the bytes of each."""
+    found: dict[str, int] = {}
+    for operand in op.operands:
+        if operand.type is CONTROL:
+            continue
+        owner = operand.owner
+        while isinstance(owner, fl.Enter | fl.Switch | After | Read):
+            owner = owner.operands[0].owner
+        if isinstance(owner, Variable) and owner.offload is not None and owner.offload.data:
+            found[owner.variable.data] = nbytes(spec_behind(owner.ref.type))
+    return found
 
 
 # ---- branches

@@ -42,14 +42,16 @@ def number(make: Builder, value: bool | int) -> SSAValue:
 
 @dataclass
 class Nested:
-    """The ops with regions that come out of one. With `swap` loops may be lowered that a device could run."""
+    """The ops with regions that come out of one. With `swap` loops may be lowered that a device could run, with `large`
+    any op."""
 
     swap: bool
+    large: bool = False
     ops: list[ControlFlow] = field(default_factory=list)
 
     def may_be_lowered(self, op: ControlFlow) -> bool:
         """Whether the op may become gates."""
-        return not structured(op) or (self.swap and isinstance(op, Loop))
+        return not structured(op) or self.large or (self.swap and isinstance(op, Loop))
 
 
 class Moved:

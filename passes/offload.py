@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, BlockArgument, SSAValue
@@ -16,16 +16,22 @@ from dfc.ir.builder import Builder, clone_into, erase, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.op import end_of
 from dfc.ir.ops.control import Loop
+from dfc.ir.ops.dataflow import Enter, Stack, StackPack, StackPush, Switch
 from dfc.ir.ops.function import Func, Island, Yield, single_block_region, specs_of
+from dfc.ir.ops.graph import After
 from dfc.ir.ops.offload import Evict, Fetch, Hold, LetGo, Release
 from dfc.ir.ops.state import Group, Variable
 from dfc.ir.types import CONTROL, nbytes, spec_behind, spec_of, tensor_type
-from dfc.passes.capacities import without_guards
+from dfc.passes.capacities import FULL, START, without_guards
 from dfc.passes.compilable import SOURCES
 from dfc.passes.late import alone_in, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import position_of
 from dfc.passes.segments import Parts, Room, Segment, cut
+
+
+HALVED = 8
+"""How often it is tried to leave half as much room for what loops keep, of which often less comes to be than might."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,12 @@ def offload(program: ModuleOp, room: Room | None = None, *, late_inputs: bool = 
     islands = segments = 0
     for func in program.ops:
         if isinstance(func, Func):
-            for op in [op for op in func.block.ops if isinstance(op, Island) and any(map(is_offloaded, op.refs))]:
-                segments += _Rewriting(op, room, late_inputs).run()
-                islands += 1
+            stacks = 0 if room is None else _kept_on_stacks(func, room)
+            for op in list(func.block.ops):
+                lent = room is not None and isinstance(op, Island) and any(map(_lent, op.inputs))
+                if isinstance(op, Island) and (lent or any(map(is_offloaded, op.refs))):
+                    segments += _Rewriting(op, room, stacks, late_inputs).run()
+                    islands += 1
     return {"islands": islands, "segments": segments}
 
 
@@ -71,19 +80,49 @@ def is_offloaded(ref: SSAValue) -> bool:
     return isinstance(owner, Variable) and owner.offload is not None and owner.offload.data
 
 
+def _kept_on_stacks(func: Func, room: Room) -> int:
+    """The bytes that loops which the host runs keep of all their iterations, as far as can be told."""
+    rows = {op.operands[0]: op.length.data[0] for op in func.block.ops if isinstance(op, StackPack)}
+    kept = swapped = 0
+    for op in func.block.ops:
+        if isinstance(op, StackPush) and isinstance(stack := _behind_gates(op.operands[0]).owner, Stack):
+            length = rows.get(stack.handle)
+            size = nbytes(spec_of(op.operands[1].type), START) * (length if isinstance(length, int) else START)
+            kept, swapped = (kept, swapped + size) if stack.swap_memory.data else (kept + size, swapped)
+    return kept + min(swapped, int(FULL * room.limit))
+
+
+def _behind_gates(value: SSAValue) -> SSAValue:
+    """What is this value wherever it is live."""
+    while isinstance(owner := value.owner, Enter | Switch | After):
+        value = owner.operands[0]
+    return value
+
+
+def _lent(value: SSAValue) -> str | None:
+    """The name of the variable in the host's memory whose value this is as an earlier island had it, if it is there."""
+    value = _behind_gates(value)
+    owner = value.owner
+    ref = owner.ref_of(value) if isinstance(owner, Fetch) and owner.on_host.data else None
+    return None if ref is None else _name(ref)
+
+
 class _Rewriting:
     """An island while it becomes segments."""
 
-    def __init__(self, island: Island, room: Room | None, late_inputs: bool) -> None:
-        self.island, self.room, self.late_inputs = island, room, late_inputs
+    def __init__(self, island: Island, room: Room | None, stacks: int, late_inputs: bool) -> None:
+        self.island, self.room, self.stacks, self.late_inputs = island, room, stacks, late_inputs
         self.block, self.refs, self.end = island.block, island.refs, end_of(island.block)
-        self.parts = Parts(island, (i for i, ref in enumerate(self.refs) if is_offloaded(ref)))
+        lent = {} if room is None else {i: name for i, v in enumerate(island.inputs) if (name := _lent(v)) is not None}
+        self.parts = Parts(island, (i for i, ref in enumerate(self.refs) if is_offloaded(ref)), tuple(lent))
+        self.names = [*map(_name, self.refs), *lent.values()]
+        """Of variables, by number."""
         self.make = Builder.before_op(island)
         self.counts = self.parts.counts()
         """The numbers of iterations for lengths that are chosen; None where no part can be left to choose one alone."""
         if room is not None and self.counts:
             without_guards(island)  # what is written to the host's memory is written when all is done
-            self.parts = Parts(island, self.parts.offloaded)
+            self.parts = Parts(island, (n for n in self.parts.offloaded if n < len(self.refs)), tuple(lent))
         self.segments = self._cut()
         self.where = {id(op): number for number, s in enumerate(self.segments) for op in s.ops}
         self.sized = self._tell_sizes()
@@ -146,16 +185,16 @@ class _Rewriting:
 
     def _cut_beside_loops(self, room: Room) -> list[Segment]:
         """Segments that fit together with what loops keep while they run, if there is room for that."""
-        names = [_name(ref) for ref in self.refs]
         loops = [op for op in self.island.walk() if isinstance(op, Loop)]
-        kept = [sum(nbytes(spec_of(y.type)) for y in op.ys) for op in loops]
-        for beside in dict.fromkeys((sum(kept), max(kept, default=0))):  # all at once, or one after the other
+        kept = [sum(nbytes(spec_of(y.type), START) for y in op.ys) for op in loops]
+        most = max(kept, default=0) + self.stacks  # one loop after the other, if not all at once
+        for beside in dict.fromkeys((sum(kept) + self.stacks, *(most >> halved for halved in range(HALVED)))):
             smaller = replace(room, taken=room.taken + beside)
             with suppress(ResourceExhausted):
-                found = cut(self.parts, smaller, names)
+                found = cut(self.parts, smaller, self.names)
                 self.room = smaller
                 return found
-        return cut(self.parts, room, names)
+        return cut(self.parts, room, self.names)
 
     def _require_room(self, segment: Segment) -> None:
         """The same for an island that stays whole."""
@@ -165,7 +204,7 @@ class _Rewriting:
         segment.nbytes = sum(needed.values())
         if segment.nbytes > self.room.free:
             op = next((op for op in segment.ops if id(op) in self.parts.lengths), self.island)
-            raise self.room.exceeded(op, {_name(self.refs[n]): size for n, size in needed.items()})
+            raise self.room.exceeded(op, {self.names[n]: size for n, size in needed.items()})
 
     def _write_once(self, segments: list[Segment]) -> None:
         """Have nothing written by what may run again: to variables of the device a later segment gives its value."""
@@ -222,8 +261,7 @@ class _Rewriting:
         fetched = [n for n in segment.uses if n in self.parts.offloaded]
         values: dict[int, SSAValue] = {}
         if fetched:
-            fetch = self.make.op(Fetch, self.hold.handle, *(self.refs[n] for n in fetched), *after, on_host=False)
-            values = dict(zip(fetched, fetch.results, strict=True))
+            values = self._fetch(fetched, after)
         exported = self._exported(number)
         if segment.ops or exported or any(n not in self.parts.offloaded for n in segment.gives):
             self._add_island(number, values, exported, [] if fetched else after or [self.hold.token])
@@ -235,6 +273,21 @@ class _Rewriting:
             tokens = self._release([n for n in fetched if n not in evicted or segment.again], exported, tokens)
         self.done += tokens
         self.released += tokens[-1:] or self.released[-1:] or [self.hold.token]
+
+    def _fetch(self, numbers: list[int], after: list[SSAValue]) -> dict[int, SSAValue]:
+        """The values on the device."""
+        own, lent, names = self._own_and_lent(numbers)
+        given = [self.outside[self.parts.before(n)] for n in lent]
+        refs = [self.refs[n] for n in own]
+        fetch = self.make.op(Fetch, self.hold.handle, *refs, *given, *after, on_host=False, **names)
+        return dict(zip([*own, *lent], fetch.results, strict=True))
+
+    def _own_and_lent(self, numbers: Iterable[int]) -> tuple[list[int], list[int], dict[str, Any]]:
+        """Those of references, those of values that an earlier island had, and what says which variables these are."""
+        own, lent = list[int](), list[int]()
+        for n in numbers:
+            (own if n < len(self.refs) else lent).append(n)
+        return own, lent, {"lent": tuple(self.names[n] for n in lent)} if lent else {}
 
     def _room_given_back(self, number: int) -> list[SSAValue]:
         """The token to wait for so that the segment's variables fit beside those of the segments before it which are
@@ -357,7 +410,7 @@ class _Rewriting:
 
     def _before(self, reference: int) -> SSAValue:
         """A variable's value before the island, in its block."""
-        return self.block.args[self.parts.n_inputs + reference]
+        return self.parts.before(reference)
 
     def _evict(self, values: dict[int, SSAValue], fetched: Iterable[int], *, made: bool) -> SSAValue:
         numbers = list(values)
@@ -371,8 +424,9 @@ class _Rewriting:
             return []
         before = [t for t in self.released[-1:] if t is not self.hold.token]
         computed = [] if evicted else [min(exported, key=lambda value: nbytes(spec_of(value.type)))]
-        refs, given = (self.refs[n] for n in fetched), (self.outside[value] for value in computed)
-        return [self.make(Release, self.hold.handle, *refs, *given, *evicted, *before)]
+        own, _, names = self._own_and_lent(fetched)
+        refs, given = (self.refs[n] for n in own), (self.outside[value] for value in computed)
+        return [self.make(Release, self.hold.handle, *refs, *given, *evicted, *before, **names)]
 
     # ---- what needs no device
 

@@ -17,7 +17,7 @@ from dfc.errors import ResourceExhausted
 from dfc.ir.op import end_of, error_at
 from dfc.ir.ops.control import open_lengths
 from dfc.ir.ops.function import Island, Yield
-from dfc.ir.types import nbytes, spec_behind, spec_of
+from dfc.ir.types import nbytes, spec_of
 from dfc.passes.compilable import SOURCES
 from dfc.passes.late import symbols_of
 
@@ -72,16 +72,20 @@ class Room:
 
 class Parts:
     """What an island's block says about its references: `offloaded` are the numbers of those to variables in the
-    host's memory."""
+    host's memory. Numbers behind those of the references stand for values that an earlier island had of such variables:
+    the inputs that `lent` indexes, which are in the host's memory as well."""
 
-    def __init__(self, island: Island, offloaded: Iterable[int]) -> None:
-        self.island, self.offloaded = island, frozenset(offloaded)
+    def __init__(self, island: Island, offloaded: Iterable[int], lent: Sequence[int] = ()) -> None:
+        self.island, self.lent = island, tuple(lent)
+        n_refs = len(island.refs)
+        self.offloaded = frozenset([*offloaded, *range(n_refs, n_refs + len(self.lent))])
+        self._number = {index: n_refs + k for k, index in enumerate(self.lent)}
         self.n_inputs, self.n_results = island.n_inputs.data, len(island.results_.data)
         self.written: tuple[int, ...] = island.written.data
         self.ops = [op for op in island.block.ops if not isinstance(op, (Yield, *SOURCES))]
         self.lengths = {id(op): names for op in self.ops if op.regions and (names := open_lengths([op]))}
         """Of ops, by id, the symbols of lengths of loops in them that are chosen when they run."""
-        self.before = {id(op): {id(o.owner) for o in op.operands} for op in self.ops}
+        self.behind = {id(op): {id(o.owner) for o in op.operands} for op in self.ops}
         """Of each op what it takes something of, or has a size of, by id."""
         self.sized_by: dict[int, list[Operation]] = {}
         """Of loops, by id, the ops that have their lengths for sizes."""
@@ -94,14 +98,19 @@ class Parts:
             sources = (o.owner for o in op.operands if isinstance(o.owner, SOURCES))
             for name in symbols_of(op).union(*map(symbols_of, sources)) & loops.keys():
                 if loops[name] != id(op):
-                    self.before[id(op)].add(loops[name])
+                    self.behind[id(op)].add(loops[name])
                     self.sized_by.setdefault(loops[name], []).append(op)
 
     def reference(self, value: SSAValue) -> int | None:
         """The number of the reference whose value this is before the island."""
-        if not isinstance(value, BlockArgument) or value.index < self.n_inputs:
+        if not isinstance(value, BlockArgument):
             return None
-        return value.index - self.n_inputs
+        return value.index - self.n_inputs if value.index >= self.n_inputs else self._number.get(value.index)
+
+    def before(self, number: int) -> SSAValue:
+        """The value before the island, in its block."""
+        n_refs = len(self.island.refs)
+        return self.island.block.args[self.n_inputs + number if number < n_refs else self.lent[number - n_refs]]
 
     def uses(self, op: Operation) -> list[int]:
         """The references whose values the op takes."""
@@ -155,7 +164,7 @@ class Parts:
 
     def nbytes(self, number: int) -> int:
         """What the variable takes on a device, if it is in the host's memory."""
-        return nbytes(spec_behind(self.island.refs[number].type)) if number in self.offloaded else 0
+        return nbytes(spec_of(self.before(number).type)) if number in self.offloaded else 0
 
 
 def cut(parts: Parts, room: Room, names: Sequence[str]) -> list[Segment]:
@@ -240,7 +249,7 @@ def _in_order(parts: Parts) -> list[Operation]:
     everything &= (1 << len(parts.written)) - 1
     late = _late(parts, reach, everything)
     position = {id(op): index for index, op in enumerate(parts.ops)}
-    lacking = {id(op): len((parts.before[id(op)] & position.keys()) - late) for op in parts.ops}
+    lacking = {id(op): len((parts.behind[id(op)] & position.keys()) - late) for op in parts.ops}
     placed: dict[int, Operation] = {}
     ready: list[tuple[int, int]] = []  # of what an op just made possible: to how many updates it leads, its position
 
@@ -300,7 +309,7 @@ def _needed(
     found: set[int] = set()
     pending = [op]
     while pending:
-        for owner in parts.before[id(pending.pop())] & late:
+        for owner in parts.behind[id(pending.pop())] & late:
             index = position[owner]
             if owner not in placed and index not in found:
                 found.add(index)

@@ -19,6 +19,7 @@ from dfc.ir.dims import is_static, match
 from dfc.ir.ops.function import Func, Island, Return, single_block_region
 from dfc.ir.ops.state import Variable
 from dfc.ir.types import Spec, is_tensor, spec_of, tensor_type
+from dfc.passes.capacities import START
 from dfc.passes.specialize import bound, specialized_region
 from dfc.runtime.dispatch import ProgramRun, Values
 from dfc.runtime.memory import UNLIMITED, Account, rooms_in
@@ -27,10 +28,6 @@ from dfc.runtime.programs import compile_module
 from dfc.runtime.variables import Device, VariableState
 
 Sizes = tuple[tuple[int, ...], ...]
-
-
-START = 32
-"""How many iterations a loop has room for at first."""
 
 
 class Room:

@@ -12,7 +12,7 @@ from dfc.backends.xla import to_device, wait
 from dfc.errors import DfcError, Internal
 from dfc.ir.op import short_name
 from dfc.ir.ops import offload as off
-from dfc.runtime.flow import Done, HostOp, Values, is_computed
+from dfc.runtime.flow import Done, HostOp, Values, is_computed, on_host
 from dfc.runtime.host import Binding, maker, simple, where_of
 from dfc.runtime.in_thread import InThread
 from dfc.runtime.offloaded import Hold, OffloadedState
@@ -32,6 +32,11 @@ def _offloaded(refs: Sequence[SSAValue], binding: Binding) -> list[OffloadedStat
         if not isinstance(state, OffloadedState):
             raise Internal(f"variable {state.name!r} is not in the host's memory, as the program says")
     return found  # type: ignore[return-value]
+
+
+def _lent(op: off.Fetch | off.Release) -> tuple[str, ...]:
+    """The names of the variables of which the op has values that an earlier handle had."""
+    return () if op.lent is None else op.lent.data
 
 
 def _run(work: Callable[[], Any], over: Done, at_once: bool, name: str) -> Any:
@@ -65,13 +70,16 @@ def fetch(op: off.Fetch, binding: Binding) -> HostOp:
     states, where, name = _offloaded(op.refs, binding), where_of(op), short_name(op)
     if op.on_host.data:
         return simple(op, lambda values: [values[0].value(state) for state in states])
-    device = binding.device
+    device, names = binding.device, _lent(op)
 
     def step(kept: Any, values: Values, over: Done) -> Any:
         held: Hold = values[0]
-        arrays = [held.value(state) for state in states]
+        lent = list(map(on_host, values[1:]))
+        arrays = [*map(held.value, states), *lent]
         for state in states:
             held.take_room(state, where)
+        for lent_name, array in zip(names, lent, strict=True):
+            held.take_room_for(lent_name, array, where)
         small = sum(array.nbytes for array in arrays) <= AT_ONCE
         return _run(lambda: [to_device(array, device) for array in arrays], over, small, name)
 
@@ -105,7 +113,7 @@ def evict(op: off.Evict, binding: Binding) -> HostOp:
 
 @maker(off.Release)
 def release(op: off.Release, binding: Binding) -> HostOp:
-    states = _offloaded(op.refs, binding)
+    fetched = [*_offloaded(op.refs, binding), *_lent(op)]
 
     def step(kept: Any, values: Values, over: Done) -> Any:
         held, computed = values[0], values[1:]
@@ -114,8 +122,8 @@ def release(op: off.Release, binding: Binding) -> HostOp:
         def work() -> Sequence[Any]:
             while computed:
                 wait(computed.pop())  # nothing of it is let go after the step has heard that it is done
-            for state in states:
-                held.give_room(state)
+            for each in fetched:
+                held.give_room(each)
             return ()
 
         return _run(work, over, all(map(is_computed, computed)), short_name(op))

@@ -126,7 +126,7 @@ class Hold:
         self._values: dict[OffloadedState, Array] = {}
         self._assigned: dict[OffloadedState, int] = {}
         self._new: dict[OffloadedState, Array] = {}
-        self._rooms: dict[OffloadedState, list[Held]] = {}
+        self._rooms: dict[OffloadedState | str, list[Held]] = {}
         self._lock = threading.Lock()
         kept.holding += 1
         kept.add(self)
@@ -149,15 +149,21 @@ class Hold:
 
     def take_room(self, state: OffloadedState, where: str) -> None:
         """Count what the variable takes on the device. Raises ResourceExhausted over the limit."""
-        held = held_by(state)
+        self._take(state, held_by(state), where)
+
+    def take_room_for(self, name: str, value: Array, where: str) -> None:
+        """The same for a value that an earlier one had of the variable of this name."""
+        self._take(name, Held(value.nbytes, f"variable {name!r}"), where)
+
+    def _take(self, key: OffloadedState | str, held: Held, where: str) -> None:
         taken = self.account.take(held.nbytes, held.what, where)
         with self._lock:
-            self._rooms.setdefault(state, []).append(taken)
+            self._rooms.setdefault(key, []).append(taken)
 
-    def give_room(self, state: OffloadedState) -> None:
-        """The end of one `take_room`."""
+    def give_room(self, key: OffloadedState | str) -> None:
+        """The end of one `take_room`, or of what was taken for a name."""
         with self._lock:
-            rooms = self._rooms.get(state)
+            rooms = self._rooms.get(key)
             held = rooms.pop() if rooms else None
         if held is not None:
             self.account.give_back(held)
@@ -174,10 +180,10 @@ class Hold:
         """Give everything back; what was not let go has changed nothing."""
         with self._lock:
             self._new, self._values = {}, {}
-            states = list(self._rooms)
-        for state in states:
-            while self._rooms.get(state):
-                self.give_room(state)
+            keys = list(self._rooms)
+        for key in keys:
+            while self._rooms.get(key):
+                self.give_room(key)
         TURNS.end(self)
 
 

@@ -344,10 +344,11 @@ class SessionState:
         if late_inputs or not config.cluster:
             options["cluster"] = {"separate": not config.cluster, "late_inputs": late_inputs}
         if late_inputs or limit is not None:
-            taken = sum(held_by(v).nbytes for v in binding.variables.values() if not v.is_offloaded)
-            options["offload"] = {"limit": limit or 0, "taken": taken if limit else 0, "late_inputs": late_inputs}
-        if limit is not None:
-            options["lower-control-flow"] = {"swap": True}
+            others = sum(held_by(v).nbytes for v in binding.variables.values() if not v.is_offloaded)
+            room = {"limit": limit, "taken": others} if limit else {}
+            options["offload"] = {**room, "late_inputs": late_inputs}
+            if limit is not None:
+                options["lower-control-flow"] = {**room, "swap": True}
         if config.transfer_dtype is not None:
             options["partition"] = {"wire": config.transfer_dtype}
         return pipeline.adjusted(options) if options else {}

@@ -19,6 +19,7 @@ from dfc.errors import InvalidArgument, ResourceExhausted
 from dfc.ir.op import short_name
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.types import Spec
+from dfc.passes.capacities import FULL
 from dfc.runtime.flow import HostOp, Values, is_computed, on_host
 from dfc.runtime.host import Binding, maker, simple, where_of
 from dfc.runtime.in_thread import InThread
@@ -27,8 +28,6 @@ from dfc.runtime.queue_calls import checked
 
 WORTH_SWAPPING = 2048
 """Bytes. What is not larger stays where it is."""
-FULL = 0.7
-"""The part of the device's memory from which on elements are swapped."""
 
 
 class Element:

@@ -5,13 +5,14 @@ The handle that `df.hold` gives stands for what one island has of the variables.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import ClassVar
 
 from xdsl.ir import SSAValue
-from xdsl.irdl import irdl_op_definition, prop_def, result_def, var_operand_def, var_result_def
+from xdsl.irdl import irdl_op_definition, opt_prop_def, prop_def, result_def, var_operand_def, var_result_def
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.ir.attributes import Flag, Ints
+from dfc.ir.attributes import Flag, Ints, Texts
 from dfc.ir.op import Attributes, Effect, Op, Types
 from dfc.ir.ops.state import require_tokens
 from dfc.ir.types import CONTROL, RefType, Spec, is_tensor, resource_type, spec_behind, spec_of, tensor_type
@@ -84,24 +85,33 @@ class Hold(OffloadOp):
 @irdl_op_definition
 class Fetch(OffloadOp):
     """The values of variables as their handle has them, in the order of the references, when the tokens have come: in
-    the device's memory, where each takes room, or with `on_host` where they are.
+    the device's memory, where each takes room, or with `on_host` where they are. The tensors are values that an earlier
+    handle had, of the variables that `lent` names: they come to the device as well.
 
-    C1: the first operand is a handle. C2: references and then tokens follow.
+    C1: the first operand is a handle. C2: references, then tensors, then tokens follow. C3: `lent` has a name for each
+    tensor.
     """
 
     name = "df.fetch"
     on_host = prop_def(Flag)
+    lent = opt_prop_def(Texts)
     outputs = var_result_def()
 
     @staticmethod
     def infer(operands: Types, attributes: Attributes) -> Types:
         specs = _after_handle(operands)
-        require_tokens(operands[1 + len(specs) :], "C2")
-        return [tensor_type(*spec) for spec in specs]
+        start = 1 + len(specs)
+        tensors = list(takewhile(is_tensor, operands[start:]))
+        require_tokens(operands[start + len(tensors) :], "C2")
+        names = attributes.get("lent") or ()
+        if len(names) != len(tensors):
+            raise InvalidArgument(f"lent={list(names)} must name {len(tensors)} tensors", label="C3")
+        return [*(tensor_type(*spec) for spec in specs), *tensors]
 
-    def ref_of(self, value: SSAValue) -> SSAValue:
-        """The reference to the variable whose value is this result."""
-        return self.refs[self.results.index(value)]
+    def ref_of(self, value: SSAValue) -> SSAValue | None:
+        """The reference to the variable whose value is this result; None for one that an earlier handle had."""
+        refs, index = self.refs, self.results.index(value)
+        return refs[index] if index < len(refs) else None
 
 
 @irdl_op_definition
@@ -143,12 +153,13 @@ class Evict(OffloadOp):
 @irdl_op_definition
 class Release(OffloadOp):
     """Gives the room of what was fetched of variables back, when the tensors among the operands are computed and the
-    tokens have come.
+    tokens have come; also that of values which an earlier handle had, of the variables that `lent` names.
 
     C1: the first operand is a handle. C2: references, tensors and tokens follow, in this order.
     """
 
     name = "df.release"
+    lent = opt_prop_def(Texts)
     token = result_def()
 
     @staticmethod
