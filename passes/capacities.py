@@ -20,15 +20,19 @@ from dfc.ir.dtypes import int32
 from dfc.ir.op import end_of
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import INDEX, Branches, ControlFlow, Loop, NeedLength, Scan, While
+from dfc.ir.ops.dataflow import Enter, Stack, StackPack, StackPush, Switch
 from dfc.ir.ops.elementwise import And, Compare, Maximum, Select
 from dfc.ir.ops.function import Island, Yield
+from dfc.ir.ops.graph import After
 from dfc.ir.ops.indexing import TensorScatter
 from dfc.ir.ops.shape import BroadcastInDim, DimSize
-from dfc.ir.types import Spec, spec_of
+from dfc.ir.types import Spec, nbytes, spec_of
 from dfc.passes.moving import number
 
 START = 32
 """How many iterations a loop has room for at first."""
+WORTH_SWAPPING = 2048
+"""Bytes. What is on a stack and not larger stays where it is."""
 FULL = 0.7
 """The part of the device's memory from which on elements of stacks go to the host's, if they may."""
 Needs = Mapping[str, SSAValue]
@@ -205,3 +209,30 @@ def _spread(make: Builder, holds: SSAValue, spec: Spec) -> SSAValue:
 def _room(make: Builder, name: str) -> SSAValue:
     """The size that was chosen for the symbol."""
     return make(DimSize, make(BroadcastInDim, number(make, 0), shape=(symbol(name),), dims=()), axis=0)
+
+
+# ---- stacks
+
+
+def kept_on_stacks(block: Block, limit: int) -> int:
+    """The bytes that loops which the host runs keep of all their iterations, as far as can be told, on
+    a device of `limit` bytes."""
+    rows = {op.operands[0]: op.length.data[0] for op in block.ops if isinstance(op, StackPack)}
+    kept = swapped = 0
+    for op in block.ops:
+        if isinstance(op, StackPush) and isinstance(stack := behind_gates(op.operands[0]).owner, Stack):
+            length = rows.get(stack.handle)
+            element = nbytes(spec_of(op.operands[1].type), START)
+            size = element * (length if isinstance(length, int) else START)
+            if stack.swap_memory.data and element > WORTH_SWAPPING:
+                swapped += size
+            else:
+                kept += size
+    return kept + min(swapped, int(FULL * limit))
+
+
+def behind_gates(value: SSAValue) -> SSAValue:
+    """What is this value wherever it is live."""
+    while isinstance(owner := value.owner, Enter | Switch | After):
+        value = owner.operands[0]
+    return value

@@ -24,7 +24,7 @@ from dfc.ir.ops.function import Func
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable
 from dfc.ir.types import CONTROL, is_tensor, nbytes, spec_behind, spec_of
-from dfc.passes.capacities import START
+from dfc.passes.capacities import START, behind_gates, kept_on_stacks
 from dfc.passes.compilable import structured
 from dfc.passes.cycle import frame_names
 from dfc.passes.frames import EVERYWHERE, enter_constants, has_frames, has_gates
@@ -47,8 +47,8 @@ class LowerControlFlow(Pass):
     to a stack, which may move it to the host's memory. A loop that takes it back, last to first, takes it off it.
 
     With a `limit` in bytes, of which other variables have `taken` some, a branch or loop is lowered in any case whose
-    variables in the host's memory don't fit on the device together and with what it keeps of its iterations: its body
-    is an island then, which can be cut.
+    variables in the host's memory don't fit on the device together and with what it, and others that are lowered, keep
+    of their iterations: its body is an island then, which can be cut.
     """
 
     name: ClassVar[str] = "lower-control-flow"
@@ -80,13 +80,23 @@ class _Function:
         self.block, self.swap, self.room = block, swap, room
         self.pending = deque(op for op in block.ops if isinstance(op, ControlFlow))
         self.counts: Counts = {}
+        self.stacks = 0
+        """Bytes that those which were lowered may keep of their iterations."""
         self.nested: set[int] = set()
         """Those that come from a region: values that enter them are there only when they run."""
 
     def lower(self) -> int:
         """Lower what must be; returns how much that was."""
-        count = 0
         gated = bool(self.pending) and has_gates(self.block)
+        count = self._lower_pending(gated)
+        while self.room is not None and (kept := kept_on_stacks(self.block, self.room)) > self.stacks:
+            self.stacks = kept  # so there is less room for others
+            self.pending.extend(op for op in self.block.ops if isinstance(op, ControlFlow))
+            count += self._lower_pending(gated)
+        return count
+
+    def _lower_pending(self, gated: bool) -> int:
+        count = 0
         while self.pending:
             op = self.pending.popleft()
             if structured(op) and not (self.swap and self._is_swapped(op)) and not self._is_too_large(op):
@@ -115,8 +125,9 @@ class _Function:
         """Whether there is no room for all variables in the host's memory that it uses."""
         if self.room is None or not (used := offloaded_in(op)):
             return False
-        kept = sum(nbytes(spec_of(y.type), START) for y in op.ys) if isinstance(op, Loop) else 0
-        return sum(used.values()) + kept > self.room
+        loops = (inner for inner in op.walk() if isinstance(inner, Loop))
+        kept = sum(nbytes(spec_of(y.type), START) for loop in loops for y in loop.ys)
+        return sum(used.values()) + kept > self.room - self.stacks
 
     def _frame(self, op: Loop) -> str:
         taken = frame_names(list(self.block.ops))
@@ -138,9 +149,8 @@ def offloaded_in(op: ControlFlow) -> dict[str, int]:
     for operand in op.operands:
         if operand.type is CONTROL:
             continue
-        owner = operand.owner
-        while isinstance(owner, fl.Enter | fl.Switch | After | Read):
-            owner = owner.operands[0].owner
+        owner = behind_gates(operand).owner
+        owner = owner.ref.owner if isinstance(owner, Read) else owner
         if isinstance(owner, Variable) and owner.offload is not None and owner.offload.data:
             found[owner.variable.data] = nbytes(spec_behind(owner.ref.type))
     return found

@@ -15,23 +15,23 @@ from dfc.errors import ResourceExhausted
 from dfc.ir.builder import Builder, clone_into, erase, replace_uses
 from dfc.ir.construct import append
 from dfc.ir.op import end_of
-from dfc.ir.ops.control import Loop
-from dfc.ir.ops.dataflow import Enter, Stack, StackPack, StackPush, Switch
 from dfc.ir.ops.function import Func, Island, Yield, single_block_region, specs_of
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.offload import Evict, Fetch, Hold, LetGo, Release
 from dfc.ir.ops.state import Group, Variable
 from dfc.ir.types import CONTROL, nbytes, spec_behind, spec_of, tensor_type
-from dfc.passes.capacities import FULL, START, without_guards
+from dfc.passes.capacities import behind_gates, kept_on_stacks, without_guards
 from dfc.passes.compilable import SOURCES
+from dfc.passes.frames import has_gates
 from dfc.passes.late import alone_in, symbols_of
 from dfc.passes.manager import Pass
 from dfc.passes.one_island import position_of
 from dfc.passes.segments import Parts, Room, Segment, cut
 
-
 HALVED = 8
 """How often it is tried to leave half as much room for what loops keep, of which often less comes to be than might."""
+NOTHING = 64
+"""Halved so often, it is nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Offload(Pass):
     inputs, df.evict takes results. With a `limit` in bytes, of which other variables have `taken` some, an island whose
     variables don't fit is several: what two that follow each other need fits together, and a df.fetch waits until room
     for it was given back, so that one is computed while variables for the next one come. Nothing waits for room when
-    the step runs. Variables of which nothing is computed do not go to the device at all.
+    the step runs. Variables of which nothing is computed do not go to the device at all. What an island gives as it read
+    it stays in the host's memory, and other ones bring it to the device for those parts that need it.
 
     With `late_inputs` the function's inputs may come one by one.
     """
@@ -65,11 +66,12 @@ def offload(program: ModuleOp, room: Room | None = None, *, late_inputs: bool = 
     islands = segments = 0
     for func in program.ops:
         if isinstance(func, Func):
-            stacks = 0 if room is None else _kept_on_stacks(func, room)
+            gated = has_gates(func.block)
+            stacks = 0 if room is None else kept_on_stacks(func.block, room.limit)
             for op in list(func.block.ops):
                 lent = room is not None and isinstance(op, Island) and any(map(_lent, op.inputs))
                 if isinstance(op, Island) and (lent or any(map(is_offloaded, op.refs))):
-                    segments += _Rewriting(op, room, stacks, late_inputs).run()
+                    segments += _Rewriting(op, room, stacks, late_inputs, gated).run()
                     islands += 1
     return {"islands": islands, "segments": segments}
 
@@ -80,28 +82,9 @@ def is_offloaded(ref: SSAValue) -> bool:
     return isinstance(owner, Variable) and owner.offload is not None and owner.offload.data
 
 
-def _kept_on_stacks(func: Func, room: Room) -> int:
-    """The bytes that loops which the host runs keep of all their iterations, as far as can be told."""
-    rows = {op.operands[0]: op.length.data[0] for op in func.block.ops if isinstance(op, StackPack)}
-    kept = swapped = 0
-    for op in func.block.ops:
-        if isinstance(op, StackPush) and isinstance(stack := _behind_gates(op.operands[0]).owner, Stack):
-            length = rows.get(stack.handle)
-            size = nbytes(spec_of(op.operands[1].type), START) * (length if isinstance(length, int) else START)
-            kept, swapped = (kept, swapped + size) if stack.swap_memory.data else (kept + size, swapped)
-    return kept + min(swapped, int(FULL * room.limit))
-
-
-def _behind_gates(value: SSAValue) -> SSAValue:
-    """What is this value wherever it is live."""
-    while isinstance(owner := value.owner, Enter | Switch | After):
-        value = owner.operands[0]
-    return value
-
-
 def _lent(value: SSAValue) -> str | None:
     """The name of the variable in the host's memory whose value this is as an earlier island had it, if it is there."""
-    value = _behind_gates(value)
+    value = behind_gates(value)
     owner = value.owner
     ref = owner.ref_of(value) if isinstance(owner, Fetch) and owner.on_host.data else None
     return None if ref is None else _name(ref)
@@ -110,8 +93,8 @@ def _lent(value: SSAValue) -> str | None:
 class _Rewriting:
     """An island while it becomes segments."""
 
-    def __init__(self, island: Island, room: Room | None, stacks: int, late_inputs: bool) -> None:
-        self.island, self.room, self.stacks, self.late_inputs = island, room, stacks, late_inputs
+    def __init__(self, island: Island, room: Room | None, stacks: int, late_inputs: bool, gated: bool) -> None:
+        self.island, self.room, self.stacks, self.late_inputs, self.gated = island, room, stacks, late_inputs, gated
         self.block, self.refs, self.end = island.block, island.refs, end_of(island.block)
         lent = {} if room is None else {i: name for i, v in enumerate(island.inputs) if (name := _lent(v)) is not None}
         self.parts = Parts(island, (i for i, ref in enumerate(self.refs) if is_offloaded(ref)), tuple(lent))
@@ -148,7 +131,7 @@ class _Rewriting:
         for number in range(len(self.segments)):
             self._add(number)
         self._write_what_is_not_computed()
-        given = [self._given(value) for value in self.end.operands[: self.parts.n_results]]
+        given = [self._result(value) for value in self.end.operands[: self.parts.n_results]]
         if self.host:
             self.done.append(self.make(Group, *self.host))
         token = self.make(LetGo, self.hold.handle, *dict.fromkeys(self.done))
@@ -184,17 +167,15 @@ class _Rewriting:
         return found
 
     def _cut_beside_loops(self, room: Room) -> list[Segment]:
-        """Segments that fit together with what loops keep while they run, if there is room for that."""
-        loops = [op for op in self.island.walk() if isinstance(op, Loop)]
-        kept = [sum(nbytes(spec_of(y.type), START) for y in op.ys) for op in loops]
-        most = max(kept, default=0) + self.stacks  # one loop after the other, if not all at once
-        for beside in dict.fromkeys((sum(kept) + self.stacks, *(most >> halved for halved in range(HALVED)))):
-            smaller = replace(room, taken=room.taken + beside)
+        """Segments that fit together with what loops keep while they run and what is on stacks, or with as much of that
+        as there is room for."""
+        for halved in range(HALVED if self.stacks or self.parts.kept else 0):
+            smaller = replace(room, taken=room.taken + (self.stacks >> halved))
             with suppress(ResourceExhausted):
-                found = cut(self.parts, smaller, self.names)
+                found = cut(self.parts, smaller, self.names, halved)
                 self.room = smaller
                 return found
-        return cut(self.parts, room, self.names)
+        return cut(self.parts, room, self.names, NOTHING)
 
     def _require_room(self, segment: Segment) -> None:
         """The same for an island that stays whole."""
@@ -269,7 +250,7 @@ class _Rewriting:
         tokens = []
         if evicted:
             tokens.append(self._evict(evicted, () if segment.again else values, made=True))
-        if self.room is not None:
+        if self.room is not None and (fetched or evicted or segment.keeps):
             tokens = self._release([n for n in fetched if n not in evicted or segment.again], exported, tokens)
         self.done += tokens
         self.released += tokens[-1:] or self.released[-1:] or [self.hold.token]
@@ -420,8 +401,6 @@ class _Rewriting:
 
     def _release(self, fetched: list[int], exported: list[SSAValue], evicted: list[SSAValue]) -> list[SSAValue]:
         """What gives the rest of the segment's room back, and comes after those of segments before it."""
-        if not fetched and not evicted:
-            return []
         before = [t for t in self.released[-1:] if t is not self.hold.token]
         computed = [] if evicted else [min(exported, key=lambda value: nbytes(spec_of(value.type)))]
         own, _, names = self._own_and_lent(fetched)
@@ -442,6 +421,14 @@ class _Rewriting:
             self.host.append(found)
         self.outside[value] = found
         return found
+
+    def _result(self, value: SSAValue) -> SSAValue:
+        """What stands for a result of the island: if that may be dead, so is one that is handed on as it is."""
+        given = self._given(value)
+        is_input = isinstance(value, BlockArgument) and value.index < self.parts.n_inputs
+        if self.gated and (is_input or isinstance(value.owner, SOURCES)):
+            return self.make(After, given, self.hold.token)
+        return given
 
     def _write_what_is_not_computed(self) -> None:
         """Variables in the host's memory that get an input, a constant or another variable's value."""

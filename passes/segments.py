@@ -15,9 +15,10 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from dfc.errors import ResourceExhausted
 from dfc.ir.op import end_of, error_at
-from dfc.ir.ops.control import open_lengths
+from dfc.ir.ops.control import Loop, open_lengths
 from dfc.ir.ops.function import Island, Yield
 from dfc.ir.types import nbytes, spec_of
+from dfc.passes.capacities import START
 from dfc.passes.compilable import SOURCES
 from dfc.passes.late import symbols_of
 
@@ -38,7 +39,9 @@ class Segment:
     uses: dict[int, None] = field(default_factory=dict)
     gives: dict[int, None] = field(default_factory=dict)
     nbytes: int = 0
-    """What the variables in the host's memory among them take on the device."""
+    """What the variables in the host's memory among them take on the device, and what its loops may keep."""
+    keeps: bool = False
+    """Whether its loops keep something of their iterations."""
     again: bool = False
     """Whether it may have to run again, with more room for a loop's iterations: then new values can't take the place of
     old ones."""
@@ -85,6 +88,8 @@ class Parts:
         self.ops = [op for op in island.block.ops if not isinstance(op, (Yield, *SOURCES))]
         self.lengths = {id(op): names for op in self.ops if op.regions and (names := open_lengths([op]))}
         """Of ops, by id, the symbols of lengths of loops in them that are chosen when they run."""
+        self.kept = {id(op): size for op in self.ops if op.regions and (size := _kept_by(op))}
+        """Of ops, by id, the bytes that loops in them may keep of all their iterations while they run."""
         self.behind = {id(op): {id(o.owner) for o in op.operands} for op in self.ops}
         """Of each op what it takes something of, or has a size of, by id."""
         self.sized_by: dict[int, list[Operation]] = {}
@@ -167,21 +172,27 @@ class Parts:
         return nbytes(spec_of(self.before(number).type)) if number in self.offloaded else 0
 
 
-def cut(parts: Parts, room: Room, names: Sequence[str]) -> list[Segment]:
-    """The segments of an island, in order; `names` are those of its references. Raises ResourceExhausted for an op that
-    alone needs more than there is."""
+def _kept_by(op: Operation) -> int:
+    return sum(nbytes(spec_of(y.type), START) for loop in op.walk() if isinstance(loop, Loop) for y in loop.ys)
+
+
+def cut(parts: Parts, room: Room, names: Sequence[str], halved: int = 0) -> list[Segment]:
+    """The segments of an island, in order; `names` are those of its references. They leave place for what loops may
+    keep, `halved` so often. Raises ResourceExhausted for an op that alone needs more than there is."""
     segments: list[Segment] = []
     for run in _runs(parts, _in_order(parts), room.free // 2):
+        kept = sum(parts.kept.get(id(op), 0) for op in run) >> halved if parts.kept else 0
         touched, again = _touched(parts, run), id(run[0]) in parts.lengths
         needed = parts.needed(run, again=again)
         total = sum(needed.values())
-        if total > room.free:
+        if total + kept > room.free:
             raise room.exceeded(run[-1], {names[n]: size for n, size in needed.items()})
         last = segments[-1] if segments else None
-        if last is None or again or last.again or last.nbytes + _more(parts, last, touched) > room.free // 2:
+        if last is None or again or last.again or last.nbytes + kept + _more(parts, last, touched) > room.free // 2:
             last = Segment(again=again)
             segments.append(last)
-        last.nbytes += total if again else _more(parts, last, touched)
+        last.nbytes += kept + (total if again else _more(parts, last, touched))
+        last.keeps |= kept > 0
         for op in run:
             last.ops.append(op)
             last.uses.update(dict.fromkeys(parts.uses(op)))
@@ -227,6 +238,7 @@ def _end_of_run(parts: Parts, order: list[Operation], start: int, reach: dict[in
             if number not in touched:
                 touched[number] = None
                 total += parts.nbytes(number)
+        total += parts.kept.get(id(op), 0)
         if total > most:
             return start + 1
     return len(order) if len(order) <= start + LONGEST else start + 1

@@ -19,15 +19,12 @@ from dfc.errors import InvalidArgument, ResourceExhausted
 from dfc.ir.op import short_name
 from dfc.ir.ops import dataflow as fl
 from dfc.ir.types import Spec
-from dfc.passes.capacities import FULL
+from dfc.passes.capacities import FULL, WORTH_SWAPPING
 from dfc.runtime.flow import HostOp, Values, is_computed, on_host
 from dfc.runtime.host import Binding, maker, simple, where_of
 from dfc.runtime.in_thread import InThread
 from dfc.runtime.memory import Account, Held
 from dfc.runtime.queue_calls import checked
-
-WORTH_SWAPPING = 2048
-"""Bytes. What is not larger stays where it is."""
 
 
 class Element:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from xdsl.ir import SSAValue
 
+import dfc
 from dfc.backends import pipeline, reference, xla
 from dfc.errors import ResourceExhausted
 from dfc.ir.dtypes import as_dtype
@@ -31,6 +32,17 @@ from dfc.runtime.memory import Account
 from dfc.runtime.offloaded import OffloadedState
 from dfc.runtime.step import Step
 from dfc.runtime.variables import VariableState
+from tests.numerics.test_random_control_flow import (
+    PARALLEL,
+    START,
+    WEIGHTS,
+    State,
+    Traced,
+    W,
+    agree,
+    by_python,
+    random_program,
+)
 from tests.programs import Trace
 
 EXAMPLES = int(os.environ.get("DFC_EXAMPLES", "50")) // 4
@@ -143,3 +155,69 @@ def test_cutting_an_island_changes_nothing() -> None:
 def test_the_same_program_is_always_cut_alike(seed: int) -> None:
     texts = {str(lowered(Program(seed + 5), 25_000)) for _ in range(2)}
     assert len(texts) == 1
+
+
+# ---- branches and loops
+
+
+HANDED_ON = 74
+"""A program with a branch that is not taken and would give what it was given."""
+
+
+class Heavy(Traced):
+    """Takes its weights, wherever it needs some, from one of these variables: they are the mean of its columns."""
+
+    def __init__(self, variables: list[dfc.Variable], parallel: int, seed: int) -> None:
+        self.variables, self.dice, self.parallel = variables, random.Random(seed), parallel
+
+    @property
+    def w(self) -> Any:
+        return dfc.mean(self.dice.choice(self.variables), axis=1)
+
+    @w.setter
+    def w(self, value: Any) -> None:
+        raise AttributeError
+
+
+def heavy(block: list[Any], parallel: int, seed: int) -> tuple[dfc.Graph, list[dfc.Variable], list[Any]]:
+    """A graph of the state after the block and of gradients, which takes those of its variables away from them; the
+    variables, and what they begin with."""
+    numbers = np.random.default_rng(seed)
+    noise = [numbers.normal(size=(3, WIDTH)) for _ in range(5)]
+    starts = [W[:, None] + each - each.mean(axis=1, keepdims=True) for each in noise]
+    variables = [dfc.Variable(start, name=f"w{k}", offload=True) for k, start in enumerate(starts)]
+
+    def f(s: Any, v: Any, m: Any) -> Any:
+        x = Heavy(variables, parallel, seed).block(block, State(s, v, m))
+        loss = x.s + dfc.sum(x.v * dfc.asarray(WEIGHTS[0])) + dfc.sum(x.m * dfc.asarray(WEIGHTS[1]))
+        grads = dfc.gradients(loss, [s, v, m, *variables])
+        for variable, grad in zip(variables, grads[3:], strict=True):
+            if grad is not None:
+                variable.assign_sub(grad)
+        grads = [dfc.zeros_like(t) if g is None else g for t, g in zip((s, v, m), grads[:3], strict=True)]
+        return [*x, *grads, *(variable.read() for variable in variables)]
+
+    specs = [dfc.TensorSpec(np.shape(x), "float64", name=n) for x, n in zip(START, "svm", strict=True)]
+    return dfc.function(f).graph(*specs), variables, starts
+
+
+@pytest.mark.parametrize("cluster", [True, False])
+def test_branches_and_loops_on_variables_that_do_not_fit_leave_values_and_gradients(cluster: bool) -> None:
+    """Each variable has 12 KiB, and there is room for two of the five, or three, and the little that loops keep."""
+    found = 0
+    for seed in (*range(EXAMPLES), HANDED_ON):
+        draw = random.Random(seed).randrange
+        block = random_program(draw)
+        graph, variables, starts = heavy(block, PARALLEL[draw(3)], seed)
+        limit = (2 + draw(2)) * 8 * 3 * WIDTH + 4096
+        config = dfc.SessionConfig(device_memory_limit=limit, cluster=cluster)
+        with dfc.Session(graph, config=config) as session, dfc.Timeline() as timeline:
+            feeds = dict(zip("svm", START, strict=True))
+            values = session.run([graph.tensor(name) for name in graph.output_names], feeds, timeout=60)
+            memory = session._state.memory
+            assert memory.taken == 0
+            assert memory.most_taken <= limit
+        moved = [start - variable.numpy() for start, variable in zip(starts, variables, strict=True)]
+        agree([*values[:6], sum(each.sum(axis=1) for each in moved)], by_python(block), f"seed {seed}, limit {limit}")
+        found += sum(span.name == "fetch" for span in timeline.spans)
+    assert found > 5 * EXAMPLES
