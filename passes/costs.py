@@ -13,6 +13,7 @@ from xdsl.ir import Operation, SSAValue
 from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.devices import DeviceName
 from dfc.ir.dims import Dim
+from dfc.ir.dtypes import bfloat16, float32
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.control import Branches, ControlFlow, Scan
 from dfc.ir.ops.convolution import Convolution
@@ -55,6 +56,7 @@ class Costs:
     measured: Mapping[str, float] = field(default_factory=dict)
     measured_on: str = "CPU"
     speed: Mapping[str, float] = field(default_factory=lambda: {"GPU": 20.0, "TPU": 20.0})
+    rounded: bool = False  # whether float32 values are sent as bfloat16: a session goes by its `transfer_dtype`
 
     def __post_init__(self) -> None:
         rates = {"flops": self.flops, "memory": self.memory, "link": self.link, "iterations": self.iterations}
@@ -99,6 +101,12 @@ class Costs:
     def _times(self, op: Operation) -> float:
         length = op.length.data if isinstance(op, Scan) else ()
         return length[0] if length and isinstance(length[0], int) else self.iterations
+
+    def sent(self, value: SSAValue) -> int:
+        """The bytes of a value on its way from one device to another."""
+        if self.rounded and is_tensor(value.type) and spec_of(value.type).dtype is float32:
+            return bytes_of(value) * bfloat16.bits // float32.bits
+        return bytes_of(value)
 
     def transfer(self, nbytes: float) -> float:
         """The time to bring a value from one device to another."""

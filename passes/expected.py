@@ -14,7 +14,7 @@ from dfc.ir.ops.state import Group
 from dfc.ir.types import CONTROL
 from dfc.passes.colocation import Groups
 from dfc.passes.compilable import STRUCTURE, class_compilable
-from dfc.passes.costs import FREE, Costs, Times, bytes_of
+from dfc.passes.costs import FREE, Costs, Times
 from dfc.passes.urgency import waves
 
 LEVEL = 1 << 20
@@ -158,10 +158,11 @@ class _Units:
         if source.device == device:
             return 0.0
         if (value, device) not in self._sent:
-            total = self._there.get((source, device), 0.0) + self._costs.transfer(bytes_of(value))
+            sent = self._costs.sent(value)
+            total = self._there.get((source, device), 0.0) + self._costs.transfer(sent)
             self._there[source, device] = self._sent[value, device] = total
             self.expected.transfers += 1
-            self.expected.moved += bytes_of(value)
+            self.expected.moved += sent
         return self._sent[value, device]
 
 

@@ -44,8 +44,8 @@ class Offload(Pass):
     inputs, df.evict takes results. With a `limit` in bytes, of which other variables have `taken` some, an island whose
     variables don't fit is several: what two that follow each other need fits together, and a df.fetch waits until room
     for it was given back, so that one is computed while variables for the next one come. Nothing waits for room when
-    the step runs. Variables of which nothing is computed do not go to the device at all. What an island gives as it read
-    it stays in the host's memory, and other ones bring it to the device for those parts that need it.
+    the step runs. Variables of which nothing is computed do not go to the device at all. What an island has read and
+    gives as it is stays in the host's memory, and others bring it to the device for those parts that need it.
 
     With `late_inputs` the function's inputs may come one by one.
     """

@@ -11,7 +11,7 @@ from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.state import Read, Variable
 from dfc.passes.cheap import CHEAP
 from dfc.passes.colocation import Groups
-from dfc.passes.costs import Costs, Times, bytes_of
+from dfc.passes.costs import Costs, Times
 from dfc.passes.expected import Expected, expected_of
 from dfc.passes.homes import is_replicated
 
@@ -60,7 +60,7 @@ class _Step:
         self.order = self._in_order(ops)
 
     def _bringing(self, op: Operation) -> float:
-        return self.costs.transfer(sum(map(bytes_of, self.inputs[id(op)])))
+        return self.costs.transfer(sum(map(self.costs.sent, self.inputs[id(op)])))
 
     def _in_order(self, ops: list[Operation]) -> list[Operation]:
         """The ops, those with the longest way to the end first, each after what it needs."""
@@ -93,7 +93,7 @@ class _Step:
             total = ranks[id(op)] = ranks[id(op)] + self.seconds[id(op)]
             for value in self.inputs[id(op)]:
                 if id(value.owner) in ranks:
-                    way = total + self.costs.transfer(bytes_of(value)) / 2
+                    way = total + self.costs.transfer(self.costs.sent(value)) / 2
                     ranks[id(value.owner)] = max(ranks[id(value.owner)], way)
         return ranks
 
@@ -154,7 +154,7 @@ class _Run:
             if (done := self._done.get(id(value.owner))) is not None:
                 ready = max(ready, done)
                 if self._must_move(value, device):
-                    bringing += self._step.costs.transfer(bytes_of(value))
+                    bringing += self._step.costs.transfer(self._step.costs.sent(value))
         return max(ready + bringing, self._free.get(device, 0.0)) + self._step.times.on(op, device)
 
     def _must_move(self, value: SSAValue, device: DeviceName) -> bool:

@@ -335,7 +335,9 @@ class SessionState:
     @property
     def _costs(self) -> Costs | None:
         """What to place by, unless that is by rules."""
-        return None if self.config.placement == "rules" else self.costs
+        if self.config.placement == "rules":
+            return None
+        return replace(self.costs, rounded=self.config.transfer_dtype is not None)
 
     def _passes(self, binding: Binding, late_inputs: bool) -> dict[Phase, str]:
         """What takes the place of default passes for this session."""

@@ -125,6 +125,20 @@ def test_d11_two_devices_are_expected_to_beat_one() -> None:
     assert one.seconds == pytest.approx(sum(one.busy.values()) + dfc.Costs().island)
 
 
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_d11_the_bytes_that_are_expected_to_move_are_those_that_do(dtype: str | None) -> None:
+    model = towers()
+    fetches = [model.loss, model.train]
+    config = dfc.SessionConfig(placement="costs", transfer_dtype=dtype)
+    with dfc.Session(model.graph, config=config) as session:
+        session.run(model.init)
+        expected = session.expected(fetches, model.feeds)
+        with dfc.Timeline() as timeline:
+            session.run(fetches, model.feeds, timeout=60)
+    assert expected.moved == 2 * BATCH * UNITS * (2 if dtype else 4)
+    assert sum(span.details["bytes"] for span in timeline.spans if span.kind == "transfer") == expected.moved
+
+
 def test_d11_what_is_simulated_are_the_programs_that_run() -> None:
     """A tower's way back is in another program than the gradient that the other one waits for."""
     model = towers()
