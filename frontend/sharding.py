@@ -118,7 +118,7 @@ def _shard(x: Any, axes: Axes, mesh: Mesh | None) -> Any:
     from dfc.runtime.meshes import mesh_for
 
     tensor = interop.to_tensor(x)
-    require_fitting(sharding, tensor.shape, "")
+    Shard.infer([locality.plain(tensor._type)], {"sharding": sharding})
     place = mesh_for(sharding.mesh)
     if isinstance(place, DeviceMesh):
         require_fitting(Sharding(MeshSpec(place.axes), sharding.divided), tensor.shape, "")

@@ -9,6 +9,7 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 from dfc.errors import DfcError, InvalidArgument
 from dfc.ir.attributes import Layout
 from dfc.ir.op import Arrays, Attributes, Op, Types
+from dfc.ir.ops.elementwise import require_kind
 from dfc.ir.sharding import Sharding, check_divisible
 from dfc.ir.types import is_tensor, spec_of
 
@@ -28,6 +29,7 @@ class Shard(Op):
     """Its operand, divided among a mesh's devices as `sharding` says wherever the program runs on that mesh.
 
     C1: the operand is a tensor. C2: the sharding fits it: axes that the mesh has, each once, sizes that they divide.
+    C3: of a dtype that devices hold.
     """
 
     name = "df.shard"
@@ -40,7 +42,9 @@ class Shard(Op):
     def infer(operands: Types, attributes: Attributes) -> Types:
         if not is_tensor(operands[0]):
             raise InvalidArgument(f"the operand must be a tensor, got {operands[0]}", label="C1")
-        require_fitting(attributes["sharding"], spec_of(operands[0]).shape, "C2")
+        spec = spec_of(operands[0])
+        require_fitting(attributes["sharding"], spec.shape, "C2")
+        require_kind(spec.dtype, Shard.KINDS, "C3")
         return (operands[0],)
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfc.errors import InvalidArgument
+from dfc.errors import InvalidArgument, InvalidType
 from dfc.ir.ops import sharding as ops
 from dfc.ir.sharding import MeshSpec, Sharding
 from tests.families.rows import Broken, GradientCase, Rows, normal
@@ -30,6 +30,8 @@ BROKEN: list[Broken] = [
     ("shard-C1", "token", {"sharding": BY_ROWS}, InvalidArgument, "the operand must be a tensor, got !df.control"),
     ("shard-C2", "float32[3,2]", {"sharding": BY_ROWS}, InvalidArgument,
      "dimension 0 of size 3 can't be divided evenly among data=2"),
+    ("shard-C3", "string[4]", {"sharding": BY_ROWS}, InvalidType,
+     "the dtype must be bool or int or uint or float or complex, got string"),
 ]  # fmt: skip
 
 GRADIENTS: list[GradientCase] = [

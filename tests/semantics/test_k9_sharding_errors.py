@@ -73,6 +73,15 @@ def test_k9_sizes_that_can_t_be_divided() -> None:
     at_this_line(caught.value, f"dimension 0 of size 7 {words} a=4")
 
 
+def test_k9_strings_are_on_no_device() -> None:
+    mesh = dfc.mesh({"a": 1})
+    words = dfc.asarray(["one", "two"])
+    for call in (lambda: dfc.shard(words, ("a",), mesh), lambda: dfc.function(lambda x: dfc.shard(x, ("a",)))(words)):
+        with pytest.raises(InvalidType) as caught:
+            call()
+        at_this_line(caught.value, "the dtype must be bool or int or uint or float or complex, got string")
+
+
 def test_k9_meshes_that_can_t_be() -> None:
     for axes, devices, words in [
         ({}, None, "a mesh needs at least one axis"),

@@ -341,9 +341,9 @@ def factors(x):
 
 RECOMPILED = """
 import sys
-from dfc.runtime import load
+from dfc.runtime import here
 from dfc.tools.run import run
-load.stamp_mismatch = lambda *_: "as on another machine"
+here.stamp_mismatch = lambda *_: "as on another machine"
 run(["model.dfc", "--input", "x=@x.npy", "--output", "again.npz"], standalone_mode=False)
 assert sys.modules["jax"] is None
 """
