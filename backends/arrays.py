@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfc.backends.compile_cache import DTYPES
-from dfc.backends.mesh import Layout, Mesh, mesh_behind
+from dfc.backends.mesh import Layout, Mesh, launches, mesh_behind
 from dfc.backends.status import translate
 from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType, NotFound
 
@@ -259,20 +259,37 @@ def transfer(array: jax.Array, device: Any) -> jax.Array:
 
 def _on_mesh(array: jax.Array, device: Any) -> jax.Array:
     """`transfer` to a mesh or from one."""
-    import jax
-    from jaxlib import _jax
-
     wanted = sharding_on(device)
     if isinstance(device, Mesh) and mesh_behind(array) is device:
         wanted = array.sharding  # as it lies there
+    if array.sharding is not wanted:
+        shared = array.sharding.device_set & wanted.device_set
+        array = _resharded(array, wanted)
+        if not shared:
+            return array  # else a device that both have has one buffer for both, whatever `may_alias` says
+    from jaxlib import _jax
+
+    theirs = getattr(wanted, "mesh", None)
+    devices = _jax.DeviceList(tuple(wanted.device_set if theirs is None else theirs.devices.flat))
     try:
-        if array.sharding is not wanted:
-            moved: jax.Array = jax.device_put(array, wanted, may_alias=False)
-            return moved
-        devices = [_jax.DeviceList(tuple(array.sharding.mesh.devices.flat))]
         semantics = [_jax.ArrayCopySemantics.ALWAYS_COPY]
-        copied: jax.Array = _jax.batched_copy_array_to_devices_with_sharding([array], devices, [wanted], semantics)[0]
+        copied: jax.Array = _jax.batched_copy_array_to_devices_with_sharding([array], [devices], [wanted], semantics)[0]
         return copied
+    except RuntimeError as error:
+        raise translate(error, "copy") from error
+
+
+def _resharded(array: Any, sharding: Any) -> Any:
+    """The value as JAX brings it to other devices or divides it in another way, which may take a program of all of
+    them."""
+    import jax
+
+    try:
+        with launches.lock:
+            launches.settle()
+            moved = jax.device_put(array, sharding)
+            launches.note([moved])
+            return moved
     except RuntimeError as error:
         raise translate(error, "copy") from error
 
@@ -284,7 +301,7 @@ def brought(value: Any, device: Any) -> Any:
     if sharding is None or sharding is sharding_on(device):
         return value
     if isinstance(device, Mesh | Layout) or len(sharding.device_set) > 1:
-        return value if _is_there(value, device) else _moved(value, device)
+        return value if _is_there(value, device) else _resharded(value, sharding_on(device))
     return value if device in sharding.device_set else transfer(value, device)
 
 
@@ -293,15 +310,6 @@ def _is_there(value: Any, device: Any) -> bool:
         return mesh_behind(value) is device
     same = isinstance(device, Layout) and value.sharding.device_set == device.sharding.device_set
     return same and value.sharding.is_equivalent_to(device.sharding, value.ndim)
-
-
-def _moved(value: Any, device: Any) -> Any:
-    import jax
-
-    try:
-        return jax.device_put(value, sharding_on(device))
-    except RuntimeError as error:
-        raise translate(error, "copy") from error
 
 
 def placed(value: Any, device: Any) -> Any:

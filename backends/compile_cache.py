@@ -209,10 +209,8 @@ def portable_artifact(module: Any, *, locations: bool = False) -> bytes:
     try:
         code = bytecode(module, CHLO_TO_STABLEHLO if locations else f"{CHLO_TO_STABLEHLO},strip-debuginfo")
         version = stablehlo.get_version_from_compatibility_requirement(week_12)
-        if "mhlo.num_partitions" in module.operation.attributes:
-            return bytes(
-                _jax.mlir.serialize_portable_artifact(code, version, True)
-            )  # with sdy's attributes as they are
+        if "mhlo.num_partitions" in module.operation.attributes:  # a mesh's program: sdy's attributes stay as they are
+            return bytes(_jax.mlir.serialize_portable_artifact(code, version, True))
         copied = ir.Module.parse(code, module.context)
         return bytes(stablehlo.serialize_portable_artifact(copied, version))
     except (RuntimeError, ValueError, ir.MLIRError) as error:
@@ -444,6 +442,7 @@ def environment(client: Any, device: Any) -> bytes:
         device.device_kind,
         os.environ.get("XLA_FLAGS", ""),
         *cpu_features(),
+        *((len(device.devices),) if hasattr(device, "devices") else ()),  # of a mesh
     )
     return repr(facts).encode() + bytes(xla_client.CompileOptions().SerializeAsString())
 

@@ -51,6 +51,8 @@ def kernel(cls: type[Op], *, device: str, dtypes: Sequence[str]) -> Callable[[Ru
     if device not in KINDS:
         raise InvalidArgument(f"a kernel is for one of {', '.join(KINDS)}, got {device!r}", op=short_name(cls))
     chosen = frozenset(map(as_dtype, dtypes))
+    if not chosen:
+        raise InvalidArgument("a kernel is for one dtype at least", op=short_name(cls))
 
     def register(rule: Rule) -> Rule:
         for other in KERNELS.get(cls, ()):

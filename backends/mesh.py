@@ -8,25 +8,55 @@ a mesh without saying how is to copy it to each device. Checked with jax and jax
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from itertools import permutations
 from math import prod
+from operator import attrgetter
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfc.errors import Internal
-from dfc.ir.sharding import Axes, Divided, parts
+from dfc.ir.sharding import Axes, Divided, divided_text, parts
 
 Array = NDArray[Any]
 Device = Any
 
-launches = threading.RLock()
-"""Held while a program of several devices is handed to them, so that all of them get such programs in one order: two
-that wait for each other's collectives in two orders would wait for ever."""
+
+class Launches:
+    """The order in which programs of several devices are handed to them: two that wait for each other's collectives in
+    two orders would wait for ever, so whoever launches one holds `lock`.
+
+    On CPUs one program is under way at a time. jaxlib 0.10.2 and 0.12.0.1 run each device's part in a thread of one
+    pool, and keep the thread while it waits in a collective: parts of later programs can take the threads that those of
+    an earlier one need, and all of them wait for ever. (So do JAX's own programs, a few hundred steps into a loop that
+    reads nothing.)
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._under_way: Any = None
+
+    def settle(self) -> None:
+        """With the lock held, before a launch: wait for the last one, where that must be."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            with suppress(RuntimeError):  # whoever reads its results hears of what went wrong
+                under_way.block_until_ready()
+
+    def note(self, results: Sequence[Any]) -> None:
+        """With the lock held, after a launch: these are its results. The smallest one is held until the next launch."""
+        found = [array for array in results if hasattr(array, "block_until_ready")]
+        if found:
+            smallest = min(found, key=attrgetter("nbytes"))
+            if next(iter(smallest.sharding.device_set)).platform == "cpu":
+                self._under_way = smallest
+
+
+launches = Launches()
 
 
 class Mesh:
@@ -40,7 +70,7 @@ class Mesh:
         self._layouts: dict[Divided, Layout] = {}
 
     def __repr__(self) -> str:
-        return f"<mesh {', '.join(f'{name}={size}' for name, size in self.axes)}>"
+        return f"mesh:{self.id} ({', '.join(f'{name}={size}' for name, size in self.axes)})"
 
     @cached_property
     def jax_mesh(self) -> Any:
@@ -69,7 +99,7 @@ class Layout:
         self.mesh, self.divided = mesh, divided
 
     def __repr__(self) -> str:
-        return f"<{self.divided} on {self.mesh}>"
+        return f"{divided_text(self.divided)} on {self.mesh}"
 
     @cached_property
     def sharding(self) -> Any:
@@ -87,7 +117,7 @@ class Layout:
 
 
 _meshes: dict[tuple[Axes, tuple[Device, ...]], Mesh] = {}
-_by_devices: WeakValueDictionary[Any, Mesh] = WeakValueDictionary()
+_by_jax_mesh: dict[Any, Mesh] = {}
 _making = threading.Lock()
 
 
@@ -108,14 +138,14 @@ def meshes() -> list[Mesh]:
 
 def mesh_behind(array: Any) -> Mesh | None:
     """The mesh that an array is on; None for one that this process made no mesh for."""
-    devices = getattr(array.sharding, "mesh", None)
-    if devices is None:
+    theirs = getattr(array.sharding, "mesh", None)
+    if theirs is None:
         return None
-    found = _by_devices.get(devices)
+    found = _by_jax_mesh.get(theirs)
     if found is None:
-        found = next((mesh for mesh in meshes() if mesh.jax_mesh == devices), None)
+        found = next((mesh for mesh in meshes() if mesh.jax_mesh == theirs), None)
         if found is not None:
-            _by_devices[devices] = found
+            _by_jax_mesh[theirs] = found
     return found
 
 
@@ -138,7 +168,7 @@ def layouts_of(
 
 
 def _layouts(shardings: Sequence[Any] | None, mesh: Mesh, avals: Sequence[Any]) -> tuple[Layout, ...]:
-    if shardings is None:
+    if shardings is None or not avals:  # of a program without results there is one entry
         return tuple(mesh.layout() for _ in avals)
     found = []
     for sharding, aval in zip(shardings, avals, strict=True):
@@ -171,21 +201,18 @@ def _search(axes: Axes, counts: tuple[int, ...], tile_of: Array) -> Divided | No
     """The division that gives device d the tile `tile_of[d]`, found by trying."""
     sizes = dict(axes)
 
-    def tries(dimension: int, left: tuple[str, ...]) -> list[Divided]:
+    def tries(dimension: int, left: tuple[str, ...]) -> Iterator[Divided]:
         if dimension == len(counts):
-            return [()]
-        found = []
+            yield ()
+            return
         for n in range(len(left) + 1):
             for chosen in permutations(left, n):
-                if prod(sizes[name] for name in chosen) == counts[dimension] and all(sizes[n] > 1 for n in chosen):
+                if prod(sizes[name] for name in chosen) == counts[dimension]:
                     rest = tuple(name for name in left if name not in chosen)
-                    found += [(chosen, *others) for others in tries(dimension + 1, rest)]
-        return found
+                    yield from ((chosen, *others) for others in tries(dimension + 1, rest))
 
-    for divided in tries(0, tuple(sizes)):
-        if np.array_equal(_tiles(axes, counts, divided), tile_of):
-            return divided
-    return None
+    dividing = tuple(name for name, size in axes if size > 1)
+    return next((d for d in tries(0, dividing) if np.array_equal(_tiles(axes, counts, d), tile_of)), None)
 
 
 def _tiles(axes: Axes, counts: tuple[int, ...], divided: Divided) -> Array:

@@ -124,8 +124,8 @@ class Executable:
 
     `call(state, feeds)` takes two lists of `jax.Array`s and returns the new state and the outputs, not awaited. It
     checks nothing but byte sizes, which XLA does (jaxlib 0.10.2 reads an int32[4] given for a float32[4] as if it were
-    one): callers know what they pass, and of a program on a mesh divide arguments as `layouts` says and hold
-    `mesh.launches`. Calling the object itself checks first, and does all that.
+    one): callers know what they pass, and of a program on a mesh divide arguments as `layouts` says, and
+    launch it as `mesh.launches` says. Calling the object itself checks first, and does all that.
     """
 
     name: str
@@ -155,8 +155,11 @@ class Executable:
         if not self.layouts:
             return self.call(state, feeds)
         arguments = self.divided([*state, *feeds], self.layouts)
-        with launches:
-            return self.call(arguments[: len(state)], arguments[len(state) :])
+        with launches.lock:
+            launches.settle()
+            new, outputs = self.call(arguments[: len(state)], arguments[len(state) :])
+            launches.note([*new, *outputs])
+            return new, outputs
 
     @staticmethod
     def divided(values: Sequence[Any], layouts: Sequence[Layout]) -> list[jax.Array]:

@@ -23,8 +23,8 @@ def is_array(value: Any) -> bool:
 
 
 def is_jax_array(value: Any) -> bool:
-    jax = sys.modules.get("jax")
-    return jax is not None and isinstance(value, jax.Array)
+    kind = getattr(sys.modules.get("jax"), "Array", None)  # another thread may be importing it
+    return kind is not None and isinstance(value, kind)
 
 
 def known(value: Any) -> Any:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType, Unimplemented
 from dfc.frontend import interop, locality
 from dfc.frontend.graph_variable import GraphVariable
+from dfc.frontend.placement import requested
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
 from dfc.frontend.tracing import current
 from dfc.frontend.variable import Variable
 from dfc.ir import locations
+from dfc.ir.devices import REQUEST
 from dfc.ir.ops.sharding import Shard, require_fitting
 from dfc.ir.sharding import Divided, MeshSpec, Sharding, checked_mesh
 
@@ -58,17 +60,17 @@ class Mesh:
 def mesh(axes: Mapping[str, int], devices: Sequence[str] | None = None) -> Mesh:
     """A grid of devices whose axes have names: `dfc.mesh({"data": 4})`, `dfc.mesh({"data": -1, "model": 2})`.
 
-    `axes` gives the size of each axis; one may be -1: as large as the devices allow. `devices` are whole names, see
-    `dfc.devices`, in the order in which the last axis changes fastest; by default the first ones of this process, and
-    for an artifact those of the target. Which devices there are is asked when something runs on the mesh. The same axes
-    and devices give the same mesh.
+    `axes` gives the size of each axis; one may be -1: as large as the devices allow. `devices` are names, such as
+    `cpu:0`, see `dfc.devices`, in the order in which the last axis changes fastest; by default the first ones of this
+    process, and for an artifact those of the target. Which devices there are is asked when something runs on the mesh.
+    The same axes and devices give the same mesh.
 
     Raises InvalidArgument for names and sizes that can't be, InvalidType for axes that are no mapping.
     """
     try:
         if not isinstance(axes, Mapping):
             raise InvalidType(f"the axes of a mesh are a dict such as {{'data': 4}}, got {axes!r}")
-        if isinstance(devices, str):
+        if isinstance(devices, str) or not all(isinstance(name, str) for name in devices or ()):
             raise InvalidType(f"devices must be a list of names, got {devices!r}")
         spec = checked_mesh(axes, tuple(devices or ()))
     except DfcError as error:
@@ -166,12 +168,14 @@ def _mark(variable: Variable, sharding: Sharding) -> Variable:
     require_fitting(sharding, variable.shape, "")
     if variable.offload:
         raise Unimplemented(f"variable {variable.name!r} lives in the host's memory, and is not divided among devices")
-    used = variable in variable.graph.resources if isinstance(variable, GraphVariable) else variable.state.is_settled
-    trace = current()
-    if used or (trace is not None and variable in trace.resources):
+    if variable.is_traced:
         raise FailedPrecondition(
             f"variable {variable.name!r} has been used before it was said how it is divided",
             hint="call dfc.shard right after the variable is made",
+        )
+    if REQUEST in variable.placement:
+        raise InvalidArgument(
+            f"variable {variable.name!r} was made for {requested(variable.placement)}, which is no mesh"
         )
     variable.sharding = sharding
     if isinstance(variable, GraphVariable):

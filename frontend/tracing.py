@@ -425,6 +425,7 @@ class Trace:
         found = self.resources.get(variable)
         if found is None:
             variable.require_in(self)
+            variable.is_traced = True
             name = self.program.variable_name(variable)
             spec = variable.spec
             attributes: dict[str, Any] = {"variable": name, "shape": spec.shape, "dtype": spec.dtype}

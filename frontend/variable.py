@@ -97,6 +97,8 @@ class Variable:
     """Whether the value lives in the host's memory."""
     sharding: Sharding | None = None
     """How the value is divided among the devices of a mesh: see `dfc.shard`."""
+    is_traced = False
+    """Whether a program has been made that uses the variable."""
     made_at: LocationAttr
     """The line that made it: that of its handle in every graph, and so in errors about where it is."""
     restored: Restored | None = None

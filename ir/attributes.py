@@ -189,10 +189,10 @@ class Element(Value[DType]):
 
 
 @irdl_attr_definition
-class Layout(Value[Sharding]):
+class Division(Value[Sharding]):
     """How a tensor is divided among the devices of a mesh; written as a string."""
 
-    name = "df.layout"
+    name = "df.division"
 
     @classmethod
     def parse_value(cls, parser: AttrParser) -> Sharding:

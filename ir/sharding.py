@@ -64,7 +64,7 @@ def checked_mesh(axes: Mapping[str, int], devices: Sequence[str] = ()) -> MeshSp
     for name, size in axes.items():
         if not isinstance(name, str) or not AXIS_NAME.fullmatch(name):
             raise InvalidArgument(f"a mesh axis is called by a name such as 'data', got {name!r}")
-        if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != ALL):
+        if not hasattr(size, "__index__") or isinstance(size, bool) or (int(size) < 1 and size != ALL):
             raise InvalidArgument(f"the size of mesh axis {name!r} must be a positive int, or -1, got {size!r}")
     if not axes:
         raise InvalidArgument("a mesh needs at least one axis, as in {'data': 4}")

@@ -16,6 +16,7 @@ from dfc.ir.dtypes import DType
 from dfc.ir.op import Effect, Op
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.shape import BroadcastInDim, Iota
+from dfc.ir.ops.sharding import Shard
 from dfc.ir.types import spec_of
 
 FOLD_LIMIT = 65536
@@ -28,9 +29,10 @@ GROWTH = 4
 
 @cache
 def foldable(cls: type[Op]) -> bool:
-    """True for classes whose results are a function of their operands' values, with a meaning in NumPy."""
+    """True for classes whose results are a function of their operands' values, with a meaning in NumPy. Where a value
+    is divided is not in the value."""
     plain = getattr(cls.evaluate, "__func__", cls.evaluate) is not Op.evaluate
-    return plain and cls.EFFECT is Effect.PURE and cls is not ConstantOp
+    return plain and cls.EFFECT is Effect.PURE and cls not in (ConstantOp, Shard)
 
 
 def fold(op: Any, limit: int = FOLD_LIMIT) -> SSAValue | None:

@@ -125,13 +125,13 @@ class ProgramRun:
         """The same on a mesh: feeds may be anywhere, and lie in any way. All programs on meshes are launched in one
         order; variables are found before that, as initial values may take other launches."""
         feeds = Executable.divided(feeds, self._feed_layouts)
-        if not self.states:
-            with launches:
-                return self._run_pure(feeds)
-        if self._whole.moved is not None and self._binding[0].moved is not None and self._several is None:
+        if self.states and self._whole.moved and self._binding[0].moved and self._several is None:
             self._bind()
-        with launches:
-            return self._run(feeds)
+        with launches.lock:
+            launches.settle()
+            outputs = self._run(feeds) if self.states else self._run_pure(feeds)
+            launches.note(outputs or [self.written()])
+            return outputs
 
     def _run_part(self, feeds: Values) -> Values:
         """The same for variables that are a part of their holder, are not all written, or have moved."""

@@ -51,13 +51,16 @@ def choose(path: str, available: Sequence[str], wanted: str | None, *, lean: boo
     if not lean and (found := next(filter(_is_default, sorted(known, key=lambda t: t.devices)), None)):
         return Choice((found,), found.platform)
     cpus = [parse_target(name) for name in CPU_ORDER if name in available]
+    if not cpus and not lean:
+        cpus = [target for target in known if target.platform == "cpu" and not _why_not_loaded(target, lean)][:1]
     if cpus or not available:
         return Choice(tuple(cpus))
-    reasons = [f"{target.name} needs {target.needs}, and {_why_not_loaded(target)}" for target in known]
+    reasons = [f"{target.name} needs {target.needs}, and {_why_not_loaded(target, lean)}" for target in known]
     reasons += [f"{name} is of a newer dfc" for name in available if name not in {target.name for target in known}]
     raise FailedPrecondition(
         f"{path} has nothing that runs here: {'; '.join(reasons)}",
-        hint=f"the target {PORTABLE!r} compiles its portable program for this CPU",
+        hint=next(filter(None, map(_more_devices, known)), "")
+        or f"the target {PORTABLE!r} compiles its portable program for this CPU",
     )
 
 
@@ -68,7 +71,7 @@ def _wanted(path: str, available: Sequence[str], wanted: str, lean: bool) -> Tar
         raise NotFound(f"{path} has no executables for {target.name}", hint=f"it has: {listed}")
     if why := why_not_here(target):
         raise FailedPrecondition(f"{path}: the executables for {target.name} need {target.needs}, and {why}")
-    if target.devices > 1 and (why := "this process has one CPU device" if lean else too_few(target)):
+    if target.devices > 1 and (why := ONE_DEVICE if lean else too_few(target)):
         raise FailedPrecondition(
             f"{path}: the executables for {target.name} need {target.needs}, and {why}", hint=_more_devices(target)
         )
@@ -87,11 +90,19 @@ def too_few(target: Target) -> str:
 def _more_devices(target: Target) -> str:
     if target.platform != "cpu":
         return ""
-    return f"DFC_CPU_DEVICES={target.devices} in the environment makes as many, with dfc.load(path, lean=False)"
+    return (
+        f"DFC_CPU_DEVICES={target.devices} in the environment makes as many, with dfc.load(path, lean=False) or "
+        f"dfc run --target {target.name}"
+    )
 
 
-def _why_not_loaded(target: Target) -> str:
+def _why_not_loaded(target: Target, lean: bool) -> str:
+    if target.platform == "cpu":
+        return why_not_here(target) or (ONE_DEVICE if lean else too_few(target))
     return why_not_here(target) or "this process computes on CPUs"
+
+
+ONE_DEVICE = "this process has one CPU device"
 
 
 def _is_default(target: Target) -> bool:

@@ -149,7 +149,7 @@ class LateProgram:
             )
         numbers = {value: i for i, value in enumerate(island.inputs)}
         call = program_call(island, numbers, handed_over=self._handed_over)
-        (module,) = emitted([island], self._name, axes_of(self._device), kind_of(self._device))
+        (module,) = emitted([island], self._name, axes_of(self._device), kind_of(self._device), self._handed_over)
         executable = compile_module(module, call.signature, self._device, self._name)
         states = [self._variables[name] for name in call.state]
         program = ProgramRun(executable, states, call.n_written, self._name, call.overwritten)

@@ -19,14 +19,14 @@ from dfc.backends import xla
 from dfc.backends.mesh import Mesh, mesh_of, meshes
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument
 from dfc.ir import locations
-from dfc.ir.devices import ASSIGNED, MESH, REQUEST, parse_full
+from dfc.ir.devices import ASSIGNED, MESH, REQUEST, parse
 from dfc.ir.op import short_name
 from dfc.ir.ops.sharding import Shard
 from dfc.ir.ops.state import Variable
 from dfc.ir.sharding import MeshSpec, Sharding
 from dfc.passes.colocation import text_of
 from dfc.runtime.asking import is_marked, request
-from dfc.runtime.device_names import device_named, name_of
+from dfc.runtime.device_names import local_devices, name_of
 from dfc.runtime.variables import Device, VariableState
 
 logger = logging.getLogger("dfc")
@@ -35,9 +35,11 @@ logger = logging.getLogger("dfc")
 @cache
 def mesh_for(spec: MeshSpec) -> Device:
     """The mesh of this process that is meant; its one device where it has no more. Raises InvalidArgument where there
-    are too few devices, NotFound for names that no device has."""
+    are too few devices, or names that don't fit one each."""
     if spec.devices:
-        chosen = [device_named(parse_full(name)) for name in spec.devices]
+        chosen = [_only_device(name) for name in spec.devices]
+        if len(set(chosen)) < len(chosen):
+            raise InvalidArgument(f"a mesh has each device once, got {', '.join(spec.devices)}")
     else:
         every = xla.devices()
         chosen = every[: spec.known_size] if spec.is_fixed else every
@@ -50,6 +52,18 @@ def mesh_for(spec: MeshSpec) -> Device:
             )
     axes = spec.on(len(chosen))
     return chosen[0] if len(chosen) == 1 else mesh_of(axes, chosen)
+
+
+def _only_device(text: str) -> Device:
+    """The one device that the name, or part of one, fits. Raises InvalidArgument."""
+    name = parse(text)
+    found = [device for known, device in local_devices().items() if name.covers(known)]
+    if len(found) != 1:
+        raise InvalidArgument(
+            f"{text!r} fits {len(found)} devices, and a mesh takes names of one each",
+            hint=f"devices: {', '.join(map(str, local_devices()))}",
+        )
+    return found[0]
 
 
 def sharding_in(op: Operation) -> Sharding | None:

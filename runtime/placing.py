@@ -12,9 +12,10 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation
 
 from dfc.backends import pipeline, xla
-from dfc.errors import Unimplemented
+from dfc.errors import DfcError, Unimplemented
+from dfc.ir import locations
 from dfc.ir.devices import ASSIGNED, MESH, DeviceName, parse_full, priority
-from dfc.ir.op import error_at
+from dfc.ir.op import error_at, short_name
 from dfc.ir.ops.constant import ConstantOp
 from dfc.ir.ops.function import Func, Island
 from dfc.ir.ops.state import Assign, Group, InitializedValue, IsInitialized, Read, Variable, Write
@@ -104,7 +105,10 @@ def _settle(program: ModuleOp, states: Mapping[str, VariableState]) -> None:
     for op, state in _variables(program, states):
         at = text_of(op, ASSIGNED)
         device = device_named(parse_full(at)) if at else xla.default_device()
-        state.settle(device, layout_asked(op, device))
+        try:
+            state.settle(device, layout_asked(op, device))
+        except DfcError as error:
+            raise error.at(op=short_name(op), location=locations.describe(op.location)) from None
 
 
 def _place_by(costs: Costs, program: ModuleOp, soft: bool, log: bool) -> Expected | None:

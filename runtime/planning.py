@@ -40,15 +40,31 @@ def modules_of(func: Func, name: str, mesh: Axes = (), kind: str = "") -> tuple[
     return plan, emitted(islands, name, mesh, kind), host_ops
 
 
-def emitted(islands: Sequence[Island], name: str, mesh: Axes = (), kind: str = "") -> list[Any]:
+def emitted(
+    islands: Sequence[Island],
+    name: str,
+    mesh: Axes = (),
+    kind: str = "",
+    handed_over: Mapping[int, int] | None = None,
+) -> list[Any]:
     """The StableHLO modules of these islands, for one device or a mesh of these axes, of a kind ("cpu", "gpu", "tpu")
-    whose second kernels they may have, or for any."""
+    whose second kernels they may have, or for any. `handed_over` is as of `program_call`."""
     from dfc.backends.kernels import table_for
     from dfc.backends.stablehlo.emit import emit_island
 
     context, table = compile_cache.mlir_context(), table_for(kind)
     with paused():
-        return [emit_island(island, context=context, name=name, mesh=mesh, table=table) for island in islands]
+        return [
+            emit_island(
+                island,
+                context=context,
+                name=name,
+                mesh=mesh,
+                table=table,
+                alike=(handed_over_in(island) if handed_over is None else handed_over) if mesh else {},
+            )
+            for island in islands
+        ]
 
 
 def plan_of(func: Func) -> tuple[Plan, list[Island], list[Op]]:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Buffer = Any
-"""A `jax.Array` on one device. Only `dfc.backends.xla` imports jax, so types here can't say so."""
+"""A `jax.Array` on a device or a mesh. Only `dfc.backends` imports jax, so types here can't say so."""
 Device = Any
-"""A `jax.Device`."""
+"""A `jax.Device`, or a `Mesh` of them."""
 RESTORE = "assign it a value or restore a checkpoint"
 APART = 4
 """A step takes the locks of so many holders rather than make one of them: each costs it about 1 us."""
@@ -134,7 +134,7 @@ _initialising = threading.RLock()  # one for all: initial values may use other v
 
 
 class VariableState:
-    """A variable's value on a device: name, spec (static shape and dtype), and its place in a holder.
+    """A variable's value on a device or a mesh: name, spec (static shape and dtype), and its place in a holder.
 
     `initial` is an array (its value now is kept, uploaded at first use), a function of no arguments that returns one
     (called at first use, once, whatever the number of threads), or None for a variable to be assigned first. All
@@ -189,12 +189,24 @@ class VariableState:
         return self._settled
 
     def settle(self, device: Device, layout: Any = None) -> None:
-        """Live on this device from now on, on a mesh laid out so: see `dfc.runtime.placing.lower`, which alone calls
-        this."""
-        if not self._settled:
-            if self.device is not device or layout is not device:
-                self._move(device, layout or device)
-            self._settled = True
+        """Live on this device from now on, on a mesh laid out so: see `dfc.runtime.placing.lower`. Raises
+        FailedPrecondition where it lives on that mesh divided in another way."""
+        layout = layout or device
+        if self._settled:
+            if self.device is device and not self._lies(layout):
+                raise FailedPrecondition(
+                    f"variable {self.name!r} lives divided {self.layout}, and the program was made for {layout}",
+                    hint="call dfc.shard right after the variable is made",
+                )
+            return
+        if self.device is not device or layout is not device:
+            self._move(device, layout)
+        self._settled = True
+
+    def _lies(self, layout: Any) -> bool:
+        """Whether each device of the variable's mesh has what it has in this layout."""
+        shape, mine = tuple(map(int, self.spec.shape)), self.layout
+        return layout is mine or layout.pieces(shape) == mine.pieces(shape)
 
     def _move(self, device: Device, layout: Any) -> None:
         with self._locked() as (holder, index):
@@ -260,12 +272,16 @@ class VariableState:
 
     def assign(self, value: Any) -> None:
         """Set the value from an array of the variable's shape and dtype, which is copied."""
-        buffer = self._upload(value)
-        holder, _ = self.locate()
-        if holder.is_owned():
-            raise holder.reentered(f"assigning variable {self.name!r}")
-        with self._locked() as (holder, index):
-            holder.buffers[index] = xla.brought(buffer, self.layout)  # it may have moved meanwhile
+        while True:
+            layout = self.layout
+            buffer = self._upload(value, layout)
+            holder, _ = self.locate()
+            if holder.is_owned():
+                raise holder.reentered(f"assigning variable {self.name!r}")
+            with self._locked() as (holder, index):
+                if self.layout is layout:  # it may have moved meanwhile
+                    holder.buffers[index] = buffer
+                    break
         self._initial = None
 
     def initialize(self) -> None:
@@ -296,10 +312,15 @@ class VariableState:
 
     def _begin_with(self, value: Any) -> None:
         """Make this the value, unless one was assigned meanwhile."""
-        buffer = self._upload(value)
-        with self._locked() as (holder, index):
-            if holder.buffers[index] is None:
-                holder.buffers[index] = xla.brought(buffer, self.layout)  # it may have moved meanwhile
+        while True:
+            layout = self.layout
+            buffer = self._upload(value, layout)
+            with self._locked() as (holder, index):
+                if holder.buffers[index] is not None:
+                    return
+                if self.layout is layout:  # it may have moved meanwhile
+                    holder.buffers[index] = buffer
+                    return
 
     def lost(self, found: Lost) -> FailedPrecondition:
         """The error for the use of a variable whose slot says that it is lost."""
@@ -335,11 +356,11 @@ class VariableState:
         if shape != spec.shape:
             raise InvalidArgument(f"variable {self.name!r} holds {spec}, got shape {shape}")
 
-    def _upload(self, value: Any) -> Buffer:
+    def _upload(self, value: Any, layout: Any) -> Buffer:
         if not _is_device_array(value):
             value = np.asarray(value)
         self._check(value)
-        return xla.transfer(value, self.layout) if _is_device_array(value) else xla.to_device(value, self.layout)
+        return xla.transfer(value, layout) if _is_device_array(value) else xla.to_device(value, layout)
 
 
 class StandIn(VariableState):

@@ -285,13 +285,15 @@ def emit_island(
     donate: bool = False,
     mesh: Axes = (),
     table: Mapping[type[Op], Rule] | None = None,
+    alike: Mapping[int, int] = {},
 ) -> ir.Module:
     """The StableHLO module of an island: `main(written references' values, the other references' values, inputs) ->
     (new values of the written references, results, numbers of iterations)`.
 
     `donate` marks parameter i, for each written reference, with `tf.aliasing_output = i`: the new value may take the
-    old one's memory. With a `mesh`, parameters and results say how they are divided over it. `table` has what is
-    emitted for each op, by default the one rule.
+    old one's memory. With a `mesh`, parameters and results say how they are divided over it; `alike` maps
+    parameters to results that are divided as they are. `table` has what is emitted for each op, by default its one
+    rule.
 
     Raises Unimplemented for dtypes and ops that no device takes, FailedPrecondition for symbolic shapes and
     InvalidArgument for sizes that the mesh does not divide, each with the user's line.
@@ -302,16 +304,16 @@ def emit_island(
     end = n_results + n_written
     outputs = [*yielded[n_results:end], *yielded[:n_results], *yielded[end:]]
     operands = [*island.inputs, *island.refs]
-    order = parameter_order(island)
+    parameters = [(arguments[i], operands[i]) for i in parameter_order(island)]
     return _emit(
         island.block,
-        [(arguments[i], _operand_name(operands[i])) for i in order],
+        [(inside, _operand_name(operand)) for inside, operand in parameters],
         outputs,
         context=context,
         name=name,
         location=island.location,
         aliases=n_written if donate else 0,
-        layout=layout_of([(arguments[i], operands[i]) for i in order], outputs, n_written, mesh) if mesh else None,
+        layout=layout_of(parameters, outputs, n_written, mesh, alike) if mesh else None,
         table=table,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -93,17 +93,22 @@ def _entries(attribute: Any) -> Any:
 
 
 def layout_of(
-    parameters: Sequence[tuple[SSAValue, SSAValue]], outputs: Sequence[SSAValue], n_written: int, mesh: Axes
+    parameters: Sequence[tuple[SSAValue, SSAValue]],
+    outputs: Sequence[SSAValue],
+    n_written: int,
+    mesh: Axes,
+    alike: Mapping[int, int],
 ) -> ProgramLayout:
     """How an island's parameters, each with the operand that it stands for, and its outputs are divided.
 
     Variables, and the first outputs, which are their new values, are divided as they say; an input as the first
-    `df.shard` that takes it says, else each device has all of it; another output as the `df.shard` that it comes from
-    says."""
+    `df.shard` that takes it says, else each device has all of it; another output as the parameter is that `alike` maps
+    to it, whose memory it takes, or as the `df.shard` that it comes from says."""
     given = tuple(_parameter(inside, operand, mesh) for inside, operand in parameters)
     new = given[:n_written]
-    results = tuple(_result(value, mesh) for value in outputs[n_written:])
-    return ProgramLayout(mesh, given, (*new, *results))
+    results = {n: _result(value, mesh) for n, value in enumerate(outputs) if n >= n_written}
+    results |= {result: given[parameter] for parameter, result in alike.items()}
+    return ProgramLayout(mesh, given, (*new, *(results[n] for n in range(n_written, len(outputs)))))
 
 
 def _parameter(inside: SSAValue, operand: SSAValue, mesh: Axes) -> Divided:

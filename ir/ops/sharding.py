@@ -7,7 +7,7 @@ from typing import ClassVar
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 
 from dfc.errors import DfcError, InvalidArgument
-from dfc.ir.attributes import Layout
+from dfc.ir.attributes import Division
 from dfc.ir.op import Arrays, Attributes, Op, Types
 from dfc.ir.ops.elementwise import require_kind
 from dfc.ir.sharding import Sharding, check_divisible
@@ -34,7 +34,7 @@ class Shard(Op):
 
     name = "df.shard"
     x = operand_def()
-    sharding = prop_def(Layout)
+    sharding = prop_def(Division)
     result = result_def()
     KINDS: ClassVar = ("bool", "int", "uint", "float", "complex")
 

@@ -8,7 +8,7 @@ from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, var_operand_def
 
 from dfc.errors import InvalidArgument, InvalidType
-from dfc.ir.attributes import Dims, Element, Flag, Layout, Text
+from dfc.ir.attributes import Dims, Division, Element, Flag, Text
 from dfc.ir.dims import is_static
 from dfc.ir.dtypes import bool_
 from dfc.ir.op import Attributes, Effect, Op, Types
@@ -53,7 +53,7 @@ class Variable(Op):
     shape = prop_def(Dims)
     dtype = prop_def(Element)
     offload = opt_prop_def(Flag)
-    sharding = opt_prop_def(Layout)
+    sharding = opt_prop_def(Division)
     ref = result_def()
 
     @staticmethod

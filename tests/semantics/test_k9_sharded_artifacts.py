@@ -84,6 +84,10 @@ def run(path: Path, code: str, **environment: str) -> str:
     return done.stdout
 
 
+NEEDS = "a CPU like the one that compiled it, as 4 devices"
+MORE_DEVICES = (
+    "  DFC_CPU_DEVICES=4 in the environment makes as many, with dfc.load(path, lean=False) or dfc run --target cpu:4"
+)
 REFUSED = """
 import sys
 import dfc
@@ -97,10 +101,20 @@ except dfc.errors.FailedPrecondition as error:
 @pytest.mark.parametrize(("lean", "here"), [(False, "here is 1"), (True, "this process has one CPU device")])
 def test_k10_too_few_devices_are_an_error_with_what_is_needed_and_here(path: Path, lean: bool, here: str) -> None:
     said = run(path, REFUSED % lean)
-    needs = "a CPU like the one that compiled it, as 4 devices"
     assert said.splitlines() == [
-        f"{path}: the executables for cpu:4 need {needs}, and {here}",
-        "  DFC_CPU_DEVICES=4 in the environment makes as many, with dfc.load(path, lean=False)",
+        f"{path}: the executables for cpu:4 need {NEEDS}, and {here}",
+        MORE_DEVICES,
+    ]
+
+
+def test_k10_an_artifact_for_several_devices_alone(tmp_path: Path) -> None:
+    path = tmp_path / "only.dfc"
+    dfc.compile(Model(dfc.mesh({"data": -1, "model": 2})).score, target=["cpu:4"], batch=8).save(path)
+    assert_allclose(dfc.load(path).score(x=X)["y"], EXPECTED, rtol=1e-4, atol=1e-4)
+    code = "import sys, dfc\ntry:\n  dfc.load(sys.argv[1])\nexcept dfc.errors.FailedPrecondition as e: print(e)"
+    assert run(path, code).splitlines() == [
+        f"{path} has nothing that runs here: cpu:4 needs {NEEDS}, and here is 1",
+        MORE_DEVICES,
     ]
 
 

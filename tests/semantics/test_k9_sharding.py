@@ -220,6 +220,18 @@ def test_k9_results_are_used_by_what_is_not_divided() -> None:
     assert [float(v) for v in y[0, :3]] == [float(v) for v in (X + 1)[0, :3]]
 
 
+def test_k9_constants_are_divided() -> None:
+    mesh = dfc.mesh({"a": 4})
+    assert dfc.function(lambda: dfc.shard(X, ("a",), mesh))().sharding == ("a", None)
+
+
+def test_k9_many_axes_of_size_one() -> None:
+    mesh = dfc.mesh({**dict.fromkeys("efghijklm", 1), "a": 4})
+    f = dfc.function(lambda x: dfc.matrix_transpose(dfc.shard(x, ("a",), mesh)) * 2.0)
+    assert f(X).sharding == (None, "a")
+    assert_array_equal(f(X).numpy(), X.T * 2)
+
+
 def test_k9_values_are_put_on_a_mesh_at_once() -> None:
     mesh = dfc.mesh({"a": 2, "b": 2})
     y = dfc.shard(X, (("b", "a"), None), mesh)
@@ -260,6 +272,51 @@ def test_k9_variables_live_divided() -> None:
     assert_allclose(v.numpy(), expected, rtol=1e-6)
     assert_allclose(add(X).item(), (expected + X).sum(), rtol=1e-3)
     assert (count.item(), v.read().sharding) == (2, ("a", None))
+
+
+def test_k9_what_is_assigned_stays_whole() -> None:
+    """A step donates the variable's buffers: none of them may be another value's."""
+    wide, narrow = dfc.mesh({"a": 4}), dfc.mesh({"b": 2})
+    with dfc.device("cpu:2"):
+        there = dfc.asarray(X) + 0.0
+    sources = [dfc.asarray(X), there, dfc.shard(X, (), wide), dfc.shard(X, ("a",), wide), dfc.shard(X, (), narrow)]
+    targets = [(axes, mesh) for mesh, axis in ((wide, "a"), (narrow, "b")) for axes in ((), (axis,))]
+    for axes, mesh in targets:
+        v = dfc.shard(dfc.Variable(X), axes, mesh)
+        step = dfc.function(lambda v=v: v.assign_add(dfc.ones(v.shape)))
+        step()
+        for source in sources:
+            v.assign(source)
+            step()
+            assert_array_equal(v.numpy(), X + 1)
+            assert_array_equal(source.numpy(), X)
+    alone = dfc.Variable(X)
+    step = dfc.function(lambda: alone.assign_add(dfc.ones(alone.shape)))
+    step()
+    for source in sources:
+        alone.assign(source)
+        step()
+        assert_array_equal(source.numpy(), X)
+
+
+def test_k9_offloaded_variables_in_steps_of_a_mesh() -> None:
+    mesh = dfc.mesh({"a": 4})
+    v = dfc.Variable(X, name="v", offload=True)
+    w = dfc.shard(dfc.Variable(W, name="w"), (None, "a"), mesh)
+    add = dfc.function(lambda x: v.assign_add(dfc.shard(x, ("a",), mesh)))
+    add(X)
+    add(X)
+    assert_allclose(v.numpy(), 3 * X, rtol=1e-6)
+    optimizer = dfc.train.Adam(0.1)
+
+    @dfc.function
+    def train(x: dfc.Tensor) -> dfc.Tensor:
+        loss = dfc.mean(dfc.square((dfc.shard(x, ("a",), mesh) + v) @ w))
+        optimizer.minimize(loss, [v, w])
+        return loss
+
+    losses = [train(X).item() for _ in range(5)]
+    assert losses[-1] < losses[0]
 
 
 def test_k9_what_uses_variables_of_a_mesh_is_on_it() -> None:
@@ -333,6 +390,22 @@ def test_k9_graphs_and_sessions() -> None:
         assert_allclose(session.run(w), other.run(v), rtol=1e-5, atol=1e-6)
         session.run([loss, train], {x: X})
         assert session.stats.compiled == compiled + 1  # what fetches w
+
+
+def test_k9_each_operation_by_itself() -> None:
+    mesh = dfc.mesh({"a": 4})
+    with dfc.Graph() as graph:
+        x = dfc.placeholder("float32", (8, 16), name="x")
+        w = dfc.shard(dfc.Variable(W, name="w"), (None, "a"), mesh)
+        loss = dfc.mean(dfc.square(dfc.shard(x, ("a",), mesh) @ w))
+        train = dfc.train.Momentum(0.1, 0.9).minimize(loss, [w])
+        init = dfc.initialize_all()
+    found = []
+    for cluster in (True, False):
+        with dfc.Session(graph, config=dfc.SessionConfig(cluster=cluster)) as session:
+            session.run(init)
+            found.append([session.run([loss, train], {x: X})[0] for _ in range(3)])
+    assert_allclose(found[1], found[0], rtol=1e-5)
 
 
 def test_k9_queues_loops_and_messages_of_one_program(capsys: pytest.CaptureFixture[str]) -> None:
@@ -448,6 +521,30 @@ def test_k9_programs_of_many_threads_don_t_wait_for_each_other_crosswise() -> No
     assert sum(total.numpy()[0] for total in totals) == 241
 
 
+def test_k9_steps_that_nobody_waits_for_come_to_an_end() -> None:
+    """XLA's CPU client hangs where many programs with collectives are under way, as in a loop that reads no loss."""
+    mesh = dfc.mesh({"a": 4})
+    w, optimizer = dfc.Variable(W * 0.1, name="w"), dfc.train.Adam(0.01)
+
+    @dfc.function
+    def step(x: dfc.Tensor) -> dfc.Tensor:
+        loss = dfc.mean(dfc.square(dfc.shard(x, ("a",), mesh) @ w - 1.0))
+        optimizer.minimize(loss, [w])
+        return loss
+
+    losses = []
+
+    def train() -> None:
+        first, last = step(X), [step(X) for _ in range(800)][-1]
+        losses.extend([first.item(), last.item()])
+
+    thread = threading.Thread(target=train, daemon=True)
+    thread.start()
+    thread.join(180)
+    assert not thread.is_alive()
+    assert losses[1] < losses[0] / 10
+
+
 def test_k9_programs_on_meshes_are_launched_one_after_the_other() -> None:
     mesh = dfc.mesh({"a": 4})
     v = dfc.shard(dfc.Variable(X), ("a",), mesh)
@@ -467,7 +564,7 @@ def test_k9_programs_on_meshes_are_launched_one_after_the_other() -> None:
             f(X)
             ended.set()
 
-        with launches:
+        with launches.lock:
             thread = threading.Thread(target=work, daemon=True)
             thread.start()
             assert started.wait(10)

@@ -90,12 +90,22 @@ def test_k9_meshes_that_can_t_be() -> None:
         ({"a": -1, "b": -1}, None, "only one axis of a mesh may be as large as the devices allow"),
         ([("a", 2)], None, "the axes of a mesh are a dict"),
         ({"a": 2}, "cpu:0", "devices must be a list of names"),
+        ({"a": 2}, [0, 1], "devices must be a list of names"),
         ({"a": 3}, dfc.devices()[:2], "the mesh (a=3) takes 3 devices, and here it has 2"),
         ({"a": 2}, [dfc.devices()[0]] * 2, "a mesh has each device once"),
     ]:
         with pytest.raises(InvalidArgument) as caught:
             dfc.mesh(axes, devices)  # type: ignore[arg-type]
         at_this_line(caught.value, words)
+    for devices, words in [
+        (["cpu:0", "cpu:9"], "'cpu:9' fits 0 devices, and a mesh takes names of one each"),
+        (["cpu:0", "cpu"], "'cpu' fits 4 devices, and a mesh takes names of one each"),
+        (["cpu:0", "/device:CPU:0"], "a mesh has each device once, got cpu:0, /device:CPU:0"),
+    ]:
+        with pytest.raises(InvalidArgument) as caught:
+            dfc.shard(X, ("a",), dfc.mesh({"a": 2}, devices))
+        at_this_line(caught.value, words)
+    assert dfc.mesh({"a": np.int64(2)}, ["cpu:1", "cpu:3"]).devices == dfc.devices()[1::2]
     many = dfc.mesh({"a": 16})
     for call in (
         lambda: many.devices,
@@ -133,6 +143,14 @@ def test_k9_variables_that_can_t_be_divided() -> None:
     read = dfc.Variable(X, name="read")
     with pytest.raises(FailedPrecondition, match="variable 'read' has been used before"):
         dfc.function(lambda: (read + 1.0, dfc.shard(read, ("a",)))[0])()
+    lowered = dfc.Variable(X, name="lowered")
+    dfc.function(lambda: lowered + 1.0).lower()
+    with pytest.raises(FailedPrecondition, match="variable 'lowered' has been used before"):
+        dfc.shard(lowered, ("a",))
+    with dfc.device("cpu:2"):
+        elsewhere = dfc.Variable(X, name="elsewhere")
+    with pytest.raises(InvalidArgument, match="variable 'elsewhere' was made for /device:CPU:2, which is no mesh"):
+        dfc.shard(elsewhere, ("a",))
     with pytest.raises(Unimplemented) as unfit:
         dfc.shard(dfc.Variable(X, name="host", offload=True), ("a",))
     at_this_line(unfit.value, "variable 'host' lives in the host's memory, and is not divided among devices")
