@@ -119,7 +119,7 @@ def main(data: int, model: int, steps: int, batch: int, size: int) -> None:
             click.echo(f"step {number}: loss {loss:.4f}")
     if len(seconds) > 1:
         usual = np.median(seconds[1:]) * 1e3  # the first one compiles
-        click.echo(f"{usual:.1f} ms a step on {data * model} devices")
+        click.echo(f"{usual:.1f} ms a step on {data * model} device{'s' if data * model > 1 else ''}")
 
 
 if __name__ == "__main__":

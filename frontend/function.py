@@ -26,6 +26,7 @@ from dfc.frontend.tracing import Program, Trace, activity, current
 from dfc.frontend.tracing_lock import owner, refuse_deadlock, tracing_lock
 from dfc.ir import dims, locations
 from dfc.ir.dtypes import string
+from dfc.ir.sharding import Sharding
 from dfc.ir.types import Spec, spec_of, tensor_type
 
 if TYPE_CHECKING:
@@ -315,12 +316,15 @@ class Function(Generic[P, R]):
             if type(leaf) is Tensor and leaf._trace is not None:
                 raise leaf._trace.leaked(leaf, locations.describe(locations.capture()))
         asked = self._asked_by((*args, *kwargs.values()))
-        key: Key = (arguments.structure, asked, *map(id, types))
-        compiled = self._compiled.get(key) or self._compile(key, arguments, types, asked)
+        divided = locality.divisions(arguments.leaves, asked)
+        key: Key = (arguments.structure, asked, divided, *map(id, types))
+        compiled = self._compiled.get(key) or self._compile(key, arguments, types, asked, divided)
         arrays = [x if _is_numbers(x) else interop.to_tensor(x)._array for x in arguments.leaves]
         if activity.recording:
             return compiled.call_anywhere(arrays, recorded=True)
         is_there = compiled.takes(x for x in arguments.leaves if type(x) is Tensor)
+        if divided:
+            return compiled.call_anywhere(arrays)  # types say which mesh a value is on, and not how it is divided
         if not kwargs and len(args) == len(types) > 0 and all(type(a) is Tensor for a in args):
             self._fast[tuple([id(x._type) for x in args])] = compiled.call if is_there else compiled.call_anywhere
         elif quick is not None and _are_leaves(quick[1], arguments.leaves):
@@ -343,9 +347,17 @@ class Function(Generic[P, R]):
         """What a call with these tensors runs; it does not keep this function alive."""
         arguments = self._arguments(args, {})
         types, asked = arguments.types(), self._asked_by(args)
-        return self._compile((arguments.structure, asked, *map(id, types)), arguments, types, asked)
+        divided = locality.divisions(arguments.leaves, asked)
+        return self._compile((arguments.structure, asked, divided, *map(id, types)), arguments, types, asked, divided)
 
-    def _compile(self, key: Key, arguments: Arguments, types: tuple[Attribute, ...], asked: str) -> Compiled:
+    def _compile(
+        self,
+        key: Key,
+        arguments: Arguments,
+        types: tuple[Attribute, ...],
+        asked: str,
+        divided: Sequence[Sharding | None],
+    ) -> Compiled:
         bindings: dict[str, int] = {}
         if self._checked is not None:
             bindings = self._checked.unify(types)
@@ -355,7 +367,7 @@ class Function(Generic[P, R]):
             if found is None:
                 specs = [spec_of(t) for t in traced.output_types]
                 output_types = [tensor_type(dims.substitute(s.shape, bindings), s.dtype) for s in specs]
-                step = execution.compile_step(traced.graph, bindings, asked)
+                step = execution.compile_step(traced.graph, bindings, asked, divided)
                 found = self._compiled[key] = Compiled(step, output_types, traced.graph.structure)
         return found
 

@@ -10,7 +10,7 @@ are brought there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,9 +18,11 @@ import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
 
+from dfc.backends.mesh import Mesh
 from dfc.frontend import names
 from dfc.ir.devices import REQUEST, parse
 from dfc.ir.dtypes import as_dtype
+from dfc.ir.sharding import Sharding
 from dfc.ir.types import mark_of, marked, spec_of, tensor_type
 
 Device = Any
@@ -101,6 +103,18 @@ def first_of(operands: Iterable[Any]) -> Device | None:
         if found is not None:
             return found
     return None
+
+
+def divisions(operands: Sequence[Any], asked: str) -> tuple[Sharding | None, ...]:
+    """How the values of a call are divided that are on a mesh, one for each; none at all where none is, or where what
+    is called asks for another place."""
+    meshes = [mark_of(x._type) if hasattr(x, "_type") else None for x in operands]
+    if not any(isinstance(mesh, Mesh) for mesh in meshes):
+        return ()
+    from dfc.runtime.meshes import sharding_of
+
+    found = [sharding_of(x._array) if isinstance(m, Mesh) else None for x, m in zip(operands, meshes, strict=True)]
+    return tuple(found) if not asked or any(isinstance(m, Mesh) and asked == name_of(m) for m in meshes) else ()
 
 
 def beside(*operands: Any) -> Device | None:

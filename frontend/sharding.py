@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, InvalidType, Unimplemented
-from dfc.frontend import interop, locality
+from dfc.frontend import interop, locality, names
 from dfc.frontend.graph_variable import GraphVariable
+from dfc.frontend.module import Module
 from dfc.frontend.placement import requested
 from dfc.frontend.promotion import tensor_in
 from dfc.frontend.tensor import Operand, Tensor
@@ -98,8 +99,8 @@ def shard(x: Any, axes: Axes, mesh: Mesh | None = None) -> Any:
     A variable is marked, and returned: it lives divided so from its first step on, with the state that optimisers make
     for it later. Outside of functions a tensor or an array is put on the mesh.
 
-    Raises InvalidArgument for axes that the mesh has not or that fit no mesh or several, and for sizes that they don't
-    divide; FailedPrecondition for a variable that a step has used before; Unimplemented for an offloaded one.
+    Raises InvalidArgument for axes that the mesh has not or that fit no mesh or several, for sizes that they don't
+    divide, and where `dfc.device` asks for another place; FailedPrecondition for a variable that a step has used before; Unimplemented for an offloaded one.
     """
     try:
         return _shard(x, axes, mesh)
@@ -110,9 +111,20 @@ def shard(x: Any, axes: Axes, mesh: Mesh | None = None) -> Any:
 def _shard(x: Any, axes: Axes, mesh: Mesh | None) -> Any:
     sharding = _sharding(axes, mesh)
     trace = current()
+    if isinstance(x, Module):
+        raise InvalidType(
+            f"a tensor, an array or a variable is divided, got a module, {type(x).__name__}",
+            hint="a module's variables are in its attributes, and all of them in `module.variables`",
+        )
     if isinstance(x, Variable):
         return _mark(x, sharding)
     if trace is not None:
+        if REQUEST in names.placement():
+            asked = requested(names.placement())
+            raise InvalidArgument(
+                f"dfc.device around it asks for {asked}, and what is divided is on all devices of a mesh",
+                hint="divide it outside of the scope, or in `with dfc.device(None):`",
+            )
         trace.program.mesh = trace.program.mesh or sharding.mesh
         return trace.emit(Shard, [tensor_in(trace, x)._value], {"sharding": sharding})
     from dfc.backends import xla
@@ -141,29 +153,30 @@ def _divided(axes: Axes) -> Divided:
         raise InvalidType(f"axes must have an entry for each dimension, as in ('data', None), got {axes!r}")
     entries: list[tuple[str, ...]] = []
     for entry in axes:
-        names = () if entry is None else (entry,) if isinstance(entry, str) else entry
-        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        found = () if entry is None else (entry,) if isinstance(entry, str) else entry
+        if not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
             raise InvalidType(f"a dimension is divided by a mesh axis, several, or None, got {entry!r}")
-        entries.append(tuple(names))
+        entries.append(tuple(found))
     return tuple(entries)
 
 
 def _only_mesh(divided: Divided) -> Mesh:
-    names = {name for axes in divided for name in axes}
-    found = [mesh for spec, mesh in _made.items() if names <= set(spec.names)]
+    wanted = {name for axes in divided for name in axes}
+    found = [mesh for spec, mesh in _made.items() if wanted <= set(spec.names)]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(map(repr, _made.values()))
-    what = f"the axes {', '.join(sorted(names))}" if names else "no axes"
+    what = f"the axes {', '.join(sorted(wanted))}"
     if not _made:
         raise InvalidArgument("there is no mesh yet", hint='make one first: dfc.mesh({"data": 4})')
     if not found:
         raise InvalidArgument(f"no mesh has {what}; there {'are' if len(_made) > 1 else 'is'} {listed}")
-    raise InvalidArgument(f"several meshes fit {what}: {', '.join(map(repr, found))}", hint="say which: mesh=...")
+    fit = f"several meshes have {what}" if wanted else "there are several meshes"
+    raise InvalidArgument(f"{fit}: {', '.join(map(repr, found))}", hint="say which: mesh=...")
 
 
 def _mark(variable: Variable, sharding: Sharding) -> Variable:
-    if variable.sharding == sharding:
+    if variable.division == sharding:
         return variable
     require_fitting(sharding, variable.shape, "")
     if variable.offload:
@@ -177,7 +190,7 @@ def _mark(variable: Variable, sharding: Sharding) -> Variable:
         raise InvalidArgument(
             f"variable {variable.name!r} was made for {requested(variable.placement)}, which is no mesh"
         )
-    variable.sharding = sharding
+    variable.division = sharding
     if isinstance(variable, GraphVariable):
         program = variable.graph.program
         program.mesh = program.mesh or sharding.mesh

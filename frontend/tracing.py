@@ -431,8 +431,8 @@ class Trace:
             attributes: dict[str, Any] = {"variable": name, "shape": spec.shape, "dtype": spec.dtype}
             if variable.offload:
                 attributes["offload"] = True
-            if variable.sharding is not None:
-                attributes["sharding"] = variable.sharding
+            if variable.division is not None:
+                attributes["sharding"] = variable.division
             made_at = variable.made_at if locations.is_known(variable.made_at) else None
             handle = self.emit_op(VariableOp, (), attributes, variable.placement, location=made_at)
             found = self.resources[variable] = Resource(handle.results[0])

@@ -95,8 +95,8 @@ class Variable:
     """Whether reads and writes are ordered in a graph that is built by hand too."""
     offload: bool
     """Whether the value lives in the host's memory."""
-    sharding: Sharding | None = None
-    """How the value is divided among the devices of a mesh: see `dfc.shard`."""
+    division: Sharding | None = None
+    """How the value is to be divided among the devices of a mesh, as `dfc.shard` has said."""
     is_traced = False
     """Whether a program has been made that uses the variable."""
     made_at: LocationAttr
@@ -203,6 +203,14 @@ class Variable:
         return len(self.shape)
 
     @property
+    def sharding(self) -> tuple[Any, ...] | None:
+        """How the value is divided among the devices of a mesh, as `dfc.shard` was told; None where it was not."""
+        if self.division is None:
+            return None
+        entries = [axes[0] if len(axes) == 1 else (axes or None) for axes in self.division.divided]
+        return (*entries, *([None] * (self.ndim - len(entries))))
+
+    @property
     def device(self) -> str:
         """Where the value lives, such as `cpu:0`: the device that `dfc.device` asked for where the variable was made,
         else that of the first step that uses it, or until then the first. A graph's variable is FailedPrecondition."""
@@ -219,7 +227,7 @@ class Variable:
         is_known = bool(self.placement) or (state is not None and state.is_settled)
         words = [f"on {self.device}"] if is_known else []
         words += ["offloaded"] if self.offload else []
-        words += [f"divided {divided_text(self.sharding.divided)}"] if self.sharding is not None else []
+        words += [f"divided {divided_text(self.division.divided)}"] if self.division is not None else []
         return f" {', '.join(words)}" if words else ""
 
     def __hash__(self) -> int:

@@ -21,7 +21,7 @@ def request(program: ModuleOp, device: str, variables: Mapping[str, VariableStat
     for func in program.ops:
         if isinstance(func, Func):
             for op in nodes_of(func.block):
-                if not is_marked(op) and (not _is_tied(op) or (variables is not None and _is_free(op, variables))):
+                if not is_marked(op) and (not is_tied(op) or (variables is not None and _is_free(op, variables))):
                     op.attributes[REQUEST] = StringAttr(device)
 
 
@@ -30,7 +30,8 @@ def is_marked(op: Operation) -> bool:
     return REQUEST in op.attributes or COLOCATE in op.attributes
 
 
-def _is_tied(op: Operation) -> bool:
+def is_tied(op: Operation) -> bool:
+    """Whether the op is where a variable or a queue is."""
     return any(isinstance(value.type, RefType | ResourceType) for value in (*op.operands, *op.results))
 
 

@@ -7,25 +7,28 @@ place: `place` takes the mesh for one more device, and what is on it is compiled
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from math import prod
 from typing import Any
 from weakref import WeakSet
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from dfc.backends import xla
-from dfc.backends.mesh import Mesh, mesh_of, meshes
+from dfc.backends.mesh import Mesh, mesh_behind, mesh_of, meshes
 from dfc.errors import DfcError, FailedPrecondition, InvalidArgument
 from dfc.ir import locations
+from dfc.ir.builder import create
 from dfc.ir.devices import ASSIGNED, MESH, REQUEST, parse
 from dfc.ir.op import short_name
+from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.sharding import Shard
 from dfc.ir.ops.state import Variable
 from dfc.ir.sharding import MeshSpec, Sharding
 from dfc.passes.colocation import text_of
-from dfc.runtime.asking import is_marked, request
+from dfc.runtime.asking import is_marked, is_tied, request
 from dfc.runtime.device_names import local_devices, name_of
 from dfc.runtime.variables import Device, VariableState
 
@@ -64,6 +67,31 @@ def _only_device(text: str) -> Device:
             hint=f"devices: {', '.join(map(str, local_devices()))}",
         )
     return found[0]
+
+
+def sharding_of(array: Any) -> Sharding | None:
+    """How an array on a mesh of this process is divided; None for one that no mesh's axes divide."""
+    mesh, spec = mesh_behind(array), getattr(array.sharding, "spec", None)
+    if mesh is None or spec is None:
+        return None
+    divided = tuple((axes,) if isinstance(axes, str) else tuple(axes or ()) for axes in spec)
+    return Sharding(MeshSpec(mesh.axes, tuple(map(name_of, mesh.devices))), divided)
+
+
+def divide_inputs(program: ModuleOp, name: str, inputs: Sequence[Sharding | None]) -> None:
+    """Have the inputs of the program's function of that name come divided, but for those of which it says how."""
+    for func in program.ops:
+        if isinstance(func, Func) and func.sym_name.data == name:
+            for argument, sharding in zip(func.block.args, inputs, strict=True):
+                users = list(argument.uses)
+                if sharding is None or any(isinstance(use.operation, Shard) for use in users):
+                    continue
+                op = create(Shard, [argument], {"sharding": sharding}, location=func.location)
+                first = func.block.first_op
+                assert first is not None, "a function ends with what it returns"
+                func.block.insert_op_before(op, first)
+                for use in users:
+                    use.operation.operands[use.index] = op.results[0]
 
 
 def sharding_in(op: Operation) -> Sharding | None:
@@ -109,6 +137,8 @@ def ask(program: ModuleOp, variables: Mapping[str, VariableState], default: Devi
     for op, mesh in asked:
         if not is_marked(op):
             op.attributes[REQUEST] = StringAttr(name_of(mesh))
+    if len({mesh for _, mesh in asked}) > 1:
+        _follow(program, asked)
     lived_on = (state.device for state in variables.values() if state.is_settled and isinstance(state.device, Mesh))
     first = asked[0][1] if asked else default if isinstance(default, Mesh) else next(lived_on, None)
     if first is not None:
@@ -116,7 +146,41 @@ def ask(program: ModuleOp, variables: Mapping[str, VariableState], default: Devi
         _warn(program, variables, first)
 
 
+def _follow(program: ModuleOp, asked: Sequence[tuple[Operation, Mesh]]) -> None:
+    """Where a program is on several meshes: ask that what asks for nothing be where its operands are, on that mesh of
+    theirs which the program comes to last; and that variables be where they are first used."""
+    order = {mesh: number for number, mesh in reversed(list(enumerate(mesh for _, mesh in asked)))}
+    own = {id(op): mesh for op, mesh in asked}
+    for func in program.ops:
+        if not isinstance(func, Func):
+            continue
+        at: dict[SSAValue, Mesh] = {}
+        for op in func.block.ops:
+            inside = [own[id(inner)] for inner in op.walk() if id(inner) in own]
+            found = [*inside, *(at[value] for value in op.operands if value in at)]
+            if found:
+                mesh = own.get(id(op)) or max(found, key=order.__getitem__)
+                at.update(dict.fromkeys(op.results, mesh))
+                if not is_marked(op) and not isinstance(op, Return) and not is_tied(op):
+                    op.attributes[REQUEST] = StringAttr(name_of(mesh))
+        for op in func.block.ops:
+            if isinstance(op, Variable) and not is_marked(op):
+                used = next((at[v] for v in _users_results(op) if v in at), None)
+                if used is not None:
+                    op.attributes[REQUEST] = StringAttr(name_of(used))
+
+
+def _users_results(variable: Variable) -> Iterator[SSAValue]:
+    """What is computed of the variable's value, in order."""
+    for use in variable.ref.uses:
+        for value in use.operation.results:
+            for further in value.uses:
+                yield from further.operation.results
+
+
 _told: WeakSet[VariableState] = WeakSet()
+TOLD_FROM = 1 << 16
+"""A variable of so many bytes that is sent at each step is worth a warning."""
 
 
 def _warn(program: ModuleOp, variables: Mapping[str, VariableState], mesh: Mesh) -> None:
@@ -125,10 +189,11 @@ def _warn(program: ModuleOp, variables: Mapping[str, VariableState], mesh: Mesh)
         if isinstance(op, Variable) and (state := variables.get(op.variable.data)) is not None:
             name = op.variable.data
             if state.is_settled and not isinstance(state.device, Mesh) and not state.is_offloaded:
-                if state not in _told and not is_marked(op):
+                small = prod(map(int, state.spec.shape)) * state.spec.dtype.numpy.itemsize < TOLD_FROM
+                if state not in _told and not is_marked(op) and not small:
                     logger.warning(
                         "variable %r lives on %s, where an earlier step has used it, so a step on %s has its value "
-                        "sent there each time; dfc.shard(variable, ()) before its first step puts it on the mesh",
+                        "sent there each time; dfc.shard(variable, (), mesh), before its first step, puts it there",
                         name,
                         name_of(state.device),
                         mesh,

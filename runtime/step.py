@@ -17,6 +17,7 @@ from dfc.ir import locations
 from dfc.ir.collector import paused
 from dfc.ir.ops.function import Func, Island
 from dfc.ir.ops.state import Variable
+from dfc.ir.sharding import Sharding
 from dfc.passes.partition import parts_of
 from dfc.passes.phases import Phase
 from dfc.passes.specialize import specialize
@@ -29,6 +30,7 @@ from dfc.runtime.frames import execution_of
 from dfc.runtime.host import Binding, host_op
 from dfc.runtime.late import LateProgram
 from dfc.runtime.memory import rooms_in
+from dfc.runtime.meshes import divide_inputs
 from dfc.runtime.placing import alone, lower
 from dfc.runtime.plan import Plan, ProgramCall
 from dfc.runtime.planning import emitted, label_of, plan_of
@@ -212,13 +214,16 @@ def clustered_parts(
     variables: Mapping[str, VariableState] = {},
     device: str = "",
     meshes: bool = True,
+    divided: Sequence[Sharding | None] = (),
 ) -> list[Func]:
     """The function called `name` of a copy of `program`, which is at phase `start`: with its sizes fixed and after the
     default passes up to phase `clustered`, but for those in `passes`. The functions, one a device, that it has become.
     What asks for nothing asks for `device`, or else, unless `meshes` says no, for the mesh that something is divided
-    over."""
+    over. `divided` says how inputs come."""
     with paused():
         copy = specialize(program, bindings)
+        if divided:
+            divide_inputs(copy, name, divided)
         if device:
             request(copy, device)
         lower(copy, start=start, passes=passes, observers=observers, variables=variables, meshes=meshes)

@@ -323,8 +323,8 @@ def state_variable(
         value = value if found is None else found
     with names.fresh_scope(), names.placed({} if beside is None else placement_of_state(beside)):
         made = Variable(value, name=name, trainable=False, offload=offload)
-    if beside is not None and beside.sharding is not None and made.shape == beside.shape:
-        made.sharding = beside.sharding
+    if beside is not None and beside.division is not None and made.shape == beside.shape:
+        made.division = beside.division
     return made
 
 

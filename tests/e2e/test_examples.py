@@ -187,7 +187,7 @@ def test_k9_transformer_has_one_devices_losses_however_it_is_divided(monkeypatch
         )
         assert result.exit_code == 0, result.output
         losses, speed = result.stdout.splitlines()
-        assert speed.endswith(f" ms a step on {data * model} devices")
+        assert speed.endswith(" ms a step on 1 device" if data * model == 1 else f" on {data * model} devices")
         printed.append(losses)
     assert len(set(printed)) == 1
     assert number_in(printed[0], "step 20: loss ") < 1.6

@@ -127,7 +127,9 @@ def test_k9_it_must_be_clear_which_mesh_is_meant() -> None:
     dfc.mesh({"a": 2, "b": 2})
     with pytest.raises(InvalidArgument) as caught:
         dfc.shard(X, ("a",))
-    at_this_line(caught.value, "several meshes fit the axes a: <dfc.mesh a=4>, <dfc.mesh a=2,b=2>")
+    at_this_line(caught.value, "several meshes have the axes a: <dfc.mesh a=4>, <dfc.mesh a=2,b=2>")
+    with pytest.raises(InvalidArgument, match=r"there are several meshes: <dfc\.mesh a=4>, <dfc\.mesh a=2,b=2>"):
+        dfc.shard(X, ())
     assert dfc.shard(X, ("a", "b")).sharding == ("a", "b")
     with pytest.raises(InvalidType, match=re.escape("mesh must be what dfc.mesh gives, got {'a': 4}")):
         dfc.shard(X, ("a",), {"a": 4})  # type: ignore[arg-type]
@@ -159,6 +161,28 @@ def test_k9_variables_that_can_t_be_divided() -> None:
         v + 1.0
         with pytest.raises(FailedPrecondition, match="variable 'g' has been used before"):
             dfc.shard(v, ("a",))
+
+
+def test_k9_what_a_device_is_asked_for_is_on_no_mesh() -> None:
+    mesh = dfc.mesh({"a": 4})
+
+    @dfc.function
+    def f(x: dfc.Tensor) -> dfc.Tensor:
+        with dfc.device("/device:CPU:1"):
+            return dfc.shard(x, ("a",), mesh) * 2.0
+
+    with pytest.raises(InvalidArgument) as caught:
+        f(X)
+    at_this_line(caught.value, "dfc.device around it asks for /device:CPU:1, and what is divided is on all devices")
+
+    @dfc.function
+    def g(x: dfc.Tensor) -> dfc.Tensor:
+        with dfc.device("/device:CPU:1"), dfc.device(None):
+            return dfc.shard(x, ("a",), mesh) * 2.0
+
+    assert g(X).sharding == ("a", None)
+    with pytest.raises(InvalidType, match="a tensor, an array or a variable is divided, got a module, Dense"):
+        dfc.shard(dfc.nn.Dense(2, 4), ("a",))
 
 
 def test_k9_costs_know_no_meshes() -> None:
