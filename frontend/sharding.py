@@ -100,7 +100,8 @@ def shard(x: Any, axes: Axes, mesh: Mesh | None = None) -> Any:
     for it later. Outside of functions a tensor or an array is put on the mesh.
 
     Raises InvalidArgument for axes that the mesh has not or that fit no mesh or several, for sizes that they don't
-    divide, and where `dfc.device` asks for another place; FailedPrecondition for a variable that a step has used before; Unimplemented for an offloaded one.
+    divide, and where `dfc.device` asks for another place; FailedPrecondition for a variable that was used before;
+    Unimplemented for an offloaded one.
     """
     try:
         return _shard(x, axes, mesh)
