@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 @click.command()
 def targets() -> None:
     """List what `dfc compile --target` takes, one a line: the name, what the executables need to run, whether they can
-    be compiled here and run here; then what to install. TPUs and GPUs take a number of devices, as in tpu:v5e:2x2 and
-    cuda:a100:4."""
+    be compiled here and run here; then what to install. Each may be several devices, as in cpu:4, tpu:v5e:2x2 and
+    cuda:a100:4, among which `dfc.shard` divides a program."""
     from dfc.backends.targets import every, missing
 
     found = list(every())

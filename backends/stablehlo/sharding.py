@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,15 @@ def sharding_attribute(divided: Divided, rank: int) -> ir.Attribute:
     """`#sdy.sharding`, closed: nothing else divides the tensor further."""
     dims = [", ".join(f'"{name}"' for name in axes) for axes in divided] + [""] * (rank - len(divided))
     return ir.Attribute.parse(f"#sdy.sharding<@{MESH}, [{', '.join(f'{{{dim}}}' for dim in dims)}]>")
+
+
+def whole(emitter: Emitter, x: Value, rank: int, axes: Collection[int]) -> Value:
+    """The value, of which each device has these axes whole; others are divided as it comes."""
+    if not emitter.mesh:
+        return x
+    dims = ", ".join("{}" if axis in axes else "{?}" for axis in range(rank))
+    sharding = ir.Attribute.parse(f"#sdy.sharding<@{MESH}, [{dims}]>")
+    return emitter.create("sdy.sharding_constraint", x.type, [x], {"sharding": sharding})
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,15 @@ def test_k9_dtypes(dtype: str) -> None:
     assert_array_equal(got, x[::-1])
 
 
+@pytest.mark.parametrize("divided", [(), ("a",), (None, "a")])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_k9_fourier_transforms_of_divided_axes(axis: int, divided: tuple[str | None, ...]) -> None:
+    """XLA ends the process on some, if they are left to it."""
+    mesh = dfc.mesh({"a": 4})
+    f = dfc.function(lambda x: dfc.fft.fft(dfc.shard(x, divided, mesh), axis=axis))
+    assert_allclose(f(X[:4, :8]).numpy(), np.fft.fft(X[:4, :8], axis=axis), atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(2, 4, 16), (2, 2, 2, 16), (128,), (4, 32), (16, 8)])
 def test_k9_results_of_which_nothing_is_said(shape: tuple[int, ...]) -> None:
     mesh = dfc.mesh({"a": 4})
