@@ -18,11 +18,11 @@ from xdsl.ir import Operation, SSAValue
 
 from dfc.backends import xla
 from dfc.backends.mesh import Mesh, mesh_behind, mesh_of, meshes
-from dfc.errors import DfcError, FailedPrecondition, InvalidArgument
+from dfc.errors import DfcError, FailedPrecondition, InvalidArgument, Unimplemented
 from dfc.ir import locations
 from dfc.ir.builder import create
 from dfc.ir.devices import ASSIGNED, MESH, REQUEST, parse
-from dfc.ir.op import short_name
+from dfc.ir.op import error_at, short_name
 from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.sharding import Shard
 from dfc.ir.ops.state import Variable
@@ -126,8 +126,15 @@ def _divisions(around: Operation) -> Iterator[tuple[Operation, Sharding]]:
 
 
 def mesh_of_program(program: ModuleOp) -> Mesh | None:
-    """The first mesh of several devices that something in the program is divided over."""
-    return next((mesh for _, mesh in meshes_asked(program) if isinstance(mesh, Mesh)), None)
+    """The mesh of several devices that something in the program is divided over. Raises Unimplemented for two."""
+    found = [(op, mesh) for op, mesh in meshes_asked(program) if isinstance(mesh, Mesh)]
+    if other := next(((op, mesh) for op, mesh in found if mesh is not found[0][1]), None):
+        raise error_at(
+            Unimplemented,
+            other[0],
+            f"a function is shown as a program of one mesh, and this one is on {found[0][1]} and {other[1]}",
+        )
+    return found[0][1] if found else None
 
 
 def ask(program: ModuleOp, variables: Mapping[str, VariableState], default: Device | None = None) -> None:

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import dfc
 from dfc.backends.mesh import launches
+from dfc.errors import Unimplemented
 from tests.semantics.test_k9_sharding import W, X
 
 
@@ -127,6 +128,8 @@ def test_k9_two_meshes_in_one_program() -> None:
         return dfc.shard(dfc.shard(x, ("a",), wide) * 2.0, (None, "b"), narrow) + 1.0
 
     assert_array_equal(f(X).numpy(), X * 2 + 1)
+    with pytest.raises(Unimplemented, match=r"is shown as a program of one mesh, and this one is on mesh:\d+ \(a=4\)"):
+        f.lower(dfc.TensorSpec((8, 16), "float32"))
 
 
 def test_k9_a_mesh_of_one_device_divides_nothing() -> None:
