@@ -19,6 +19,7 @@ from dfc.backends.compile_cache import DTYPES
 from dfc.backends.mesh import Layout, Mesh, launches, mesh_behind
 from dfc.backends.status import translate
 from dfc.errors import FailedPrecondition, InvalidArgument, InvalidType, NotFound
+from dfc.ir.sharding import divided_by_entries, entries_of
 
 if TYPE_CHECKING:
     import jax
@@ -245,13 +246,18 @@ def transfer(array: jax.Array, device: Any) -> jax.Array:
 
     jaxlib 0.10.2: 15 us on one device and 41 between two CPU devices, `jax.device_put` 156.
     """
-    from jaxlib import _jax
-
     if isinstance(device, Mesh | Layout) or len(array.sharding.device_set) > 1:
         return _on_mesh(array, device)
+    return _copied(array, (device,), sharding_on(device))
+
+
+def _copied(array: jax.Array, devices: tuple[Any, ...], sharding: Any) -> jax.Array:
+    """The array in other buffers, on one other device or divided as it is."""
+    from jaxlib import _jax
+
     copied, semantics = _jax.batched_copy_array_to_devices_with_sharding, _jax.ArrayCopySemantics.ALWAYS_COPY
     try:
-        result: jax.Array = copied([array], [_jax.DeviceList((device,))], [sharding_on(device)], [semantics])[0]
+        result: jax.Array = copied([array], [_jax.DeviceList(devices)], [sharding], [semantics])[0]
         return result
     except RuntimeError as error:
         raise translate(error, "copy") from error
@@ -267,16 +273,8 @@ def _on_mesh(array: jax.Array, device: Any) -> jax.Array:
         array = _resharded(array, wanted)
         if not shared:
             return array  # else a device that both have has one buffer for both, whatever `may_alias` says
-    from jaxlib import _jax
-
     theirs = getattr(wanted, "mesh", None)
-    devices = _jax.DeviceList(tuple(wanted.device_set if theirs is None else theirs.devices.flat))
-    try:
-        semantics = [_jax.ArrayCopySemantics.ALWAYS_COPY]
-        copied: jax.Array = _jax.batched_copy_array_to_devices_with_sharding([array], [devices], [wanted], semantics)[0]
-        return copied
-    except RuntimeError as error:
-        raise translate(error, "copy") from error
+    return _copied(array, tuple(wanted.device_set if theirs is None else theirs.devices.flat), wanted)
 
 
 def _resharded(array: Any, sharding: Any) -> Any:
@@ -322,7 +320,7 @@ def division_of(array: Any) -> tuple[Any, ...] | None:
     """The mesh axes that divide each dimension of an array: a name, several, or None; None for one that is on one
     device, or divided in another way."""
     spec = getattr(array.sharding, "spec", None)
-    return None if spec is None else (*spec, *([None] * (array.ndim - len(spec))))
+    return None if spec is None else entries_of(divided_by_entries(spec), array.ndim)
 
 
 def is_mesh(device: Any) -> bool:

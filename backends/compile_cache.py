@@ -144,8 +144,10 @@ def free_results(module: Any) -> list[bool]:
 
     main = main_of(module)
     with module.context:
-        marks = list(ir.ArrayAttr(main.attributes["res_attrs"])) if "res_attrs" in main.attributes else []
-        return ["sdy.sharding" not in ir.DictAttr(each) for each in marks]
+        if "res_attrs" not in main.attributes:
+            n_results = len(ir.FunctionType(ir.TypeAttr(main.attributes["function_type"]).value).results)
+            return ["mhlo.num_partitions" in module.operation.attributes] * n_results
+        return ["sdy.sharding" not in ir.DictAttr(each) for each in ir.ArrayAttr(main.attributes["res_attrs"])]
 
 
 def verify_module(module: Any, name: str) -> None:

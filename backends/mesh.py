@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfc.errors import Internal
-from dfc.ir.sharding import Axes, Divided, divided_text, parts
+from dfc.ir.sharding import Axes, Divided, divided_text, entries_of, parts
 
 Array = NDArray[Any]
 Device = Any
@@ -30,10 +30,9 @@ class Launches:
     """The order in which programs of several devices are handed to them: two that wait for each other's collectives in
     two orders would wait for ever, so whoever launches one holds `lock`.
 
-    On CPUs one program is under way at a time. jaxlib 0.10.2 and 0.12.0.1 run each device's part in a thread of one
-    pool, and keep the thread while it waits in a collective: parts of later programs can take the threads that those of
-    an earlier one need, and all of them wait for ever. (So do JAX's own programs, a few hundred steps into a loop that
-    reads nothing.)
+    On CPUs one program is under way at a time. With jaxlib 0.10.2 several that are under way come to wait for each
+    other for ever, their parts short of threads to meet in: JAX's own programs, too, a few hundred steps into a loop
+    that reads nothing.
     """
 
     def __init__(self) -> None:
@@ -106,8 +105,8 @@ class Layout:
         """JAX's object for it."""
         from jax.sharding import NamedSharding, PartitionSpec
 
-        entries = [axes[0] if len(axes) == 1 else (axes or None) for axes in self.divided]
-        return NamedSharding(self.mesh.jax_mesh, PartitionSpec(*entries))  # type: ignore[no-untyped-call]
+        spec = PartitionSpec(*entries_of(self.divided))  # type: ignore[no-untyped-call]
+        return NamedSharding(self.mesh.jax_mesh, spec)
 
     @lru_cache(maxsize=64)  # noqa: B019 - layouts live as long as the process
     def pieces(self, shape: tuple[int, ...]) -> list[Any]:

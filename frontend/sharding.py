@@ -17,7 +17,7 @@ from dfc.frontend.variable import Variable
 from dfc.ir import locations
 from dfc.ir.devices import REQUEST
 from dfc.ir.ops.sharding import Shard, require_fitting
-from dfc.ir.sharding import Divided, MeshSpec, Sharding, checked_mesh
+from dfc.ir.sharding import Divided, MeshSpec, Sharding, checked_mesh, divided_by_entries
 
 if TYPE_CHECKING:
     Axes = Sequence[str | Sequence[str] | None]
@@ -152,13 +152,11 @@ def _sharding(axes: Axes, mesh: Mesh | None) -> Sharding:
 def _divided(axes: Axes) -> Divided:
     if isinstance(axes, str) or not isinstance(axes, Sequence):
         raise InvalidType(f"axes must have an entry for each dimension, as in ('data', None), got {axes!r}")
-    entries: list[tuple[str, ...]] = []
     for entry in axes:
-        found = () if entry is None else (entry,) if isinstance(entry, str) else entry
-        if not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
+        several = isinstance(entry, Sequence) and all(isinstance(name, str) for name in entry)
+        if entry is not None and not several:
             raise InvalidType(f"a dimension is divided by a mesh axis, several, or None, got {entry!r}")
-        entries.append(tuple(found))
-    return tuple(entries)
+    return divided_by_entries(axes)
 
 
 def _only_mesh(divided: Divided) -> Mesh:

@@ -41,7 +41,7 @@ from dfc.ir.ops.state import (
     Update,
     Write,
 )
-from dfc.ir.sharding import Sharding, divided_text
+from dfc.ir.sharding import Sharding, divided_text, entries_of
 from dfc.ir.types import Spec, spec_of
 
 if TYPE_CHECKING:
@@ -205,10 +205,7 @@ class Variable:
     @property
     def sharding(self) -> tuple[Any, ...] | None:
         """How the value is divided among the devices of a mesh, as `dfc.shard` was told; None where it was not."""
-        if self.division is None:
-            return None
-        entries = [axes[0] if len(axes) == 1 else (axes or None) for axes in self.division.divided]
-        return (*entries, *([None] * (self.ndim - len(entries))))
+        return None if self.division is None else entries_of(self.division.divided, self.ndim)
 
     @property
     def device(self) -> str:

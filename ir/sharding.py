@@ -121,6 +121,17 @@ class Sharding:
             seen.add(name)
 
 
+def entries_of(divided: Divided, rank: int | None = None) -> tuple[str | tuple[str, ...] | None, ...]:
+    """What a user writes for it, an entry a dimension, of all `rank` if that is given: a name, several, or None."""
+    short = [axes[0] if len(axes) == 1 else (axes or None) for axes in divided]
+    return (*short, *([None] * ((len(short) if rank is None else rank) - len(short))))
+
+
+def divided_by_entries(entries: Sequence[str | Sequence[str] | None]) -> Divided:
+    """The other way round."""
+    return tuple((axes,) if isinstance(axes, str) else tuple(axes or ()) for axes in entries)
+
+
 def divided_text(divided: Divided) -> str:
     """`[data, -, data+model]`."""
     return f"[{', '.join('+'.join(axes) or '-' for axes in divided)}]"

@@ -214,9 +214,14 @@ def _room(make: Builder, name: str) -> SSAValue:
 # ---- stacks
 
 
+def kept_by(op: Operation) -> int:
+    """The bytes that loops in the op may keep of all their iterations while a device runs it."""
+    return sum(nbytes(spec_of(y.type), START) for loop in op.walk() if isinstance(loop, Loop) for y in loop.ys)
+
+
 def kept_on_stacks(block: Block, limit: int) -> int:
-    """The bytes that loops which the host runs keep of all their iterations, as far as can be told, on
-    a device of `limit` bytes."""
+    """The bytes that loops which the host runs keep of all their iterations, as far as can be told, on a device of
+    `limit` bytes."""
     rows = {op.operands[0]: op.length.data[0] for op in block.ops if isinstance(op, StackPack)}
     kept = swapped = 0
     for op in block.ops:

@@ -24,7 +24,7 @@ from dfc.ir.ops.function import Func
 from dfc.ir.ops.graph import After
 from dfc.ir.ops.state import Group, Read, Variable
 from dfc.ir.types import CONTROL, is_tensor, nbytes, spec_behind, spec_of
-from dfc.passes.capacities import START, behind_gates, kept_on_stacks
+from dfc.passes.capacities import behind_gates, kept_by, kept_on_stacks
 from dfc.passes.compilable import structured
 from dfc.passes.cycle import frame_names
 from dfc.passes.frames import EVERYWHERE, enter_constants, has_frames, has_gates
@@ -125,9 +125,7 @@ class _Function:
         """Whether there is no room for all variables in the host's memory that it uses."""
         if self.room is None or not (used := offloaded_in(op)):
             return False
-        loops = (inner for inner in op.walk() if isinstance(inner, Loop))
-        kept = sum(nbytes(spec_of(y.type), START) for loop in loops for y in loop.ys)
-        return sum(used.values()) + kept > self.room - self.stacks
+        return sum(used.values()) + kept_by(op) > self.room - self.stacks
 
     def _frame(self, op: Loop) -> str:
         taken = frame_names(list(self.block.ops))

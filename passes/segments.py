@@ -15,10 +15,10 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from dfc.errors import ResourceExhausted
 from dfc.ir.op import end_of, error_at
-from dfc.ir.ops.control import Loop, open_lengths
+from dfc.ir.ops.control import open_lengths
 from dfc.ir.ops.function import Island, Yield
 from dfc.ir.types import nbytes, spec_of
-from dfc.passes.capacities import START
+from dfc.passes.capacities import kept_by
 from dfc.passes.compilable import SOURCES
 from dfc.passes.late import symbols_of
 
@@ -88,7 +88,7 @@ class Parts:
         self.ops = [op for op in island.block.ops if not isinstance(op, (Yield, *SOURCES))]
         self.lengths = {id(op): names for op in self.ops if op.regions and (names := open_lengths([op]))}
         """Of ops, by id, the symbols of lengths of loops in them that are chosen when they run."""
-        self.kept = {id(op): size for op in self.ops if op.regions and (size := _kept_by(op))}
+        self.kept = {id(op): size for op in self.ops if op.regions and (size := kept_by(op))}
         """Of ops, by id, the bytes that loops in them may keep of all their iterations while they run."""
         self.behind = {id(op): {id(o.owner) for o in op.operands} for op in self.ops}
         """Of each op what it takes something of, or has a size of, by id."""
@@ -170,10 +170,6 @@ class Parts:
     def nbytes(self, number: int) -> int:
         """What the variable takes on a device, if it is in the host's memory."""
         return nbytes(spec_of(self.before(number).type)) if number in self.offloaded else 0
-
-
-def _kept_by(op: Operation) -> int:
-    return sum(nbytes(spec_of(y.type), START) for loop in op.walk() if isinstance(loop, Loop) for y in loop.ys)
 
 
 def cut(parts: Parts, room: Room, names: Sequence[str], halved: int = 0) -> list[Segment]:

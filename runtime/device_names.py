@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from dfc.backends import xla
+from dfc.backends.kernels import kind_of
 from dfc.backends.mesh import Mesh, meshes
 from dfc.errors import NotFound
 from dfc.ir.devices import MESH, DeviceName, listed, local
@@ -20,11 +21,7 @@ def local_devices() -> dict[DeviceName, Device]:
     platforms = [xla.devices()]
     if all(device.platform != "cpu" for device in platforms[0]):
         platforms.append(xla.devices("cpu"))
-    return {
-        local("gpu" if device.platform in ("cuda", "rocm") else device.platform, index): device
-        for devices in platforms
-        for index, device in enumerate(devices)
-    }
+    return {local(kind_of(device), index): device for devices in platforms for index, device in enumerate(devices)}
 
 
 def device_named(name: DeviceName) -> Device:

@@ -130,8 +130,7 @@ class Executables:
 
 def _program(entry: str, func: Func, plan: Plan, call: ProgramCall, module: Any) -> Program:
     """A program for another process; one module may be for several targets."""
-    if "tf.aliasing_output" not in str(compile_cache.main_of(module).attributes.get("arg_attrs", "")):
-        compile_cache.mark_donated(module, call.signature.donated, len(call.signature.inputs))
+    compile_cache.mark_donated(module, call.signature.donated, len(call.signature.inputs))
     code = compile_cache.portable_artifact(module, locations=True)
     return Program(entry, code, _argument_names(func, plan, call))
 

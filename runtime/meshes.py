@@ -26,7 +26,7 @@ from dfc.ir.op import error_at, short_name
 from dfc.ir.ops.function import Func, Return
 from dfc.ir.ops.sharding import Shard
 from dfc.ir.ops.state import Variable
-from dfc.ir.sharding import MeshSpec, Sharding
+from dfc.ir.sharding import MeshSpec, Sharding, divided_by_entries
 from dfc.passes.colocation import text_of
 from dfc.runtime.asking import is_marked, is_tied, request
 from dfc.runtime.device_names import local_devices, name_of
@@ -74,8 +74,7 @@ def sharding_of(array: Any) -> Sharding | None:
     mesh, spec = mesh_behind(array), getattr(array.sharding, "spec", None)
     if mesh is None or spec is None:
         return None
-    divided = tuple((axes,) if isinstance(axes, str) else tuple(axes or ()) for axes in spec)
-    return Sharding(MeshSpec(mesh.axes, tuple(map(name_of, mesh.devices))), divided)
+    return Sharding(MeshSpec(mesh.axes, tuple(map(name_of, mesh.devices))), divided_by_entries(spec))
 
 
 def divide_inputs(program: ModuleOp, name: str, inputs: Sequence[Sharding | None]) -> None:

@@ -356,11 +356,14 @@ def _emit(
             "sym_name": ir.StringAttr.get("main"),
             "sym_visibility": ir.StringAttr.get("public"),
         }
-        if aliases:
-            attributes["arg_attrs"] = _aliasing(aliases, len(parameters))
+        taken, given = _aliasing(aliases, len(parameters)), list[dict[str, ir.Attribute]]()
         if layout:
             layout.declare(module)
-            layout.annotate(attributes, [_rank(v) for v in (*(value for value, _ in parameters), *outputs)])
+            divided, given = layout.marks([_rank(value) for value, _ in parameters], list(map(_rank, outputs)))
+            taken = [{**mark, **own} for mark, own in zip(taken, divided, strict=True)]
+        for where, marks in (("arg_attrs", taken), ("res_attrs", given)):
+            if any(marks):
+                attributes[where] = ir.ArrayAttr.get(list(map(ir.DictAttr.get, marks)))
         main = ir.Operation.create(
             "func.func", (), (), attributes, regions=1, loc=whole, ip=ir.InsertionPoint(module.body)
         )
@@ -398,12 +401,9 @@ def _result_type(emitter: Emitter, value: SSAValue) -> ir.Type:
         raise
 
 
-def _aliasing(n_written: int, n_parameters: int) -> ir.Attribute:
+def _aliasing(n_written: int, n_parameters: int) -> list[dict[str, ir.Attribute]]:
     i32 = ir.IntegerType.get_signless(32)
-    marks: list[dict[str, ir.Attribute]] = [
-        {"tf.aliasing_output": ir.IntegerAttr.get(i32, i)} if i < n_written else {} for i in range(n_parameters)
-    ]
-    return ir.ArrayAttr.get([ir.DictAttr.get(mark) for mark in marks])
+    return [{"tf.aliasing_output": ir.IntegerAttr.get(i32, i)} if i < n_written else {} for i in range(n_parameters)]
 
 
 def _operand_name(operand: SSAValue) -> str:

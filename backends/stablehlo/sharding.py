@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxlib.mlir import ir
 from xdsl.ir import SSAValue
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MESH = "mesh"
 """What the mesh is called in a module."""
 WHOLE: Divided = ()
+Marks = list[dict[str, ir.Attribute]]
+"""Attributes of each parameter or result."""
 
 
 @rule(Shard)
@@ -84,21 +86,14 @@ class ProgramLayout:
         count = prod(size for _, size in self.mesh)
         module.operation.attributes["mhlo.num_partitions"] = ir.IntegerAttr.get(i32, count)
 
-    def annotate(self, attributes: dict[str, ir.Attribute], ranks: Sequence[int]) -> None:
-        """Add to the attributes of `main` how its parameters and results, of these ranks, are divided."""
-        before = list(ir.ArrayAttr(attributes["arg_attrs"])) if "arg_attrs" in attributes else []
-        marks = [{entry.name: entry.attr for entry in _entries(each)} for each in before]
-        marks = marks or [{} for _ in self.parameters]
-        every = zip((*self.parameters, *self.results), ranks, strict=True)
-        said = [{} if d is None else {"sdy.sharding": sharding_attribute(d, rank)} for d, rank in every]
-        n = len(self.parameters)
-        arguments = [ir.DictAttr.get({**mark, **own}) for mark, own in zip(marks, said[:n], strict=True)]
-        attributes["arg_attrs"] = ir.ArrayAttr.get(arguments)
-        attributes["res_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(own) for own in said[n:]])
+    def marks(self, taken: Sequence[int], given: Sequence[int]) -> tuple[Marks, Marks]:
+        """What says how `main`'s parameters and results, of these ranks, are divided."""
+        return _marks(self.parameters, taken), _marks(self.results, given)
 
 
-def _entries(attribute: Any) -> Any:
-    return ir.DictAttr(attribute)
+def _marks(divided: Sequence[Divided | None], ranks: Sequence[int]) -> Marks:
+    pairs = zip(divided, ranks, strict=True)
+    return [{} if d is None else {"sdy.sharding": sharding_attribute(d, rank)} for d, rank in pairs]
 
 
 def layout_of(
